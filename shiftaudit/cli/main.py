@@ -1,0 +1,76 @@
+"""The `shiftaudit` command: every subcommand, and the one place that turns errors into exit codes."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from shiftaudit.errors import ShiftAuditError
+from shiftaudit.version import __version__
+
+EXIT_INTERNAL = 4
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="shiftaudit",
+    help="Audit image classifiers for shift-invariance, patch them with BlurPool, and gate CI on it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "SHIFTAUDIT"},
+)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"shiftaudit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
+) -> None:
+    """Options that stand before the subcommand."""
+
+
+# Each module of a subcommand has `register(app)`; none of them imports torch at the top.
+COMMANDS: tuple[str, ...] = ()
+
+
+def _register_all() -> None:
+    from importlib import import_module
+
+    for name in COMMANDS:
+        import_module(f"shiftaudit.cli.{name}").register(app)
+
+
+def main() -> None:
+    """Run the command line and exit with the code of DESIGN: 0, 1, 2, 3, 4, or 130 when interrupted."""
+    # `--debug` works before and after the subcommand: people add it to the end of the line that failed.
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    _register_all()
+    try:
+        app(arguments, prog_name="shiftaudit")
+    except ShiftAuditError as error:
+        _report(error, f"error: {error}", debug)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: nothing was written\n")
+        sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:
+        _report(error, f"internal error: {type(error).__name__}: {error} (run again with --debug for the traceback)", debug)
+        sys.exit(EXIT_INTERNAL)
+
+
+def _report(error: Exception, line: str, debug: bool) -> None:
+    if debug:
+        traceback.print_exception(error)
+    sys.stderr.write(line.rstrip() + "\n")

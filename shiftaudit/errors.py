@@ -1,0 +1,42 @@
+"""Errors a user can act on: what arrived, what was expected, what to try.
+
+Every error carries the exit code of the command line, so that the one place which catches them needs no table.
+Exit codes: 0 pass, 1 the gate failed (never an error), 2 usage or input, 3 no verdict, 4 internal error.
+"""
+
+from __future__ import annotations
+
+
+class ShiftAuditError(Exception):
+    """Base of all errors that are the user's to act on.
+
+    `message` is one sentence that says what arrived and what was expected; `hint` says what to try.
+
+    >>> str(InputError("found no image in photos/", hint="point IMAGES at a folder that holds pictures"))
+    'found no image in photos/; point IMAGES at a folder that holds pictures'
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message if hint is None else f"{message}; {hint}")
+        self.message = message
+        self.hint = hint
+
+
+class InputError(ShiftAuditError):
+    """A file, folder or value given by the user cannot be used."""
+
+
+class ModelError(ShiftAuditError):
+    """A model cannot be loaded, or failed while it ran."""
+
+
+class PatchError(ShiftAuditError):
+    """A model cannot be patched; nothing was changed or written."""
+
+
+class NoVerdictError(ShiftAuditError):
+    """Two reports cannot be compared, or there is nothing to compare with."""
+
+    exit_code = 3

@@ -1,0 +1,245 @@
+"""What an audit found: the records behind the report's JSON.
+
+All shapes, units and signs: a shift is (dy, dx) in input pixels, positive when the content moves down or right; strides are
+(y, x) in input pixels per feature pixel; rates are shares in [0, 1]; Jensen-Shannon divergence is in nats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SCHEMA_VERSION = 1
+
+Shift = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A mean over images with a 95 % interval clustered by image; `None` where nothing could be measured."""
+
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n_images: int
+    n_pairs: int
+    """Pairs of views (consistency) or single comparisons (everything else) behind the value."""
+    method: str
+    """How the interval was made: `cluster-bootstrap`, `wilson` or `none`."""
+    higher_is_better: bool
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that was not scored."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How pixels become the network's input: resize the shorter side, crop S×S, scale to [0, 1], normalise."""
+
+    size: int
+    resize: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+    """`bilinear`, `bicubic`, `nearest`, `box`, `hamming` or `lanczos`, as Pillow names them."""
+    channels: int
+    """1 (grey, ITU-R 601 luma) or 3 (RGB)."""
+    source: str
+    """Where the values came from: `weights`, `file`, `timm`, `options` or `imagenet preset`."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Which model was audited."""
+
+    source: str
+    """What the user typed, without folders: a name, or a file's name."""
+    kind: str
+    """`torchvision`, `torchscript`, `pt2`, `timm`, `import`, `state-dict`, `safetensors` or `module`."""
+    sha256: str | None
+    """Of the file, or of the state dict's bytes where there is no file; None where neither exists."""
+    arch: str | None
+    weights: str | None
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """Which images were scored."""
+
+    n_images: int
+    n_labelled: int
+    manifest_sha256: str
+    """Of the sorted content hashes, so that neither names nor order matter."""
+    skipped: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True)
+class ProtocolInfo:
+    """Everything that decides which views are made; two reports are comparable when the hash is equal."""
+
+    protocols: tuple[str, ...]
+    """`circular`, `crop`, in this order."""
+    shifts: str
+    """`K random` (`8`), `grid:STEP` or `diagonal`, as given."""
+    preset: str | None
+    max_shift_circular: int
+    max_shift_crop: int
+    canvas: int
+    """Side of the square the views are cut from: the network's input size, plus room for crops."""
+    seed: int
+    stages: bool
+    stage_views: int
+    """Shifted views per image and protocol on which the feature measures were taken."""
+    protocol_hash: str
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the numbers were computed with. A difference is a warning, never an error."""
+
+    python: str
+    torch: str
+    torchvision: str
+    numpy: str
+    pillow: str
+    platform: str
+    device: str
+    threads: int
+    precision: str
+
+
+@dataclass(frozen=True)
+class ShiftCount:
+    """All images under one shift: how many kept the answer of the unshifted view."""
+
+    dy: int
+    dx: int
+    n_images: int
+    n_agree: int
+
+
+@dataclass(frozen=True)
+class PaddingCheck:
+    """One circular shift by the network's total stride: aliasing cancels there, so what is left is padding."""
+
+    shift: Shift
+    n_images: int
+    n_agree: int
+
+
+@dataclass(frozen=True)
+class ProtocolResult:
+    """All measures of one protocol."""
+
+    metrics: dict[str, Metric]
+    by_shift: tuple[ShiftCount, ...]
+    n_predictions: int
+    n_near_ties: int
+    """Predictions whose two largest logits differ by less than 1e-4."""
+    top_class_share: float
+    """Share of the unshifted predictions that fall on the most frequent class."""
+    degenerate: bool
+    """True when (nearly) all predictions are one class: a constant classifier is perfectly consistent."""
+    padding: PaddingCheck | None = None
+
+
+@dataclass(frozen=True)
+class PhaseError:
+    """Mean output error of a stage over the views whose shift has this phase (dy mod stride, dx mod stride)."""
+
+    py: int
+    px: int
+    n_pairs: int
+    value: float
+
+
+@dataclass(frozen=True)
+class StageErrors:
+    """Equivariance error of one stage under one protocol: 1 − cos, and the relative L2 distance."""
+
+    input: Metric
+    output: Metric
+    input_l2: Metric
+    output_l2: Metric
+    by_phase: tuple[PhaseError, ...] = ()
+    padding: Metric | None = None
+    """Output error at one shift by the network's total stride: padding alone (circular only)."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One downsampling operation of the network."""
+
+    name: str
+    """Qualified module name (`layer2.0.conv2`), with `/op` appended where the module holds the op in its own code."""
+    op: str
+    """`conv`, `max_pool`, `avg_pool`, `adaptive_avg_pool`, `adaptive_max_pool`, `slice`, `interpolate`, `patch_embedding`."""
+    stride: tuple[float, float]
+    """Cumulative, of the output: input pixels per feature pixel."""
+    layer_stride: tuple[float, float]
+    level: int
+    """1 for the first cumulative stride from the input, 2 for the next; all stages with one stride share it."""
+    input_size: tuple[int, int]
+    output_size: tuple[int, int]
+    channels: int
+    """Of the output."""
+    errors: dict[str, StageErrors]
+
+
+@dataclass(frozen=True)
+class SkippedStage:
+    """A downsampling operation that was seen but not measured."""
+
+    name: str
+    op: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Views:
+    """One image under one protocol. All tuples have one entry per shifted view."""
+
+    shifts: tuple[Shift, ...]
+    predictions: tuple[int, ...]
+    probabilities: tuple[float, ...]
+    """Softmax probability of the class that is top-1 on the unshifted view."""
+    js_divergence: tuple[float, ...]
+    near_ties: int
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """One image: its unshifted answer and the answers under each protocol."""
+
+    id: str
+    """SHA-256 of the file's bytes."""
+    path: str
+    """Relative to the folder given, with forward slashes."""
+    label: int | None
+    prediction: int
+    probability: float
+    near_tie: bool
+    views: dict[str, Views]
+    padding_prediction: int | None = None
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """The whole report. `shiftaudit.records.codec` turns it into JSON and back."""
+
+    schema_version: int
+    tool_version: str
+    model: ModelInfo
+    data: DataInfo
+    protocol: ProtocolInfo
+    environment: Environment
+    protocols: dict[str, ProtocolResult]
+    stages: tuple[Stage, ...]
+    skipped_stages: tuple[SkippedStage, ...]
+    per_image: tuple[ImageResult, ...]
+    class_names: tuple[str, ...] | None = None
