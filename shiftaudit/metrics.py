@@ -1,0 +1,154 @@
+"""Pure tensor functions behind the measures: distances between answers, and equivariance error between feature maps.
+
+Nothing here knows of images, models or files. Directions: every function returns a distance, 0 is best.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shiftaudit.errors import InputError
+
+NEAR_TIE = 1e-4
+
+
+def js_divergence(logits: Tensor, reference: Tensor) -> Tensor:
+    """Jensen-Shannon divergence between softmaxes, in nats, in [0, ln 2] (Lin 1991).
+
+    Args:
+        logits: (V, classes).
+        reference: (classes,).
+
+    Returns:
+        (V,) float64.
+
+    >>> js_divergence(torch.tensor([[1.0, 2.0]]), torch.tensor([1.0, 2.0])).tolist()
+    [0.0]
+    """
+    log_p, log_q = logits.double().log_softmax(-1), reference.double().log_softmax(-1)
+    log_m = torch.logaddexp(log_p, log_q) - math.log(2)
+    terms = log_p.exp() * (log_p - log_m) + log_q.exp() * (log_q - log_m)
+    return (terms.sum(-1) / 2).clamp_min(0)
+
+
+def near_ties(logits: Tensor) -> Tensor:
+    """Which rows of (V, classes) have their two largest logits closer than 1e-4: their top-1 may differ on other hardware."""
+    top = logits.topk(2, dim=-1).values
+    return (top[:, 0] - top[:, 1]) < NEAR_TIE
+
+
+@lru_cache(maxsize=512)
+def _shift_matrix(length: int, delta: float) -> Tensor:
+    frequency = np.arange(length // 2 + 1)
+    phase = np.exp(-2j * np.pi * frequency * delta / length)
+    if length % 2 == 0:
+        # The two Nyquist bins are one real number: a shift can only scale it, by the mean of e^{±iπδ}.
+        phase[-1] = np.cos(np.pi * delta)
+    spectrum = np.fft.rfft(np.eye(length), axis=0) * phase[:, None]
+    return torch.from_numpy(np.fft.irfft(spectrum, n=length, axis=0)).float()
+
+
+def shift_matrix(length: int, delta: float) -> Tensor:
+    """The circulant matrix M of the fractional Fourier shift by `delta` samples: (M f)[i] = f[i − delta], band-limited.
+
+    A whole shift gives a permutation to float precision. Shape (length, length), float32.
+
+    >>> shift_matrix(4, 1.0).round().tolist()[0]
+    [0.0, -0.0, 0.0, 1.0]
+    """
+    return _shift_matrix(length, delta)
+
+
+def fourier_shift(features: Tensor, dy: float, dx: float) -> Tensor:
+    """Shift feature maps circularly by a fractional amount.
+
+    Args:
+        features: (..., H, W), real.
+        dy, dx: in feature pixels, positive moves content down or right.
+
+    Whole shifts are plain rolls, so they are exact. Nyquist bins are multiplied by cos(πδ), which keeps the result real.
+    The separable Dirichlet kernel is applied as two matrix products, which is cheaper than an FFT at the sizes of feature maps.
+    """
+    height, width = features.shape[-2:]
+    if float(dy).is_integer():
+        shifted = features.roll(int(dy), -2) if dy else features
+    else:
+        shifted = shift_matrix(height, float(dy % height)).to(features) @ features
+    if float(dx).is_integer():
+        return shifted.roll(int(dx), -1) if dx else shifted
+    return shifted @ shift_matrix(width, float(dx % width)).to(features).T
+
+
+def _axis_overlap(length: int, delta: float) -> tuple[slice, slice, slice, float] | None:
+    """Where f[i − delta] exists on 0..length−1: slices of the target, its two source samples, and the second one's weight."""
+    whole = math.floor(delta)
+    weight = delta - whole
+    start = max(0, whole + (1 if weight else 0))
+    stop = min(length, length + whole)
+    if stop <= start:
+        return None
+    low = slice(start - whole, stop - whole)
+    high = slice(start - whole - 1, stop - whole - 1) if weight else low
+    return slice(start, stop), low, high, weight
+
+
+def overlap(reference: Tensor, view: Tensor, dy: float, dx: float) -> tuple[Tensor, Tensor] | None:
+    """The part both maps share when `view` is `reference` moved by (dy, dx) feature pixels without wrap-around.
+
+    Args:
+        reference, view: (C, H, W).
+
+    Returns:
+        The moved reference (bilinear between samples) and the view, both cut to the overlap: the border that is left out has
+        ceil(|dy|) rows and ceil(|dx|) columns, at the side the content comes from. None when nothing overlaps.
+    """
+    rows, columns = _axis_overlap(view.shape[-2], dy), _axis_overlap(view.shape[-1], dx)
+    if rows is None or columns is None:
+        return None
+    target_y, low_y, high_y, weight_y = rows
+    target_x, low_x, high_x, weight_x = columns
+    moved = reference[:, low_y]
+    if weight_y:
+        moved = torch.lerp(moved, reference[:, high_y], weight_y)
+    cut = moved[:, :, low_x]
+    if weight_x:
+        cut = torch.lerp(cut, moved[:, :, high_x], weight_x)
+    return cut, view[:, target_y, target_x]
+
+
+def equivariance_error(moved: Tensor, view: Tensor) -> tuple[float, float]:
+    """1 − cos and relative L2 distance between T F(x) (`moved`) and F(Tx) (`view`), each taken as one vector.
+
+    Relative L2 is ‖view − moved‖ / ‖moved‖. Both are 0 for equal maps. When both maps are zero the error is 0; when only one
+    is, 1 − cos is 1, and relative L2 is 1 for an empty view and None-like (inf) for an empty reference.
+
+    1 − cos is computed as (‖a − b‖² − (‖a‖ − ‖b‖)²) / (2 ‖a‖ ‖b‖): the naive form loses all digits for small errors.
+
+    Raises:
+        InputError: the shapes differ.
+
+    >>> equivariance_error(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))
+    (1.0, 1.4142135623730951)
+    """
+    if moved.shape != view.shape:
+        raise InputError(f"feature maps of shapes {tuple(moved.shape)} and {tuple(view.shape)} cannot be compared")
+    difference = view - moved
+    norm_moved = float(torch.linalg.vector_norm(moved))
+    norm_view = float(torch.linalg.vector_norm(view))
+    distance = float(torch.linalg.vector_norm(difference))
+    return combine_norms(norm_moved, norm_view, distance)
+
+
+def combine_norms(norm_moved: float, norm_view: float, distance: float) -> tuple[float, float]:
+    """`equivariance_error` from ‖T F(x)‖, ‖F(Tx)‖ and the norm of their difference."""
+    if norm_moved == 0 or norm_view == 0:
+        if norm_moved == norm_view:
+            return 0.0, 0.0
+        return 1.0, (1.0 if norm_moved else math.inf)
+    cosine_error = (distance**2 - (norm_moved - norm_view) ** 2) / (2 * norm_moved * norm_view)
+    return min(max(cosine_error, 0.0), 2.0), distance / norm_moved

@@ -1,0 +1,143 @@
+"""Draw shifts, and cut the views of an image under them.
+
+A shift is (dy, dx) in input pixels, positive when the content moves down or right.
+- `circular`: the S×S input is rolled, so no pixel is lost and an alias-free circular network would not notice.
+- `crop`: an S×S window moves over a larger canvas, so real pixels come in at one side, as when a camera moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shiftaudit.errors import InputError
+from shiftaudit.records.report import Shift
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CIRCULAR = "circular"
+CROP = "crop"
+PROTOCOLS = (CIRCULAR, CROP)
+
+_MAX_GRID = 10_000
+
+
+def default_max_shift(protocol: str, size: int) -> int:
+    """The largest |dy| and |dx| when the user gives none: 32 px (circular) and 16 px (crop) at 224, in proportion below.
+
+    >>> [default_max_shift(p, s) for s in (224, 299, 64, 28) for p in PROTOCOLS]
+    [32, 16, 32, 16, 9, 4, 4, 2]
+    """
+    return min(32, max(1, size // 7)) if protocol == CIRCULAR else min(16, max(1, size // 14))
+
+
+def draw_shifts(spec: str, max_shift: int, *, seed: int, image_id: str, protocol: str) -> tuple[Shift, ...]:
+    """The shifts of one image under one protocol.
+
+    `spec` is a count (`"8"`: random, stratified), `"iid:K"` (independent uniform draws, as the published protocols do),
+    `"grid:STEP"` (every STEP-th shift of the full grid but (0, 0)) or `"diagonal"` ((1, 1) … (m, m)).
+
+    Random shifts depend on (seed, image_id, protocol) alone: not on order, batch, workers, ranks or other images. Stratified
+    means a Latin hypercube: each axis is cut into K equal strata, each used once, so that few shifts cover the range and no
+    two views are equal; each shift by itself is uniform on {-m..m}².
+
+    Raises:
+        InputError: the spec is not one of these, or asks for more shifts than there are.
+
+    >>> draw_shifts("diagonal", 3, seed=0, image_id="00", protocol="crop")
+    ((1, 1), (2, 2), (3, 3))
+    >>> draw_shifts("grid:2", 2, seed=0, image_id="00", protocol="crop")
+    ((-2, -2), (-2, 0), (-2, 2), (0, -2), (0, 2), (2, -2), (2, 0), (2, 2))
+    """
+    kind, number = parse_spec(spec)
+    if kind == "diagonal":
+        return tuple((k, k) for k in range(1, max_shift + 1))
+    if kind == "grid":
+        return _grid(number, max_shift)
+    generator = _generator(seed, image_id, protocol)
+    if kind == "iid":
+        low, high = (-max_shift + 1, max_shift + 1) if protocol == CROP else (-max_shift, max_shift)
+        drawn = generator.integers(low, high, size=(number, 2))
+        return tuple((int(dy), int(dx)) for dy, dx in drawn)
+    span = 2 * max_shift + 1
+    if number > span:
+        raise InputError(
+            f"{number} random shifts were asked for, but only {span} different rows exist within ±{max_shift} px",
+            hint="use fewer --shifts, a larger --max-shift or --shifts grid:1",
+        )
+    axes = [np.floor((generator.permutation(number) + generator.random(number)) / number * span) for _ in range(2)]
+    return tuple((int(dy) - max_shift, int(dx) - max_shift) for dy, dx in zip(*axes, strict=True))
+
+
+def parse_spec(spec: str) -> tuple[str, int]:
+    """Split a shift specification into its kind and number.
+
+    Raises:
+        InputError: it is none of `K`, `iid:K`, `grid:STEP`, `diagonal`.
+
+    >>> parse_spec("8"), parse_spec("grid:4"), parse_spec("diagonal")
+    (('random', 8), ('grid', 4), ('diagonal', 1))
+    """
+    if spec == "diagonal":
+        return "diagonal", 1
+    kind, _, number = spec.rpartition(":")
+    if kind in ("", "grid", "iid") and number.isdecimal() and int(number) >= 1:
+        return kind or "random", int(number)
+    raise InputError(
+        f"--shifts got {spec!r}; expected a count such as 8, grid:STEP or diagonal", hint="try --shifts 8 or --shifts grid:4"
+    )
+
+
+def _grid(step: int, max_shift: int) -> tuple[Shift, ...]:
+    axis = [k for k in range(-max_shift, max_shift + 1) if k % step == 0]
+    shifts = tuple((dy, dx) for dy in axis for dx in axis if (dy, dx) != (0, 0))
+    if not shifts:
+        raise InputError(f"grid:{step} holds no shift within ±{max_shift} px", hint="use a smaller step")
+    if len(shifts) > _MAX_GRID:
+        raise InputError(f"grid:{step} within ±{max_shift} px holds {len(shifts)} shifts, more than {_MAX_GRID} an image")
+    return shifts
+
+
+def _generator(seed: int, image_id: str, protocol: str) -> np.random.Generator:
+    words = [int(image_id[i : i + 8], 16) for i in range(0, len(image_id), 8)]
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, PROTOCOLS.index(protocol), *words])))
+
+
+def centre(canvas: Tensor, size: int) -> Tensor:
+    """The unshifted view: the central size×size window of a canvas of shape (C, H, W)."""
+    top, left = (canvas.shape[-2] - size) // 2, (canvas.shape[-1] - size) // 2
+    return canvas[..., top : top + size, left : left + size]
+
+
+def circular_views(canvas: Tensor, shifts: Sequence[Shift], size: int) -> list[Tensor]:
+    """The unshifted view rolled by each shift: tensors of shape (C, size, size).
+
+    >>> import torch
+    >>> circular_views(torch.tensor([[[1, 2], [3, 4]]]), [(0, 1)], size=2)[0].tolist()
+    [[[2, 1], [4, 3]]]
+    """
+    view = centre(canvas, size)
+    return [view.roll(shift, dims=(-2, -1)) for shift in shifts]
+
+
+def crop_views(canvas: Tensor, shifts: Sequence[Shift], size: int) -> list[Tensor]:
+    """The window of the canvas whose content is moved by each shift: tensors of shape (C, size, size).
+
+    The window moves against the shift: to see the content lower, it is cut higher up.
+
+    Raises:
+        InputError: the canvas is too small for a shift.
+    """
+    top, left = (canvas.shape[-2] - size) // 2, (canvas.shape[-1] - size) // 2
+    views = []
+    for dy, dx in shifts:
+        y, x = top - dy, left - dx
+        if y < 0 or x < 0 or y + size > canvas.shape[-2] or x + size > canvas.shape[-1]:
+            raise InputError(
+                f"a shift of ({dy}, {dx}) leaves the {canvas.shape[-2]}×{canvas.shape[-1]} canvas around a {size}×{size} input"
+            )
+        views.append(canvas[..., y : y + size, x : x + size])
+    return views
