@@ -76,6 +76,8 @@ class DataInfo:
     manifest_sha256: str
     """Of the sorted content hashes, so that neither names nor order matter."""
     skipped: tuple[Skipped, ...]
+    limit: int | None = None
+    """The `--limit` the images were cut to, None when all of the folder was scored."""
 
 
 @dataclass(frozen=True)

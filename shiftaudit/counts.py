@@ -1,0 +1,83 @@
+"""What one image's predictions say, as whole numbers: what rates, intervals and gates are made from. No torch."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shiftaudit.records.report import ImageResult
+
+
+def agreeing_pairs(predictions: Sequence[int]) -> tuple[int, int]:
+    """How many of the K(K-1)/2 pairs of shifted views hold the same class, and how many pairs there are.
+
+    >>> agreeing_pairs([7, 7, 7, 2]), agreeing_pairs([3]), agreeing_pairs([])
+    ((3, 6), (0, 0), (0, 0))
+    """
+    k = len(predictions)
+    return sum(c * (c - 1) // 2 for c in Counter(predictions).values()), k * (k - 1) // 2
+
+
+def agreeing_with(predictions: Sequence[int], reference: int) -> tuple[int, int]:
+    """How many predictions equal `reference` (the unshifted answer, or the label), and how many there are.
+
+    >>> agreeing_with([7, 7, 2], 7)
+    (2, 3)
+    """
+    return sum(prediction == reference for prediction in predictions), len(predictions)
+
+
+@dataclass(frozen=True)
+class ViewCounts:
+    """Counts of one image under one protocol with `n_views` shifted views."""
+
+    n_views: int
+    agreeing_pairs: int
+    agreeing_with_unshifted: int
+    correct: int | None
+    """Shifted views whose answer is the label; None without a label."""
+
+    @property
+    def n_pairs(self) -> int:
+        """Pairs of shifted views."""
+        return self.n_views * (self.n_views - 1) // 2
+
+    @property
+    def consistency(self) -> float:
+        """Share of agreeing pairs among the shifted views; NaN below two views."""
+        return self.agreeing_pairs / self.n_pairs if self.n_pairs else math.nan
+
+    @property
+    def agreement_with_unshifted(self) -> float:
+        """Share of shifted views that keep the unshifted answer; NaN without views."""
+        return self.agreeing_with_unshifted / self.n_views if self.n_views else math.nan
+
+    @property
+    def stable(self) -> bool:
+        """Whether all shifted views and the unshifted one agree."""
+        return self.agreeing_with_unshifted == self.n_views
+
+    @property
+    def accuracy(self) -> float:
+        """Share of shifted views that are right; NaN without a label or views."""
+        return math.nan if self.correct is None or not self.n_views else self.correct / self.n_views
+
+
+def count_views(prediction: int, label: int | None, shifted: Sequence[int]) -> ViewCounts:
+    """The counts of one image from its unshifted prediction, its label and the predictions of its shifted views.
+
+    >>> counts = count_views(7, 7, [7, 7, 2])
+    >>> counts.agreeing_pairs, counts.n_pairs, counts.agreeing_with_unshifted, counts.correct, counts.stable
+    (1, 3, 2, 2, False)
+    """
+    pairs, _ = agreeing_pairs(shifted)
+    same, n_views = agreeing_with(shifted, prediction)
+    return ViewCounts(n_views, pairs, same, None if label is None else agreeing_with(shifted, label)[0])
+
+
+def view_counts(image: ImageResult, protocol: str) -> ViewCounts | None:
+    """The counts of a report's row under `protocol`, None when the image was not scored under it."""
+    views = image.views.get(protocol)
+    return None if views is None else count_views(image.prediction, image.label, views.predictions)
