@@ -1,0 +1,122 @@
+"""What a patch did: options, one record per downsampling site, and the whole.
+
+Sizes are (height, width), strides and filters (y, x); drift is in input pixels, positive when sample centres moved down
+or right; multiply-adds are counted for one image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shiftaudit.errors import PatchError
+
+PATCH_SCHEMA_VERSION = 1
+
+FILTER_SIZES: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7)
+PADS: tuple[str, ...] = ("reflect", "replicate", "zeros", "circular")
+POST_ACTIVATION = "post-activation"
+PRE_CONV = "pre-conv"
+PLACEMENTS: tuple[str, ...] = (POST_ACTIVATION, PRE_CONV)
+
+# What is done at a site.
+BLUR_AFTER_TAIL = "blur_after_tail"
+BLUR_AFTER_OP = "blur_after_op"
+BLUR_BEFORE_CONV = "blur_before_conv"
+BLUR_AFTER_POOL = "blur_after_pool"
+BLUR_BEFORE_SLICE = "blur_before_slice"
+LEAVE = "leave"
+ACTIONS: tuple[str, ...] = (
+    BLUR_AFTER_TAIL,
+    BLUR_AFTER_OP,
+    BLUR_BEFORE_CONV,
+    BLUR_AFTER_POOL,
+    BLUR_BEFORE_SLICE,
+    LEAVE,
+)
+
+
+@dataclass(frozen=True)
+class PatchOptions:
+    """What the user asked for.
+
+    Raises:
+        PatchError: a value is out of range.
+    """
+
+    filter_size: int = 3
+    pad: str = "reflect"
+    stem: bool = False
+    """Patch the first strided convolution too, the one that reads the network's input."""
+    patchify: bool = False
+    """Patch convolutions whose windows do not overlap (patch embeddings)."""
+    placement: str = POST_ACTIVATION
+    """`post-activation`: dense convolution, norm, activation, BlurPool. `pre-conv`: blur, then strided convolution."""
+    only: tuple[str, ...] = ()
+    """Site-name patterns (`*`, `?`, `[...]`); when given, no other site is patched."""
+    skip: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.filter_size not in FILTER_SIZES:
+            raise PatchError(f"filter size {self.filter_size} is not supported", hint="use 1 to 7")
+        for value, known, what in ((self.pad, PADS, "pad mode"), (self.placement, PLACEMENTS, "placement")):
+            if value not in known:
+                raise PatchError(f"unknown {what} {value!r}", hint=f"use one of {', '.join(known)}")
+
+
+@dataclass(frozen=True)
+class SiteRecord:
+    """One downsampling site: what it was, and what was done or why not."""
+
+    name: str
+    op: str
+    """`conv`, `max_pool`, `avg_pool`, `adaptive_avg_pool`, `adaptive_max_pool`, `slice` or `interpolate`."""
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    channels: int
+    """Of the output."""
+    input_size: tuple[int, int]
+    output_size: tuple[int, int]
+    action: str
+    """One of `ACTIONS`; `leave` where nothing was changed."""
+    filter_size: tuple[int, int]
+    """(1, 1) where nothing was changed; 1 along an axis that is not subsampled."""
+    pad: str | None
+    """The mode really used at this size, after a fallback on small maps; None where nothing was changed."""
+    reason: str
+    drift: tuple[float, float]
+    """How far this site alone moves the sample grid, in input pixels."""
+    macs_before: int
+    macs_after: int
+    """Of the site alone, its blur included."""
+
+
+@dataclass(frozen=True)
+class PatchRecord:
+    """The whole patch: carried inside a patched file and printed by the command line."""
+
+    schema_version: int
+    tool_version: str
+    backend: str
+    """`fx` or `torchscript`."""
+    options: PatchOptions
+    input_size: tuple[int, int]
+    """Height and width the sizes and multiply-adds were taken at."""
+    sites: tuple[SiteRecord, ...]
+    drift: tuple[float, float]
+    """How far the deepest feature map's sample grid moved along the worst path, in input pixels."""
+    macs_before: int
+    macs_after: int
+    """Of all convolutions, linear layers and blurs of the network."""
+    notes: tuple[str, ...] = ()
+    strength: float = 1.0
+    """Of the filters: 1 is the full binomial filter, less is a blend with plain subsampling."""
+
+    @property
+    def patched(self) -> tuple[SiteRecord, ...]:
+        """The sites that were changed."""
+        return tuple(site for site in self.sites if site.action != LEAVE)
+
+    @property
+    def left(self) -> tuple[SiteRecord, ...]:
+        """The sites that were left as they are."""
+        return tuple(site for site in self.sites if site.action == LEAVE)
