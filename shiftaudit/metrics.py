@@ -43,7 +43,11 @@ def near_ties(logits: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=512)
-def _shift_matrix(length: int, delta: float) -> Tensor:
+def shift_matrix(length: int, delta: float) -> Tensor:
+    """The circulant matrix M of the fractional Fourier shift by `delta` samples: (M f)[i] = f[i − delta], band-limited.
+
+    Shape (length, length), float32. Each row sums to 1: a constant stays as it is.
+    """
     frequency = np.arange(length // 2 + 1)
     phase = np.exp(-2j * np.pi * frequency * delta / length)
     if length % 2 == 0:
@@ -53,35 +57,37 @@ def _shift_matrix(length: int, delta: float) -> Tensor:
     return torch.from_numpy(np.fft.irfft(spectrum, n=length, axis=0)).float()
 
 
-def shift_matrix(length: int, delta: float) -> Tensor:
-    """The circulant matrix M of the fractional Fourier shift by `delta` samples: (M f)[i] = f[i − delta], band-limited.
-
-    A whole shift gives a permutation to float precision. Shape (length, length), float32.
-
-    >>> shift_matrix(4, 1.0).round().tolist()[0]
-    [0.0, -0.0, 0.0, 1.0]
-    """
-    return _shift_matrix(length, delta)
-
-
 def fourier_shift(features: Tensor, dy: float, dx: float) -> Tensor:
-    """Shift feature maps circularly by a fractional amount.
+    """Shift a feature map circularly by a fractional amount.
 
     Args:
-        features: (..., H, W), real.
+        features: (H, W, C), real; channels last in memory makes both products contiguous.
         dy, dx: in feature pixels, positive moves content down or right.
 
     Whole shifts are plain rolls, so they are exact. Nyquist bins are multiplied by cos(πδ), which keeps the result real.
     The separable Dirichlet kernel is applied as two matrix products, which is cheaper than an FFT at the sizes of feature maps.
+
+    >>> fourier_shift(torch.tensor([[[1.0]], [[2.0]], [[3.0]]]), 1, 0).flatten().tolist()
+    [3.0, 1.0, 2.0]
     """
-    height, width = features.shape[-2:]
+    return shift_columns(shift_rows(features, dy), dx)
+
+
+def shift_rows(features: Tensor, dy: float) -> Tensor:
+    """The vertical half of `fourier_shift`."""
+    height = features.shape[0]
     if float(dy).is_integer():
-        shifted = features.roll(int(dy), -2) if dy else features
-    else:
-        shifted = shift_matrix(height, float(dy % height)).to(features) @ features
+        return features.roll(int(dy), 0) if dy else features
+    matrix = shift_matrix(height, dy % height).to(features)
+    return (matrix @ features.reshape(height, -1)).view(features.shape)
+
+
+def shift_columns(features: Tensor, dx: float) -> Tensor:
+    """The horizontal half of `fourier_shift`."""
+    width = features.shape[1]
     if float(dx).is_integer():
-        return shifted.roll(int(dx), -1) if dx else shifted
-    return shifted @ shift_matrix(width, float(dx % width)).to(features).T
+        return features.roll(int(dx), 1) if dx else features
+    return shift_matrix(width, dx % width).to(features) @ features
 
 
 def _axis_overlap(length: int, delta: float) -> tuple[slice, slice, slice, float] | None:
@@ -101,39 +107,39 @@ def overlap(reference: Tensor, view: Tensor, dy: float, dx: float) -> tuple[Tens
     """The part both maps share when `view` is `reference` moved by (dy, dx) feature pixels without wrap-around.
 
     Args:
-        reference, view: (C, H, W).
+        reference, view: (H, W, C).
 
     Returns:
         The moved reference (bilinear between samples) and the view, both cut to the overlap: the border that is left out has
         ceil(|dy|) rows and ceil(|dx|) columns, at the side the content comes from. None when nothing overlaps.
     """
-    rows, columns = _axis_overlap(view.shape[-2], dy), _axis_overlap(view.shape[-1], dx)
+    rows, columns = _axis_overlap(view.shape[0], dy), _axis_overlap(view.shape[1], dx)
     if rows is None or columns is None:
         return None
     target_y, low_y, high_y, weight_y = rows
     target_x, low_x, high_x, weight_x = columns
-    moved = reference[:, low_y]
+    moved = reference[low_y]
     if weight_y:
-        moved = torch.lerp(moved, reference[:, high_y], weight_y)
-    cut = moved[:, :, low_x]
+        moved = torch.lerp(moved, reference[high_y], weight_y)
+    cut = moved[:, low_x]
     if weight_x:
-        cut = torch.lerp(cut, moved[:, :, high_x], weight_x)
-    return cut, view[:, target_y, target_x]
+        cut = torch.lerp(cut, moved[:, high_x], weight_x)
+    return cut, view[target_y, target_x]
 
 
 def equivariance_error(moved: Tensor, view: Tensor) -> tuple[float, float]:
     """1 − cos and relative L2 distance between T F(x) (`moved`) and F(Tx) (`view`), each taken as one vector.
 
     Relative L2 is ‖view − moved‖ / ‖moved‖. Both are 0 for equal maps. When both maps are zero the error is 0; when only one
-    is, 1 − cos is 1, and relative L2 is 1 for an empty view and None-like (inf) for an empty reference.
+    is, 1 − cos is 1, and relative L2 is 1 for an empty view, infinite for an empty reference.
 
     1 − cos is computed as (‖a − b‖² − (‖a‖ − ‖b‖)²) / (2 ‖a‖ ‖b‖): the naive form loses all digits for small errors.
 
     Raises:
         InputError: the shapes differ.
 
-    >>> equivariance_error(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))
-    (1.0, 1.4142135623730951)
+    >>> [round(error, 6) for error in equivariance_error(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))]
+    [1.0, 1.414214]
     """
     if moved.shape != view.shape:
         raise InputError(f"feature maps of shapes {tuple(moved.shape)} and {tuple(view.shape)} cannot be compared")

@@ -22,7 +22,7 @@ CIRCULAR = "circular"
 CROP = "crop"
 PROTOCOLS = (CIRCULAR, CROP)
 
-_MAX_GRID = 10_000
+MAX_GRID = 10_000
 
 
 def default_max_shift(protocol: str, size: int) -> int:
@@ -96,8 +96,8 @@ def _grid(step: int, max_shift: int) -> tuple[Shift, ...]:
     shifts = tuple((dy, dx) for dy in axis for dx in axis if (dy, dx) != (0, 0))
     if not shifts:
         raise InputError(f"grid:{step} holds no shift within ±{max_shift} px", hint="use a smaller step")
-    if len(shifts) > _MAX_GRID:
-        raise InputError(f"grid:{step} within ±{max_shift} px holds {len(shifts)} shifts, more than {_MAX_GRID} an image")
+    if len(shifts) > MAX_GRID:
+        raise InputError(f"grid:{step} within ±{max_shift} px holds {len(shifts)} shifts, more than {MAX_GRID} an image")
     return shifts
 
 

@@ -39,9 +39,41 @@ def plain(value: Any) -> Any:
     return round6(float(value))
 
 
-def dumps(record: Any, *, indent: int | None = 1, sort_keys: bool = False) -> str:
-    """The record as JSON text, ending in a newline."""
-    return json.dumps(plain(record), indent=indent, sort_keys=sort_keys, allow_nan=False) + "\n"
+def dumps(record: Any, *, sort_keys: bool = False) -> str:
+    """The record as JSON text, ending in a newline; a container of plain values, or of short lists of them, stays on one line.
+
+    >>> print(dumps({"shifts": [[1, 2], [3, 4]], "metric": {"value": 0.5, "inner": {"n": 1}}}), end="")
+    {
+     "shifts": [[1, 2], [3, 4]],
+     "metric": {
+      "value": 0.5,
+      "inner": {"n": 1}
+     }
+    }
+    """
+    return _layout(plain(record), 0, sort_keys) + "\n"
+
+
+def _layout(value: Any, depth: int, sort_keys: bool) -> str:
+    if not isinstance(value, (dict, list)) or not value or _is_flat(value):
+        return json.dumps(value, sort_keys=sort_keys, allow_nan=False, ensure_ascii=False)
+    pad = "\n" + " " * (depth + 1)
+    if isinstance(value, dict):
+        keys = sorted(value) if sort_keys else list(value)
+        rows = [
+            f"{json.dumps(key, ensure_ascii=False)}: {_layout(value[key], depth + 1, sort_keys)}" for key in keys
+        ]
+        return "{" + pad + ("," + pad).join(rows) + pad[:-1] + "}"
+    return "[" + pad + ("," + pad).join(_layout(item, depth + 1, sort_keys) for item in value) + pad[:-1] + "]"
+
+
+def _is_flat(value: dict[str, Any] | list[Any]) -> bool:
+    if isinstance(value, dict):
+        return all(not isinstance(item, (dict, list)) or item in ([], {}) for item in value.values())
+    return all(
+        not isinstance(item, dict) and (not isinstance(item, list) or not any(isinstance(i, (dict, list)) for i in item))
+        for item in value
+    )
 
 
 def structure(data: Any, cls: type[T], what: str) -> T:

@@ -126,6 +126,18 @@ class ShiftCount:
 
 
 @dataclass(frozen=True)
+class WorstShift:
+    """Where the answer flips most often: one shift of a grid, or with random shifts the worst cell of pooled shifts."""
+
+    dy: int
+    dx: int
+    half_width: int
+    """Shifts within ±half_width of (dy, dx) are pooled; 0 for a single shift that every image was given."""
+    n_views: int
+    n_agree: int
+
+
+@dataclass(frozen=True)
 class PaddingCheck:
     """One circular shift by the network's total stride: aliasing cancels there, so what is left is padding."""
 
@@ -147,6 +159,7 @@ class ProtocolResult:
     """Share of the unshifted predictions that fall on the most frequent class."""
     degenerate: bool
     """True when (nearly) all predictions are one class: a constant classifier is perfectly consistent."""
+    worst_shift: WorstShift | None = None
     padding: PaddingCheck | None = None
 
 
@@ -194,6 +207,16 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Level:
+    """All stages with one cumulative stride: their mean output error."""
+
+    level: int
+    stride: tuple[float, float]
+    stages: tuple[str, ...]
+    errors: dict[str, Metric]
+
+
+@dataclass(frozen=True)
 class SkippedStage:
     """A downsampling operation that was seen but not measured."""
 
@@ -228,6 +251,7 @@ class ImageResult:
     near_tie: bool
     views: dict[str, Views]
     padding_prediction: int | None = None
+    padding_shift: Shift | None = None
 
 
 @dataclass(frozen=True)
@@ -242,6 +266,7 @@ class AuditReport:
     environment: Environment
     protocols: dict[str, ProtocolResult]
     stages: tuple[Stage, ...]
+    levels: tuple[Level, ...]
     skipped_stages: tuple[SkippedStage, ...]
     per_image: tuple[ImageResult, ...]
     class_names: tuple[str, ...] | None = None

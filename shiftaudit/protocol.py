@@ -1,0 +1,137 @@
+"""Settings of an audit, the published presets, and the plan of views they make for each image."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+
+from shiftaudit.errors import InputError
+from shiftaudit.records.report import ProtocolInfo, Shift
+from shiftaudit.shifts import CIRCULAR, CROP, MAX_GRID, PROTOCOLS, default_max_shift, draw_shifts, parse_spec
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure and how. Everything that changes a number ends up in the report."""
+
+    protocol: str = "both"
+    """`both`, `circular` or `crop`."""
+    shifts: str = "8"
+    """Shifted views per image and protocol: a count, `grid:STEP` or `diagonal`."""
+    max_shift: int | None = None
+    """Largest |dy| and |dx| in input pixels; None for 32 (circular) and 16 (crop) at 224, in proportion for smaller inputs."""
+    preset: str | None = None
+    """`zhang`, `aps` or `azulay`: a published protocol, which sets the three above."""
+    seed: int = 0
+    stages: bool = True
+    stage_views: int | None = None
+    """Shifted views per image and protocol on which feature maps are compared; the answers are compared on all. None for 4
+    of random shifts, which are a fair draw of all, and for every shift of a grid or diagonal."""
+    batch_size: int = 32
+    """Largest number of views in one forward pass. Changes no result beyond float noise."""
+    workers: int = 2
+    """Processes that decode images; 0 decodes in this one."""
+    device: str = "cpu"
+
+
+# Each preset is the protocol as published, on the unshifted view's canvas of 256 for a 224 input.
+PRESETS: dict[str, Settings] = {
+    "zhang": Settings(protocol=CROP, shifts="iid:2", max_shift=16),
+    "aps": Settings(protocol=CIRCULAR, shifts="iid:2", max_shift=32),
+    "azulay": Settings(protocol=CROP, shifts="diagonal", max_shift=16),
+}
+
+
+@dataclass(frozen=True)
+class ViewPlan:
+    """The shifted views of one image; the unshifted view comes before them."""
+
+    shifts: dict[str, tuple[Shift, ...]]
+    padding: Shift | None
+    """The circular shift by the network's total stride, None where it is unknown or leaves the view as it is."""
+
+
+def resolve(settings: Settings, size: int) -> tuple[Settings, ProtocolInfo]:
+    """Fill in what the settings leave open for an input of side `size`, and describe the protocol.
+
+    Raises:
+        InputError: an unknown protocol, preset or shift specification, or a maximum shift that does not fit.
+    """
+    if settings.preset is not None:
+        settings = _apply_preset(settings)
+    if settings.protocol not in ("both", *PROTOCOLS):
+        raise InputError(f"--protocol got {settings.protocol!r}; expected both, circular or crop")
+    kind, number = parse_spec(settings.shifts)
+    protocols = PROTOCOLS if settings.protocol == "both" else (settings.protocol,)
+    limits = {p: default_max_shift(p, size) if settings.max_shift is None else settings.max_shift for p in protocols}
+    for protocol, limit in limits.items():
+        if limit < 1:
+            raise InputError(f"--max-shift got {limit}; expected at least 1 pixel")
+        if protocol == CIRCULAR and 2 * limit > size:
+            raise InputError(
+                f"a circular shift of up to {limit} px wraps past the middle of a {size} px input",
+                hint=f"use --max-shift {size // 2} or less",
+            )
+    if kind == "random" and number < 2:
+        raise InputError("--shifts got 1; consistency compares shifted views with each other", hint="use --shifts 2 or more")
+    described = ProtocolInfo(
+        protocols=protocols,
+        shifts=settings.shifts,
+        preset=settings.preset,
+        max_shift_circular=limits.get(CIRCULAR, 0),
+        max_shift_crop=limits.get(CROP, 0),
+        canvas=size + 2 * limits.get(CROP, 0),
+        seed=settings.seed,
+        stages=settings.stages,
+        stage_views=_stage_views(settings, kind, number) if settings.stages else 0,
+        protocol_hash="",
+    )
+    return settings, replace(described, protocol_hash=protocol_hash(described))
+
+
+def _stage_views(settings: Settings, kind: str, number: int) -> int:
+    if settings.stage_views is not None:
+        if settings.stage_views < 1:
+            raise InputError(f"--stage-views got {settings.stage_views}; expected at least 1", hint="use --no-stages for none")
+        return settings.stage_views
+    return min(number, 4) if kind in ("random", "iid") else MAX_GRID
+
+
+def _apply_preset(settings: Settings) -> Settings:
+    preset = PRESETS.get(settings.preset or "")
+    if preset is None:
+        raise InputError(f"--preset got {settings.preset!r}; expected one of {', '.join(PRESETS)}")
+    default = Settings()
+    for field in ("protocol", "shifts", "max_shift"):
+        if getattr(settings, field) != getattr(default, field):
+            option = "--" + field.replace("_", "-")
+            raise InputError(f"--preset {settings.preset} sets {option} itself", hint="leave out one of the two")
+    return replace(settings, protocol=preset.protocol, shifts=preset.shifts, max_shift=preset.max_shift)
+
+
+def protocol_hash(info: ProtocolInfo) -> str:
+    """Twelve hex digits of everything in a protocol that changes which views the answers come from."""
+    decisive = {k: v for k, v in asdict(info).items() if k not in ("protocol_hash", "stages", "stage_views")}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def plan_views(info: ProtocolInfo, image_id: str, size: int, total_stride: tuple[float, float]) -> ViewPlan:
+    """The views of one image. Depends on the protocol, the image's bytes and the network's total stride only."""
+    limits = {CIRCULAR: info.max_shift_circular, CROP: info.max_shift_crop}
+    shifts = {
+        protocol: draw_shifts(info.shifts, limits[protocol], seed=info.seed, image_id=image_id, protocol=protocol)
+        for protocol in info.protocols
+    }
+    return ViewPlan(shifts, _padding_shift(info, size, total_stride))
+
+
+def _padding_shift(info: ProtocolInfo, size: int, total_stride: tuple[float, float]) -> Shift | None:
+    if CIRCULAR not in info.protocols or not all(math.isclose(s, round(s)) for s in total_stride):
+        return None
+    dy, dx = (round(s) for s in total_stride)
+    # A network without stages has nothing to alias; a stride that divides the input's side rolls it onto itself.
+    if (dy, dx) == (1, 1) or dy % size == 0 or dx % size == 0:
+        return None
+    return dy, dx
