@@ -41,7 +41,7 @@ def common(
 
 
 # Each module of a subcommand has `register(app)`; none of them imports torch at the top.
-COMMANDS: tuple[str, ...] = ()
+COMMANDS: tuple[str, ...] = ("explain",)
 
 
 def _register_all() -> None:

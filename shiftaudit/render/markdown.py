@@ -1,0 +1,125 @@
+"""The report as GitHub-flavoured Markdown, for pull requests and wikis."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from shiftaudit.records.report import AuditReport, Stage
+from shiftaudit.render import facts
+from shiftaudit.render.words import label_of
+
+_SKIPPED_SHOWN = 10
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~@])")
+
+
+def render(report: AuditReport) -> str:
+    """The report at a glance, as Markdown ending in a newline."""
+    model = report.model
+    parts = [f"## Shift audit of {escape(model.source)}", _subtitle(report)]
+    if facts.is_degenerate(report):
+        parts.append(f"> **Warning:** {escape(facts.degenerate_text(report))}")
+    parts.append(_verdicts(report))
+    if report.protocols:
+        parts.append(_metrics(report))
+    parts.append(_stages(report))
+    if report.data.skipped:
+        parts.append(_skipped(report))
+    parts.append(_used(report))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text from outside so that Markdown and HTML show it literally, on one line.
+
+    >>> escape("a|b_<i>"), escape("two\\nlines")
+    ('a\\\\|b\\\\_&lt;i\\\\>', 'two lines')
+    """
+    one_line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return _SPECIAL.sub(r"\\\1", one_line.replace("&", "&amp;")).replace(r"\<", "&lt;")
+
+
+def table(heading: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """A pipe table; the columns in `right` are aligned right. Cells are taken as Markdown."""
+    rule = ["---:" if column in right else "---" for column in range(len(heading))]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heading, rule, *rows))
+
+
+def _subtitle(report: AuditReport) -> str:
+    data, model = report.data, report.model
+    weights = f", weights {escape(model.weights)}" if model.weights else ""
+    labelled = f", {data.n_labelled} labelled" if data.n_labelled else ""
+    return f"{escape(model.kind)}{weights}; {data.n_images} images{labelled}"
+
+
+def _verdicts(report: AuditReport) -> str:
+    lines = []
+    for protocol, result in report.protocols.items():
+        more = [text for text in (facts.worst_shift_text(result), facts.padding_text(result)) if text]
+        words = " ".join([facts.consistency_sentence(result), *more])
+        lines.append(f"- **{escape(facts.protocol_title(report, protocol))}.** {escape(words)}")
+    return "\n".join(lines)
+
+
+def _metrics(report: AuditReport) -> str:
+    rows = []
+    for name in facts.metric_names(report.protocols.values()):
+        row = [escape(label_of(name))]
+        for result in report.protocols.values():
+            metric = result.metrics.get(name)
+            texts = (facts.value_text(name, metric), facts.interval_text(name, metric)) if metric else ("–",)
+            row.append(" ".join(escape(text) for text in texts if text))
+        rows.append(row)
+    rows.append(["near ties", *(f"{r.n_near_ties:,} of {r.n_predictions:,}" for r in report.protocols.values())])
+    heading = ["Measure [95 %]".replace("[", "\\[").replace("]", "\\]"), *(escape(name) for name in report.protocols)]
+    return table(heading, rows, right=range(1, len(heading)))
+
+
+def _stages(report: AuditReport) -> str:
+    protocol = facts.stage_protocol(report)
+    parts = []
+    if report.stages:
+        worst = facts.worst_stage(report)
+        rows = [_stage_row(stage, protocol, index == worst) for index, stage in enumerate(report.stages)]
+        heading = ["Stage", "Op", "Stride", "Size", "Error in", "Error out", "Adds"]
+        title = (
+            f"### Stages, input to output\n\nEquivariance error, {escape(protocol or 'not measured')}; 0 means that "
+        )
+        parts.append(title + "features just move along.\n\n" + table(heading, rows, right=range(2, 7)))
+    parts += [
+        f"- not measured: {escape(skipped.name)} ({escape(skipped.op)}): {escape(skipped.reason)}"
+        for skipped in report.skipped_stages
+    ]
+    return "\n".join(parts[:1]) + ("\n\n" if parts[1:] else "") + "\n".join(parts[1:])
+
+
+def _stage_row(stage: Stage, protocol: str | None, marked: bool) -> list[str]:
+    errors = stage.errors.get(protocol) if protocol else None
+    gain = facts.added(stage, protocol) if protocol else None
+    numbers = [errors.input.value, errors.output.value] if errors else [None, None]
+    sizes = [facts.pair_text((float(y), float(x))) for y, x in (stage.input_size, stage.output_size)]
+    cells = [
+        escape(stage.name),
+        escape(stage.op),
+        facts.pair_text(stage.stride),
+        "→".join(sizes),
+        *(facts.number(value, 4) for value in numbers),
+        facts.number(gain, 4),
+    ]
+    return [f"**{cell}**" for cell in cells] if marked else cells
+
+
+def _skipped(report: AuditReport) -> str:
+    skipped = report.data.skipped
+    lines = [f"- {escape(entry.path)}: {escape(entry.reason)}" for entry in skipped[:_SKIPPED_SHOWN]]
+    if len(skipped) > _SKIPPED_SHOWN:
+        lines.append(f"- and {len(skipped) - _SKIPPED_SHOWN} more")
+    return f"### Skipped files ({len(skipped)})\n\n" + "\n".join(lines)
+
+
+def _used(report: AuditReport) -> str:
+    return (
+        f"<sub>Input: {escape(facts.preprocessing_text(report.model.preprocessing))}. "
+        f"Views: {escape(facts.shifts_text(report))}. torch {escape(report.environment.torch)}, "
+        f"shiftaudit {escape(report.tool_version)}.</sub>"
+    )

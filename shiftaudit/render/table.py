@@ -1,0 +1,214 @@
+"""The report on a terminal: the verdict first, then the measures, then the stages from input to output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from shiftaudit.records.report import AuditReport, ProtocolResult, Stage
+from shiftaudit.render import facts
+from shiftaudit.render.terminal import Terminal, to_text
+from shiftaudit.render.words import label_of
+
+WIDE, NARROW = 104, 72
+_BAR_CELLS = 10
+_SKIPPED_SHOWN = 3
+_CONTROL = dict.fromkeys((*range(32), *range(127, 160)), "�")
+
+
+def render(report: AuditReport, terminal: Terminal | None = None) -> str:
+    """The report at a glance, as text of at most `terminal.width` columns.
+
+    Names and paths are shown literally: neither rich markup nor terminal escape sequences in them have any effect.
+    """
+    limits = terminal or Terminal()
+    return to_text(lambda console: _draw(console, report), limits)
+
+
+def clean(text: str) -> str:
+    """Text from outside without control characters, which a terminal would obey.
+
+    >>> clean("a\\x1b[31mb")
+    'a�[31mb'
+    """
+    return text.translate(_CONTROL)
+
+
+def _draw(console: Console, report: AuditReport) -> None:
+    _headline(console, report)
+    if facts.is_degenerate(report):
+        warning = Text.assemble(("WARNING: ", "bold red"), (facts.degenerate_text(report), "red"))
+        console.print(warning)
+        console.print()
+    for protocol, result in report.protocols.items():
+        _verdict(console, report, protocol, result)
+    if report.protocols:
+        console.print(_metrics(report, narrow=console.width < NARROW))
+    _stages(console, report)
+    _notes(console, report)
+    console.print(Text(clean(facts.next_step(report)), style="cyan"))
+
+
+def _headline(console: Console, report: AuditReport) -> None:
+    model = report.model
+    details = [model.kind]
+    if model.arch and model.arch != model.source:
+        details.append(model.arch)
+    if model.weights:
+        details.append(f"weights {model.weights}")
+    pictures = f"{report.data.n_images} {'image' if report.data.n_images == 1 else 'images'}"
+    if report.data.n_labelled:
+        pictures += f", {report.data.n_labelled} labelled"
+    line = Text.assemble((clean(model.source), "bold"), clean(f" ({', '.join(details)}) on {pictures}"))
+    console.print(line, overflow="fold")
+    console.print()
+
+
+def _verdict(console: Console, report: AuditReport, protocol: str, result: ProtocolResult) -> None:
+    console.print(Text(clean(facts.protocol_title(report, protocol)), style="bold"))
+    lines = [Text(facts.consistency_sentence(result), style=_mood(result))]
+    lines += [Text(line) for line in (facts.worst_shift_text(result), facts.padding_text(result)) if line is not None]
+    for line in lines:
+        console.print(Padding(line, (0, 0, 0, 2)))
+    console.print()
+
+
+def _mood(result: ProtocolResult) -> str:
+    metric = result.metrics.get("consistency")
+    if metric is None or metric.value is None or result.degenerate:
+        return "bold"
+    return "bold green" if metric.value >= 0.97 else "bold yellow" if metric.value >= 0.9 else "bold red"
+
+
+def _new_table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True, show_edge=False)
+
+
+def _metrics(report: AuditReport, *, narrow: bool) -> Table:
+    """One row a metric, and a protocol's value with, where there is room, its 95 % interval."""
+    table = _new_table()
+    table.add_column("measure", overflow="fold")
+    for protocol in report.protocols:
+        table.add_column(clean(protocol), justify="right", no_wrap=True)
+        if not narrow:
+            table.add_column("95 %", no_wrap=True, style="dim")
+    for name in facts.metric_names(report.protocols.values()):
+        cells = [_metric_cells(name, result) for result in report.protocols.values()]
+        _add_row(table, clean(label_of(name)), cells, narrow=narrow)
+    near_ties = [(f"{result.n_near_ties:,}", f"of {result.n_predictions:,}") for result in report.protocols.values()]
+    _add_row(table, "near ties", near_ties, narrow=narrow)
+    return table
+
+
+def _metric_cells(name: str, result: ProtocolResult) -> tuple[str, str]:
+    metric = result.metrics.get(name)
+    return (facts.value_text(name, metric), facts.interval_text(name, metric)) if metric else ("–", "")
+
+
+def _add_row(table: Table, label: str, cells: Iterable[tuple[str, str]], *, narrow: bool) -> None:
+    table.add_row(Text(label), *(Text(text) for pair in cells for text in pair[: 1 if narrow else 2]))
+
+
+def _stages(console: Console, report: AuditReport) -> None:
+    if not report.stages and not report.skipped_stages:
+        reason = "none found" if report.protocol.stages else "not measured (--no-stages)"
+        console.print(Text(f"\nStages: {reason}.\n"))
+        return
+    protocol = facts.stage_protocol(report)
+    console.print()
+    if report.stages:
+        heading = "Stages, input to output"
+        heading += f": equivariance error, {protocol} (0 = features move along)" if protocol else ""
+        console.print(Text(clean(heading), style="bold"))
+        console.print(_stage_table(report, protocol, wide=console.width >= WIDE, narrow=console.width < NARROW))
+        worst = facts.worst_stage(report)
+        if worst is not None and protocol is not None:
+            gain = facts.number(facts.added(report.stages[worst], protocol))
+            console.print(
+                Text.assemble("◀ adds most: ", (clean(report.stages[worst].name), "bold"), f" (+{gain})"),
+                overflow="fold",
+            )
+    for skipped in report.skipped_stages:
+        console.print(Text(clean(f"Not measured: {skipped.name} ({skipped.op}): {skipped.reason}"), style="dim"))
+    console.print()
+
+
+def _stage_table(report: AuditReport, protocol: str | None, *, wide: bool, narrow: bool) -> Table:
+    table = _new_table()
+    table.add_column("stage", overflow="fold")
+    if not narrow:
+        table.add_column("op", overflow="fold")
+    for heading in ("stride", *(() if narrow else ("size", "in")), "out", "adds"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    worst = facts.worst_stage(report)
+    top = max((facts.added(stage, protocol) or 0.0 for stage in report.stages), default=0.0) if protocol else 0.0
+    for index, stage in enumerate(report.stages):
+        marked = index == worst
+        name, op = clean(stage.name), clean(stage.op)
+        error_in, error_out, gain = _error_texts(stage, protocol)
+        end = (_bar(stage, protocol, top) if wide else "") + ("◀" if marked else "")
+        row = [name, op, _stride_text(stage), _size_text(stage), error_in, error_out, gain, end]
+        if narrow:
+            row = [name, facts.pair_text(stage.stride), error_out, gain, end]
+        table.add_row(*(Text(cell) for cell in row), style="bold red" if marked else "")
+    return table
+
+
+def _stride_text(stage: Stage) -> str:
+    return f"{facts.pair_text(stage.stride)} (×{facts.pair_text(stage.layer_stride)})"
+
+
+def _size_text(stage: Stage) -> str:
+    before, after = (facts.pair_text((float(y), float(x))) for y, x in (stage.input_size, stage.output_size))
+    return f"{before}→{after}"
+
+
+def _error_texts(stage: Stage, protocol: str | None) -> tuple[str, str, str]:
+    errors = stage.errors.get(protocol) if protocol else None
+    if errors is None or protocol is None:
+        return "–", "–", "–"
+    gain = facts.added(stage, protocol)
+    sign = "+" if gain is not None and gain > 0 else ""
+    before, after, change = (facts.number(value, 4) for value in (errors.input.value, errors.output.value, gain))
+    return before, after, sign + change.replace("-", "−", 1)
+
+
+def _bar(stage: Stage, protocol: str | None, top: float) -> str:
+    """A bar as long as what the stage adds."""
+    gain = facts.added(stage, protocol) if protocol else None
+    return "█" * round(gain / top * _BAR_CELLS) + " " if gain is not None and gain > 0 and top > 0 else ""
+
+
+def _notes(console: Console, report: AuditReport) -> None:
+    """Skipped files and what the numbers were made with."""
+    skipped = report.data.skipped
+    if skipped:
+        console.print(Text(f"Skipped {len(skipped)} {'file' if len(skipped) == 1 else 'files'}:", style="yellow"))
+        for entry in skipped[:_SKIPPED_SHOWN]:
+            console.print(Padding(Text(clean(f"{entry.path}: {entry.reason}")), (0, 0, 0, 2)))
+        if len(skipped) > _SKIPPED_SHOWN:
+            console.print(
+                Padding(Text(f"and {len(skipped) - _SKIPPED_SHOWN} more (all are in the JSON report)"), (0, 0, 0, 2))
+            )
+        console.print()
+    for label, text in _used(report):
+        console.print(Padding(Text(clean(f"{label}: {text}"), style="dim"), (0, 0, 0, 0)))
+    console.print()
+
+
+def _used(report: AuditReport) -> Iterable[tuple[str, str]]:
+    yield "Input", facts.preprocessing_text(report.model.preprocessing)
+    yield "Views", facts.shifts_text(report)
+    limit = f", cut by --limit {report.data.limit}" if report.data.limit is not None else ""
+    environment = report.environment
+    yield (
+        "Run",
+        f"{report.data.n_images} images{limit}; torch {environment.torch} on {environment.device}, "
+        f"{environment.precision}, {environment.threads} {'thread' if environment.threads == 1 else 'threads'}",
+    )

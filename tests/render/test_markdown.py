@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from fake_report import fake_report
+
+from shiftaudit.render.markdown import render
+
+GOLDEN = Path(__file__).parent / "golden" / "report.md"
+
+
+def test_the_markdown_is_the_golden_one() -> None:
+    assert render(fake_report()) == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_every_table_row_has_as_many_cells_as_its_heading() -> None:
+    report = fake_report(source="a|b")
+    stages = tuple(dataclasses.replace(stage, name=f"x|{stage.name}") for stage in report.stages)
+    lines = render(dataclasses.replace(report, stages=stages)).splitlines()
+    tables = "\n".join(line if line.startswith("|") else "" for line in lines).split("\n\n")
+    for block in filter(str.strip, tables):
+        cells = {line.replace(r"\|", "").count("|") for line in block.strip().splitlines()}
+        assert len(cells) == 1, block
+
+
+def test_names_cannot_inject_markup() -> None:
+    text = render(fake_report(source="<script>x</script>", skipped=[("a\n## heading", "![x](http://y)")]))
+    assert "<script" not in text
+    assert "\n## heading" not in text
+    assert "![x]" not in text
+
+
+def test_a_degenerate_model_is_warned_about_first() -> None:
+    text = render(fake_report(degenerate=True))
+    assert text.index("Warning") < text.index("Same answer")
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(render(fake_report()), encoding="utf-8")

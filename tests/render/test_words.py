@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+from fake_report import fake_report
+
+from shiftaudit.errors import InputError
+from shiftaudit.render import words
+
+
+def test_every_metric_of_a_report_is_explained() -> None:
+    for result in fake_report().protocols.values():
+        assert set(result.metrics) <= set(words.BY_NAME)
+
+
+@pytest.mark.parametrize("name", words.BY_NAME)
+@pytest.mark.parametrize("width", [50, 100])
+def test_an_explanation_fits_and_has_definition_and_source(name: str, width: int) -> None:
+    text = words.explain(name, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "Definition:" in text
+    assert "Source:" in text
+
+
+def test_a_misspelt_term_gets_a_suggestion() -> None:
+    with pytest.raises(InputError, match="did you mean consistency"):
+        words.lookup("consistancy")
+
+
+def test_the_overview_names_every_term_once() -> None:
+    first_words = [line.split()[0] for line in words.overview(90).splitlines() if line.startswith("  ")]
+    assert first_words == list(words.BY_NAME)
