@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from shiftaudit.records.gate import ViewCounts
 from shiftaudit.records.report import ImageResult
+
+__all__ = ["ViewCounts", "agreeing_pairs", "agreeing_with", "count_views", "view_counts"]
 
 
 def agreeing_pairs(predictions: Sequence[int]) -> tuple[int, int]:
@@ -27,42 +28,6 @@ def agreeing_with(predictions: Sequence[int], reference: int) -> tuple[int, int]
     (2, 3)
     """
     return sum(prediction == reference for prediction in predictions), len(predictions)
-
-
-@dataclass(frozen=True)
-class ViewCounts:
-    """Counts of one image under one protocol with `n_views` shifted views."""
-
-    n_views: int
-    agreeing_pairs: int
-    agreeing_with_unshifted: int
-    correct: int | None
-    """Shifted views whose answer is the label; None without a label."""
-
-    @property
-    def n_pairs(self) -> int:
-        """Pairs of shifted views."""
-        return self.n_views * (self.n_views - 1) // 2
-
-    @property
-    def consistency(self) -> float:
-        """Share of agreeing pairs among the shifted views; NaN below two views."""
-        return self.agreeing_pairs / self.n_pairs if self.n_pairs else math.nan
-
-    @property
-    def agreement_with_unshifted(self) -> float:
-        """Share of shifted views that keep the unshifted answer; NaN without views."""
-        return self.agreeing_with_unshifted / self.n_views if self.n_views else math.nan
-
-    @property
-    def stable(self) -> bool:
-        """Whether all shifted views and the unshifted one agree."""
-        return self.agreeing_with_unshifted == self.n_views
-
-    @property
-    def accuracy(self) -> float:
-        """Share of shifted views that are right; NaN without a label or views."""
-        return math.nan if self.correct is None or not self.n_views else self.correct / self.n_views
 
 
 def count_views(prediction: int, label: int | None, shifted: Sequence[int]) -> ViewCounts:

@@ -1,0 +1,186 @@
+"""What a gate compares with and what it decides: the records behind the baseline's and the gate's JSON."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from shiftaudit.records.report import Environment, Metric, ModelInfo, ProtocolInfo
+
+BASELINE_SCHEMA_VERSION = 1
+GATE_SCHEMA_VERSION = 1
+
+PASS = "pass"
+FAIL = "fail"
+INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True)
+class ViewCounts:
+    """Counts of one image under one protocol with `n_views` shifted views."""
+
+    n_views: int
+    agreeing_pairs: int
+    agreeing_with_unshifted: int
+    correct: int | None
+    """Shifted views whose answer is the label; None without a label."""
+
+    @property
+    def n_pairs(self) -> int:
+        """Pairs of shifted views."""
+        return self.n_views * (self.n_views - 1) // 2
+
+    @property
+    def consistency(self) -> float:
+        """Share of agreeing pairs among the shifted views; NaN below two views."""
+        return self.agreeing_pairs / self.n_pairs if self.n_pairs else math.nan
+
+    @property
+    def agreement_with_unshifted(self) -> float:
+        """Share of shifted views that keep the unshifted answer; NaN without views."""
+        return self.agreeing_with_unshifted / self.n_views if self.n_views else math.nan
+
+    @property
+    def stable(self) -> bool:
+        """Whether all shifted views and the unshifted one agree."""
+        return self.agreeing_with_unshifted == self.n_views
+
+    @property
+    def accuracy(self) -> float:
+        """Share of shifted views that are right; NaN without a label or views."""
+        return math.nan if self.correct is None or not self.n_views else self.correct / self.n_views
+
+
+@dataclass(frozen=True)
+class BaselineImage:
+    """One image of a baseline: whether the unshifted answer was right, and the counts under each protocol."""
+
+    correct: bool | None
+    views: dict[str, ViewCounts]
+
+
+@dataclass(frozen=True)
+class BaselineData:
+    """Which images a baseline was scored on."""
+
+    n_images: int
+    n_labelled: int
+    manifest_sha256: str
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What later reports are judged against. Holds no path and no time, so that a diff shows what changed."""
+
+    schema_version: int
+    tool_version: str
+    model: ModelInfo
+    data: BaselineData
+    protocol: ProtocolInfo
+    environment: Environment
+    degenerate: bool
+    metrics: dict[str, dict[str, Metric]]
+    """By protocol, then by the metric's name."""
+    stages: dict[str, dict[str, Metric]]
+    """Output equivariance error by the stage's name, then by protocol."""
+    images: dict[str, BaselineImage]
+    """By the SHA-256 of the file's bytes."""
+
+
+@dataclass(frozen=True)
+class Flips:
+    """Images whose yes/no outcome changed, with the exact two-sided p-value of McNemar's test."""
+
+    lost: int
+    gained: int
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One rule on one metric."""
+
+    name: str
+    """`accuracy`, `circular.consistency`, `crop.stable` …, or `stages.NAME` for a stage's output equivariance error."""
+    rule: str
+    """`margin` (against the baseline), `floor` or `ceiling` (of the candidate alone), or `degenerate`."""
+    outcome: str
+    """`pass`, `fail` or `inconclusive`."""
+    baseline: float | None
+    candidate: float | None
+    estimate: float | None
+    """Candidate minus baseline for `margin`, the candidate's value for `floor` and `ceiling`."""
+    low: float | None
+    """The estimate's one-sided lower bound, None where there is none."""
+    high: float | None
+    threshold: float
+    """In the estimate's unit and direction: the worst true value that is still accepted."""
+    p_value: float | None
+    """Of "the true value is acceptable", adjusted by Holm's method for all rules of the gate."""
+    n_images: int
+    images_needed: int | None
+    """For `inconclusive`: images that would decide in 4 of 5 cases if the estimate stays; None where none would."""
+    improved: bool
+    higher_is_better: bool
+    flips: Flips | None = None
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """The gate's decision and all it rests on."""
+
+    schema_version: int
+    tool_version: str
+    outcome: str
+    exit_code: int
+    on_inconclusive: str
+    alpha: float
+    baseline_model: str
+    candidate_model: str
+    n_images: int
+    n_labelled: int
+    verdicts: tuple[Verdict, ...]
+    warnings: tuple[str, ...]
+    refresh_baseline: bool
+    """Something improved beyond noise and nothing failed: the baseline can be made stricter."""
+
+
+@dataclass(frozen=True)
+class MetricComparison:
+    """One metric of two reports; the difference is B minus A over shared images, with a 95 % paired interval."""
+
+    name: str
+    a: float | None
+    b: float | None
+    difference: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n_images: int
+    higher_is_better: bool
+    flips: Flips | None = None
+
+
+@dataclass(frozen=True)
+class StageComparison:
+    """Output equivariance error of the stages of two reports that share a name; None where one lacks it."""
+
+    name: str
+    protocol: str
+    a: Metric | None
+    b: Metric | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two reports side by side."""
+
+    schema_version: int
+    tool_version: str
+    model_a: str
+    model_b: str
+    n_shared: int
+    n_only_a: int
+    n_only_b: int
+    metrics: tuple[MetricComparison, ...]
+    stages: tuple[StageComparison, ...]
+    warnings: tuple[str, ...]
