@@ -82,17 +82,19 @@ class _Decoder:
 def _in_workers(dataset: _Decoder, workers: int) -> Iterator[DecodedImage | Skipped]:
     from torch.utils.data import DataLoader  # here, so that finding and labelling pictures needs no torch
 
-    loader: DataLoader[DecodedImage | Skipped] = DataLoader(
-        dataset,  # type: ignore[arg-type]  # any object with __len__ and __getitem__ will do
-        batch_size=None,
-        num_workers=min(workers, len(dataset)),
-        prefetch_factor=PREFETCH,
-        collate_fn=_unchanged,
-        worker_init_fn=_ignore_interrupt,
-    )
     with _interrupts_held_back(), warnings.catch_warnings():
-        # The workers only decode; they never enter the thread pools this warning is about.
+        # The number of workers is the user's to choose, and the workers only decode: they never enter the thread pools
+        # that forking may leave locked.
+        warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
         warnings.filterwarnings("ignore", message=r".*use of fork\(\)", category=DeprecationWarning)
+        loader: DataLoader[DecodedImage | Skipped] = DataLoader(
+            dataset,  # type: ignore[arg-type]  # any object with __len__ and __getitem__ will do
+            batch_size=None,
+            num_workers=min(workers, len(dataset)),
+            prefetch_factor=PREFETCH,
+            collate_fn=_unchanged,
+            worker_init_fn=_ignore_interrupt,
+        )
         iterator = iter(loader)
     while True:
         try:
