@@ -84,15 +84,27 @@ def decode(file: ImageFile, preprocessing: Preprocessing, canvas: int) -> Decode
         UnreadableImageError: the file cannot be used; the message is the reason.
     """
     data = _read(file.path)
+    image = _resize_and_crop(_open(data, preprocessing.channels), preprocessing, canvas)
+    pixels = np.asarray(image, dtype=np.uint8)
+    pixels = pixels[None] if preprocessing.channels == 1 else pixels.transpose(2, 0, 1)
+    return DecodedImage(hashlib.sha256(data).hexdigest(), file.relative, np.ascontiguousarray(pixels))
+
+
+def open_image(path: Path, channels: int) -> Image.Image:
+    """The whole picture at its own size, upright, 8 bits: mode `L` for one channel, `RGB` for three.
+
+    Raises:
+        UnreadableImageError: the file cannot be used; the message is the reason.
+    """
+    return _open(_read(path), channels)
+
+
+def _open(data: bytes, channels: int) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         # Odd metadata and palettes make Pillow talk on stderr; what is unusable raises as well and is reported by name.
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-        image = _to_eight_bits(_load(data), preprocessing.channels)
-    image = _resize_and_crop(image, preprocessing, canvas)
-    pixels = np.asarray(image, dtype=np.uint8)
-    pixels = pixels[None] if preprocessing.channels == 1 else pixels.transpose(2, 0, 1)
-    return DecodedImage(hashlib.sha256(data).hexdigest(), file.relative, np.ascontiguousarray(pixels))
+        return _to_eight_bits(_load(data), channels)
 
 
 def _read(path: Path) -> bytes:
@@ -161,12 +173,17 @@ def _resize_and_crop(image: Image.Image, preprocessing: Preprocessing, canvas: i
         raise UnreadableImageError(f"{width}×{height} is too elongated: resized it would be {shorter}×{longer} pixels")
     new = (shorter, longer) if width <= height else (longer, shorter)
     if new != image.size:
-        image = image.resize(new, _resampling(preprocessing.interpolation))
+        image = image.resize(new, resampling(preprocessing.interpolation))
     left, top = (_offset(side, preprocessing.size, canvas) for side in new)
     return image.crop((left, top, left + canvas, top + canvas))
 
 
-def _resampling(name: str) -> Image.Resampling:
+def resampling(name: str) -> Image.Resampling:
+    """Pillow's filter by the name that `Preprocessing.interpolation` uses.
+
+    Raises:
+        InputError: there is no such filter.
+    """
     try:
         return _INTERPOLATIONS[name]
     except KeyError:
