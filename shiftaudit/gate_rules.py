@@ -196,7 +196,7 @@ def metric_estimate(metric: Metric) -> Estimate:
 
 
 def independent_difference(new: Metric, old: Metric) -> Estimate:
-    """New minus old of two reported metrics, taken as independent since per-image values are lacking: rather too wide."""
+    """New minus old of two reported metrics, as if independent since per-image values are lacking: rather too wide."""
     a, b = metric_estimate(new), metric_estimate(old)
     return Estimate(a.mean - b.mean, math.hypot(a.standard_error, b.standard_error), min(a.n, b.n))
 

@@ -74,9 +74,9 @@ class Estimate:
 def estimate_mean(values: NDArray[np.float64], centre: float | None = None, *, extreme: float = 1.0) -> Estimate:
     """The mean of per-image values in [-1, 1], shape (n,), with a standard error that does not trust ties.
 
-    One imaginary image as far away as a share can be (`extreme`) is added to the sum of squares (not to the mean): with many ties
-    the plain t interval is too narrow, because the rare image that differs may not be among the few. Where every value
-    equals `centre` nothing differed at all and the standard error is 0. NaN entries are left out.
+    One imaginary image as far away as a share can be (`extreme`) is added to the sum of squares, not to the mean:
+    with many ties the plain t interval is too narrow, because the rare image that differs may not be among the few.
+    Where every value equals `centre` nothing differed at all and the standard error is 0. NaN entries are left out.
 
     Raises:
         ValueError: no value is left.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from shiftaudit.cli.config import find_file, load
 from shiftaudit.errors import ShiftAuditError
 from shiftaudit.version import __version__
 
@@ -32,16 +34,24 @@ def _show_version(value: bool) -> None:
 
 @app.callback()
 def common(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="Defaults of options; else shiftaudit.toml or pyproject.toml here or above."),
+    ] = None,
 ) -> None:
     """Options that stand before the subcommand."""
+    loaded = load(context.command, config or find_file(Path.cwd()))
+    context.default_map = loaded.defaults
+    context.obj = loaded
 
 
 # Each module of a subcommand has `register(app)`; none of them imports torch at the top.
-COMMANDS: tuple[str, ...] = ("explain",)
+COMMANDS: tuple[str, ...] = ("explain", "baseline", "gate", "compare")
 
 
 def _register_all() -> None:
@@ -66,7 +76,9 @@ def main() -> None:
         sys.stderr.write("interrupted: nothing was written\n")
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
-        _report(error, f"internal error: {type(error).__name__}: {error} (run again with --debug for the traceback)", debug)
+        _report(
+            error, f"internal error: {type(error).__name__}: {error} (run again with --debug for the traceback)", debug
+        )
         sys.exit(EXIT_INTERNAL)
 
 

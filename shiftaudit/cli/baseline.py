@@ -1,0 +1,77 @@
+"""`shiftaudit baseline save | show | update`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shiftaudit.errors import InputError
+
+Report = Annotated[Path, typer.Argument(metavar="REPORT.json", help="A report written by `shiftaudit score -o`.")]
+Target = Annotated[Path, typer.Option("--output-file", "-o", help="The baseline to write.")]
+DEFAULT_TARGET = Path("baseline.json")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(no_args_is_help=True, help="Make, look at and move the baseline that the gate judges against.")
+    group.command("save")(save)
+    group.command("show")(show)
+    group.command("update")(update)
+    app.add_typer(group, name="baseline")
+
+
+def save(
+    report: Report,
+    output: Target = DEFAULT_TARGET,
+    force: Annotated[bool, typer.Option("--force", help="Replace a baseline that exists.")] = False,
+) -> None:
+    """Make a baseline from REPORT: per-image counts, sorted and rounded, one line an image."""
+    from shiftaudit.baseline import baseline_text, savable
+    from shiftaudit.files import check_writable, write_text_atomically
+    from shiftaudit.records.reading import read_report
+
+    baseline = savable(read_report(report))
+    check_writable(output, force=force)
+    write_text_atomically(output, baseline_text(baseline))
+    sys.stderr.write(f"wrote {output}: {len(baseline.images)} images, protocol {baseline.protocol.protocol_hash}\n")
+
+
+def show(
+    baseline: Annotated[
+        Path, typer.Argument(metavar="BASELINE.json", help="A baseline, or a report.")
+    ] = DEFAULT_TARGET,
+    format: Annotated[str, typer.Option("--format", "-f", help="table or json (without the images).")] = "table",
+) -> None:
+    """Show what a baseline holds."""
+    from shiftaudit.baseline import read_baseline
+    from shiftaudit.render.baseline import render_baseline
+    from shiftaudit.render.terminal import detect
+
+    if format not in ("table", "json"):
+        raise InputError(f"--format got {format!r}; expected table or json")
+    sys.stdout.write(render_baseline(read_baseline(baseline), format, detect(sys.stdout)))
+
+
+def update(
+    report: Report,
+    baseline: Annotated[Path, typer.Option("--baseline", "-b", help="The baseline to replace.")] = DEFAULT_TARGET,
+    force: Annotated[bool, typer.Option("--force", help="Update even in CI.")] = False,
+) -> None:
+    """Replace an existing baseline by REPORT's, after showing what changes. Refused in CI without --force."""
+    from shiftaudit.baseline import baseline_text, read_baseline, refuse_in_ci, savable
+    from shiftaudit.files import check_writable, write_text_atomically
+    from shiftaudit.records.reading import read_report
+    from shiftaudit.render.baseline import changes
+
+    refuse_in_ci(os.environ, force=force)
+    new = savable(read_report(report))
+    old = read_baseline(baseline)
+    check_writable(baseline)
+    sys.stdout.write(changes(old, new))
+    write_text_atomically(baseline, baseline_text(new))
+    sys.stderr.write(f"updated {baseline}\n")

@@ -1,0 +1,106 @@
+"""Two reports side by side, on a terminal and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from shiftaudit.records import codec
+from shiftaudit.records.gate import Comparison, MetricComparison, StageComparison
+from shiftaudit.render import markdown
+from shiftaudit.render.facts import number, percent
+from shiftaudit.render.table import clean
+from shiftaudit.render.terminal import Terminal, to_text
+from shiftaudit.render.words import kind_of
+
+FORMATS = ("table", "json", "markdown")
+_METRIC_HEADING = ("metric", "A", "B", "B − A [95 %]", "")
+_STAGE_HEADING = ("stage (equivariance error, output)", "A", "B", "B − A")
+
+
+def render_comparison(comparison: Comparison, form: str, terminal: Terminal | None = None) -> str:
+    """The comparison as text in one of FORMATS, ending in a newline. `terminal` limits the table only."""
+    if form == "json":
+        return codec.dumps(comparison)
+    if form == "markdown":
+        return _markdown(comparison)
+    return to_text(lambda console: _draw(console, comparison), terminal or Terminal())
+
+
+def _draw(console: Console, comparison: Comparison) -> None:
+    for line in _headlines(comparison):
+        console.print(Text(clean(line)))
+    for heading, rows in _tables(comparison):
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+        for column, title in enumerate(heading):
+            table.add_column(
+                title, justify="right" if column in (1, 2) else "left", overflow="fold", no_wrap=column < 3
+            )
+        for row in rows:
+            table.add_row(*(Text(clean(cell)) for cell in row))
+        console.print(table)
+    for warning in comparison.warnings:
+        console.print(Text(clean(f"warning: {warning}")))
+
+
+def _markdown(comparison: Comparison) -> str:
+    parts = ["## Shift comparison", "  \n".join(markdown.escape(line) for line in _headlines(comparison))]
+    for heading, rows in _tables(comparison):
+        cells = [[markdown.escape(cell) for cell in row] for row in rows]
+        parts.append(markdown.table([markdown.escape(title) for title in heading], cells, right=(1, 2)))
+    parts.append("\n".join(f"- Warning: {markdown.escape(warning)}" for warning in comparison.warnings))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _headlines(comparison: Comparison) -> Iterator[str]:
+    yield f"A: {comparison.model_a}"
+    yield f"B: {comparison.model_b}"
+    others = f", {comparison.n_only_a:,} only in A, {comparison.n_only_b:,} only in B"
+    yield f"{comparison.n_shared:,} images shared{others if comparison.n_only_a or comparison.n_only_b else ''}"
+
+
+def _tables(comparison: Comparison) -> Iterator[tuple[Sequence[str], list[list[str]]]]:
+    if comparison.metrics:
+        yield _METRIC_HEADING, [_metric_row(metric) for metric in comparison.metrics]
+    if comparison.stages:
+        yield _STAGE_HEADING, [_stage_row(stage) for stage in comparison.stages]
+
+
+def _metric_row(metric: MetricComparison) -> list[str]:
+    share = kind_of(metric.name.split(".")[-1]) == "share"
+    show = percent if share else number
+    return [metric.name, show(metric.a), show(metric.b), _difference(metric, share=share), _direction(metric)]
+
+
+def _difference(metric: MetricComparison, *, share: bool) -> str:
+    if metric.difference is None:
+        return "–"
+    values = (metric.difference, metric.ci_low, metric.ci_high)
+    middle, low, high = ("?" if v is None else _signed(v, share=share) for v in values)
+    return f"{middle} [{low}, {high}]"
+
+
+def _signed(value: float, *, share: bool) -> str:
+    return (f"{value * 100:+.1f}" if share else f"{value:+.4f}").replace("-", "−")
+
+
+def _direction(metric: MetricComparison) -> str:
+    """Whether B is better or worse beyond noise, from the interval; with the images that changed sides."""
+    if metric.difference is None or metric.ci_low is None or metric.ci_high is None:
+        return ""
+    word = ""
+    if metric.ci_low > 0 or metric.ci_high < 0:
+        word = "better" if (metric.ci_low > 0) == metric.higher_is_better else "worse"
+    flips = metric.flips
+    changed = "" if flips is None else f"{flips.lost} lost, {flips.gained} gained (p = {flips.p_value:.2g})"
+    return ", ".join(text for text in (word, changed) if text)
+
+
+def _stage_row(stage: StageComparison) -> list[str]:
+    a, b = (None if side is None else side.value for side in (stage.a, stage.b))
+    difference = "–" if a is None or b is None else _signed(b - a, share=False)
+    return [f"{stage.name} ({stage.protocol})", number(a), number(b), difference]

@@ -1,0 +1,59 @@
+"""A gate's result as GitHub workflow commands: at most one annotation a metric, escaped so that text is no command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from shiftaudit.errors import InputError
+from shiftaudit.records.gate import FAIL, INCONCLUSIVE, GateResult, Verdict
+from shiftaudit.render import gate_markdown
+from shiftaudit.render import gate_words as words
+
+
+def render(result: GateResult) -> str:
+    """One `::error` a failed metric, one `::warning` an inconclusive one, one `::notice` for the rest."""
+    lines = []
+    by_name: dict[str, list[Verdict]] = {}
+    for verdict in result.verdicts:
+        by_name.setdefault(verdict.name, []).append(verdict)
+    for name, verdicts in by_name.items():
+        for level, outcome in (("error", FAIL), ("warning", INCONCLUSIVE)):
+            found = [words.sentence(verdict) for verdict in verdicts if verdict.outcome == outcome]
+            if found:
+                lines.append(command(level, f"shiftaudit gate: {name}", " / ".join(found)))
+                break
+    lines += [command("warning", "shiftaudit gate", warning) for warning in result.warnings]
+    notes = [words.headline(result), words.consequence(result), words.REFRESH if result.refresh_baseline else None]
+    lines.append(command("notice", "shiftaudit gate", " ".join(note for note in notes if note)))
+    return "\n".join(lines) + "\n"
+
+
+def command(level: str, title: str, message: str) -> str:
+    r"""One workflow command.
+
+    >>> command("error", "a:b,c", "50 % worse\n::error::not a command")
+    '::error title=a%3Ab%2Cc::50 %25 worse%0A::error::not a command'
+    """
+    escaped = _escape(title).replace(":", "%3A").replace(",", "%2C")
+    return f"::{level} title={escaped}::{_escape(message)}"
+
+
+def _escape(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def append_step_summary(result: GateResult, environ: Mapping[str, str]) -> None:
+    """Append the Markdown to the file that GITHUB_STEP_SUMMARY names, if it names one.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    target = environ.get("GITHUB_STEP_SUMMARY")
+    if not target:
+        return
+    try:
+        with Path(target).open("a", encoding="utf-8", newline="\n") as summary:
+            summary.write(gate_markdown.render(result) + "\n")
+    except OSError as error:
+        raise InputError(f"cannot write the step summary {target}: {error.strerror or error}") from error
