@@ -80,6 +80,11 @@ class Audit:
             limit=limit,
         )
 
+    @property
+    def n_classes(self) -> int:
+        """How many classes the model's answers have."""
+        return self._scorer.n_classes
+
     def lines(
         self, files: Sequence[ImageFile], labels: Mapping[str, int], observer: Observer | None = None
     ) -> Iterator[Line]:
@@ -133,7 +138,9 @@ def summarise(header: SamplesHeader, lines: Iterable[Line]) -> AuditReport:
     scores, skipped = _split(lines)
     if not scores:
         reasons = "; ".join(f"{item.path}: {item.reason}" for item in skipped[:3])
-        raise InputError(f"none of {len(skipped)} files could be scored ({reasons})", hint="point IMAGES at readable pictures")
+        raise InputError(
+            f"none of {len(skipped)} files could be scored ({reasons})", hint="point IMAGES at readable pictures"
+        )
     images = [score.image for score in scores]
     protocol = header.protocol
     found = stage_report(header.layout, scores, protocol.protocols)

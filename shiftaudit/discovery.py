@@ -155,7 +155,7 @@ class Watcher(TorchDispatchMode):
 
     def _look(self, call: _Call, func: Any, args: Any, kwargs: Any, out: Tensor, stride: tuple[float, float]) -> None:
         source = ops.input_of(call.kind, args, kwargs)
-        found = ops.reduction(call.kind, func, args, kwargs, out)
+        found = ops.reduction(call.kind, func, args, kwargs, out, at_input=stride == (1.0, 1.0))
         if source is None or found is None or found.layer_stride == (1.0, 1.0):
             return
         if found.to_point:
@@ -168,7 +168,9 @@ class Watcher(TorchDispatchMode):
             return
         if found.to_point:
             if call.kind in (ops.CONV, ops.MAX_POOL):
-                self.skipped.append((call, found.kind, "reduces the map to 1×1, where equivariance and invariance are one"))
+                self.skipped.append(
+                    (call, found.kind, "reduces the map to 1×1, where equivariance and invariance are one")
+                )
             return
         before = self._slot(source, call, False, stride, False)
         after = self._slot(out, call, True, total, False)
@@ -266,10 +268,12 @@ def discover(run: Callable[[Tensor], Any], module: nn.Module, example: Tensor) -
         module: where names come from: eager, scripted, traced or exported.
         example: (N, C, H, W) input.
 
-    A stage is an operation with a stride above 1 along an axis that makes a 4-D map smaller: convolution, pooling, strided slicing,
-    interpolation, patch embedding. Reduction to 1×1 is the head, not a stage.
+    A stage is an operation with a stride above 1 along an axis that makes a 4-D map smaller: convolution, pooling, strided
+    slicing, interpolation, patch embedding. Reduction to 1×1 is the head, not a stage.
     """
-    parameters = {tensor.data_ptr(): name for name, tensor in module.state_dict(keep_vars=True).items() if tensor.numel()}
+    parameters = {
+        tensor.data_ptr(): name for name, tensor in module.state_dict(keep_vars=True).items() if tensor.numel()
+    }
     example = example.clone()
     setattr(example, _STRIDE, (1.0, 1.0))
     watcher = Watcher(parameters)

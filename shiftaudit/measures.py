@@ -6,6 +6,7 @@ be merged by putting their rows together.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -92,8 +93,8 @@ DIAGONAL_MEASURES: dict[str, Measure] = {
 def _steps(image: ImageResult, views: Views) -> tuple[list[float], list[float]]:
     classes = (image.prediction, *views.predictions)
     probabilities = (image.probability, *views.probabilities)
-    changes = [float(a != b) for a, b in zip(classes, classes[1:], strict=False)]
-    return changes, [abs(a - b) for a, b in zip(probabilities, probabilities[1:], strict=False)]
+    changes = [float(a != b) for a, b in itertools.pairwise(classes)]
+    return changes, [abs(a - b) for a, b in itertools.pairwise(probabilities)]
 
 
 def protocol_result(images: Sequence[ImageResult], protocol: str, *, shifts: str, max_shift: int) -> ProtocolResult:
@@ -118,7 +119,9 @@ def protocol_result(images: Sequence[ImageResult], protocol: str, *, shifts: str
             values, n_pairs=n_pairs, higher_is_better=measure.higher_is_better, kind=measure.kind
         )
     by_shift = _by_shift(rows)
-    worst = _worst_shift(by_shift, max_shift, single=not shifts.split(":")[0].isdecimal() and not shifts.startswith("iid"))
+    worst = _worst_shift(
+        by_shift, max_shift, single=not shifts.split(":")[0].isdecimal() and not shifts.startswith("iid")
+    )
     if worst is not None:
         metrics["max_flips"] = _flips(worst)
     share, degenerate = _degenerate([image for image, _, _ in rows])
@@ -147,8 +150,8 @@ def _by_shift(rows: Sequence[tuple[ImageResult, Views, ViewCounts]]) -> tuple[Sh
 def _worst_shift(by_shift: Sequence[ShiftCount], max_shift: int, *, single: bool) -> WorstShift | None:
     """The shift with the highest flip rate; ties go to the one with more views, then the smaller shift.
 
-    Random shifts hold one or two images each, so they are pooled into 4×4 cells of the shift range; cells with fewer than ten views
-    say nothing and are left out.
+    Random shifts hold one or two images each, so they are pooled into 4×4 cells of the shift range; cells with fewer than
+    ten views say nothing and are left out.
     """
     pooled: dict[tuple[int, int], list[int]] = defaultdict(lambda: [0, 0])
     width = 1 if single else math.ceil((2 * max_shift + 1) / _CELLS)

@@ -90,7 +90,9 @@ def output_of(out: Any) -> Tensor | None:
     return out if isinstance(out, Tensor) else None
 
 
-def reduction(kind: str, func: Any, args: Sequence[Any], kwargs: dict[str, Any], out: Tensor) -> Reduction | None:
+def reduction(
+    kind: str, func: Any, args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, *, at_input: bool
+) -> Reduction | None:
     """How a convolution, pool or interpolation changes the spatial size; None when its input is not a 4-D map.
 
     A stride-1 convolution without padding trims the border but keeps the grid, so its layer stride is 1: it is not a stage.
@@ -113,12 +115,13 @@ def reduction(kind: str, func: Any, args: Sequence[Any], kwargs: dict[str, Any],
         stride = (1.0, stride[1])
     if sizes_out[1] >= sizes_in[1] and stride[1] > 1:
         stride = (stride[0], 1.0)
-    if kind == CONV and _is_patch_embedding(source, bound, stride):
+    if kind == CONV and at_input and _is_patch_embedding(source, bound, stride):
         kind = PATCH_EMBEDDING
     return Reduction(kind, stride, to_point=sizes_out == (1, 1) and sizes_in != (1, 1))
 
 
 def _is_patch_embedding(source: Tensor, bound: dict[str, Any], stride: Pair) -> bool:
+    """A convolution of the picture itself whose windows do not overlap. Pictures have up to four channels, feature maps more."""
     kernel = tuple(bound["weight"].shape[-2:])
     return source.shape[1] <= 4 and min(stride) > 1 and kernel == stride
 

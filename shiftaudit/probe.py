@@ -93,7 +93,9 @@ class StageProbe(TorchDispatchMode):
             reference = self._references[index]
             for offset, (protocol, shift) in enumerate(self._rows):
                 row = maps[start + offset]
-                self.errors[index].append(NOT_MEASURED if reference is None else reference.compare(row, protocol, shift))
+                self.errors[index].append(
+                    NOT_MEASURED if reference is None else reference.compare(row, protocol, shift)
+                )
 
 
 class _Reference:

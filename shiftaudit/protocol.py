@@ -75,7 +75,9 @@ def resolve(settings: Settings, size: int) -> tuple[Settings, ProtocolInfo]:
                 hint=f"use --max-shift {size // 2} or less",
             )
     if kind == "random" and number < 2:
-        raise InputError("--shifts got 1; consistency compares shifted views with each other", hint="use --shifts 2 or more")
+        raise InputError(
+            "--shifts got 1; consistency compares shifted views with each other", hint="use --shifts 2 or more"
+        )
     described = ProtocolInfo(
         protocols=protocols,
         shifts=settings.shifts,
@@ -94,7 +96,9 @@ def resolve(settings: Settings, size: int) -> tuple[Settings, ProtocolInfo]:
 def _stage_views(settings: Settings, kind: str, number: int) -> int:
     if settings.stage_views is not None:
         if settings.stage_views < 1:
-            raise InputError(f"--stage-views got {settings.stage_views}; expected at least 1", hint="use --no-stages for none")
+            raise InputError(
+                f"--stage-views got {settings.stage_views}; expected at least 1", hint="use --no-stages for none"
+            )
         return settings.stage_views
     return min(number, 4) if kind in ("random", "iid") else MAX_GRID
 

@@ -55,8 +55,12 @@ class Scorer:
         self._std = _per_channel(model.preprocessing, model.preprocessing.std).to(self._device)
         channels = model.preprocessing.channels
         example = torch.zeros(1, channels, self.size, self.size, device=self._device)
-        self.discovery: Discovery = discover(self._run, model.module, example)
+        self.n_classes = 0
+        self.discovery: Discovery = discover(self._first_run, model.module, example)
         self._probe = StageProbe(self.discovery) if info.stages and self.discovery.stages else None
+
+    def _first_run(self, example: Tensor) -> None:
+        self.n_classes = int(self._run(example).shape[-1])
 
     def _run(self, batch: Tensor) -> Tensor:
         # Channels last is the faster layout for convolutions on CPUs and tensor cores alike.

@@ -87,7 +87,8 @@ def parse_spec(spec: str) -> tuple[str, int]:
     if kind in ("", "grid", "iid") and number.isdecimal() and int(number) >= 1:
         return kind or "random", int(number)
     raise InputError(
-        f"--shifts got {spec!r}; expected a count such as 8, grid:STEP or diagonal", hint="try --shifts 8 or --shifts grid:4"
+        f"--shifts got {spec!r}; expected a count such as 8, grid:STEP or diagonal",
+        hint="try --shifts 8 or --shifts grid:4",
     )
 
 
@@ -97,7 +98,9 @@ def _grid(step: int, max_shift: int) -> tuple[Shift, ...]:
     if not shifts:
         raise InputError(f"grid:{step} holds no shift within ±{max_shift} px", hint="use a smaller step")
     if len(shifts) > MAX_GRID:
-        raise InputError(f"grid:{step} within ±{max_shift} px holds {len(shifts)} shifts, more than {MAX_GRID} an image")
+        raise InputError(
+            f"grid:{step} within ±{max_shift} px holds {len(shifts)} shifts, more than {MAX_GRID} an image"
+        )
     return shifts
 
 

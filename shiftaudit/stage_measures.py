@@ -82,7 +82,10 @@ def _level_records(
         errors = {}
         for protocol in protocols:
             per_stage = [table.per_image(stage.output_slot, protocol, _COSINE) for stage in members]
-            if per_stage and (metric := table.metric(np.mean([v for v, _ in per_stage], axis=0), per_stage)) is not None:
+            if (
+                per_stage
+                and (metric := table.metric(np.mean([v for v, _ in per_stage], axis=0), per_stage)) is not None
+            ):
                 errors[protocol] = metric
         records.append(Level(number, stride, tuple(stage.name for stage in members), errors))
     return records
@@ -145,7 +148,8 @@ class _Table:
                 if (value := error[_COSINE]) is not None:
                     sums[dy % step[0], dx % step[1]].append(value)
         return tuple(
-            PhaseError(py, px, len(values), math.fsum(values) / len(values)) for (py, px), values in sorted(sums.items())
+            PhaseError(py, px, len(values), math.fsum(values) / len(values))
+            for (py, px), values in sorted(sums.items())
         )
 
 

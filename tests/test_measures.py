@@ -11,7 +11,9 @@ from shiftaudit.measures import protocol_result
 from shiftaudit.records.report import ImageResult, Views
 
 
-def image(number: int, prediction: int, shifted: list[int], *, label: int | None = None, **changes: object) -> ImageResult:
+def image(
+    number: int, prediction: int, shifted: list[int], *, label: int | None = None, **changes: object
+) -> ImageResult:
     k = len(shifted)
     shifts = changes.pop("shifts", None) or tuple((i - 2, i) for i in range(k))
     probabilities = changes.pop("probabilities", None) or tuple(0.5 - 0.01 * i for i in range(k))

@@ -60,9 +60,7 @@ def _layout(value: Any, depth: int, sort_keys: bool) -> str:
     pad = "\n" + " " * (depth + 1)
     if isinstance(value, dict):
         keys = sorted(value) if sort_keys else list(value)
-        rows = [
-            f"{json.dumps(key, ensure_ascii=False)}: {_layout(value[key], depth + 1, sort_keys)}" for key in keys
-        ]
+        rows = [f"{json.dumps(key, ensure_ascii=False)}: {_layout(value[key], depth + 1, sort_keys)}" for key in keys]
         return "{" + pad + ("," + pad).join(rows) + pad[:-1] + "}"
     return "[" + pad + ("," + pad).join(_layout(item, depth + 1, sort_keys) for item in value) + pad[:-1] + "]"
 
@@ -71,7 +69,8 @@ def _is_flat(value: dict[str, Any] | list[Any]) -> bool:
     if isinstance(value, dict):
         return all(not isinstance(item, (dict, list)) or item in ([], {}) for item in value.values())
     return all(
-        not isinstance(item, dict) and (not isinstance(item, list) or not any(isinstance(i, (dict, list)) for i in item))
+        not isinstance(item, dict)
+        and (not isinstance(item, list) or not any(isinstance(i, (dict, list)) for i in item))
         for item in value
     )
 
