@@ -118,7 +118,7 @@ class DenseAvgPool2d(nn.Module):
 class AdaptiveBlurPool(nn.Module):
     """An adaptive pool that filters before it subsamples, wherever the output size divides the map's.
 
-    The windows are then equal, so it is the pool at stride 1 followed by BlurPool. The stride depends on the map's size,
+    The windows are then equal, so it is the pool at stride 1 followed by BlurPool. The stride depends on the map,
     hence one BlurPool for the size the patch was made at, and the original pool at any other.
     """
 

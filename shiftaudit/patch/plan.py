@@ -48,7 +48,7 @@ class Site:
     """
 
     name: str
-    """Unique: the module's qualified name, with `/op` where its own code holds the op and `#2` at a second call."""
+    """Unique: the module's qualified name, with `/op` where its own code holds the op and `@2` at a second call."""
     op: str
     """`conv`, `max_pool`, `avg_pool`, `adaptive_avg_pool`, `adaptive_max_pool`, `slice` or `interpolate`."""
     kernel: Size
@@ -69,6 +69,8 @@ class Site:
     """Names of the sites this one's input depends on; the nearest on each path suffice."""
     group: str | None = None
     """The module that holds the op, where several calls share it: they get one stride, or none is changed."""
+    opaque: bool = False
+    """A convolution inside code that cannot be changed: its stride stays, so only its input can be filtered."""
     blocker: str | None = None
     """Why the backend cannot change this op (`its indices are used`), or None."""
 
@@ -167,10 +169,12 @@ def _decide(site: Site, options: PatchOptions) -> Decision:
     if site.op != CONV:
         name = site.op.replace("_", "-")
         return _blur(site, options, BLUR_AFTER_POOL, f"{name} at stride 1, then blur", blur_stride=site.stride)
-    if is_shortcut(site):
+    if is_shortcut(site) and not site.opaque:
         return _blur(site, options, BLUR_BEFORE_CONV, "blur, then 1×1 conv at stride 1", blur_stride=site.stride)
-    if is_patchify(site) or options.placement == PRE_CONV:
-        why = "windows do not overlap: " if is_patchify(site) else ""
+    if is_patchify(site) or site.opaque or options.placement == PRE_CONV:
+        why = (
+            "windows do not overlap: " if is_patchify(site) else "its stride is fixed in code: " if site.opaque else ""
+        )
         return _blur(
             site,
             options,

@@ -1,0 +1,173 @@
+"""A copy of a module as an fx graph that keeps every key of the state dict and, wherever possible, the train/eval switch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.fx
+import torchvision
+from torch import Tensor, fx, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from shiftaudit import ops
+from shiftaudit.errors import PatchError
+
+SCRIPT_HINT = "save it with torch.jit.script and patch the file: that backend handles any control flow"
+
+
+class _Tracer(fx.Tracer):
+    """Looks inside the modules that hold a downsampling operation in their own code or below; all others stay whole.
+
+    A module that stays whole keeps its own control flow and its own reading of `self.training`.
+    """
+
+    def __init__(self, open_modules: set[str]) -> None:
+        super().__init__(autowrap_modules=(torchvision.ops,))
+        self.open_modules = open_modules
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if isinstance(m, nn.Sequential):
+            return False
+        if super().is_leaf_module(m, module_qualified_name) or isinstance(m, nn.Conv2d):
+            return True
+        return module_qualified_name not in self.open_modules
+
+
+class _Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes which modules are running whenever an operation makes a map smaller."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.running: list[str] = []
+        self.found: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if _downsamples(func, args, kwargs or {}, out):
+            self.found.update(self.running)
+        return out
+
+
+def _downsamples(func: Any, args: Any, kwargs: Any, out: Any) -> bool:
+    name = func._schema.name
+    if name == "aten::slice":
+        return bool(args[0].dim() == 4 and ops.slice_step(args, kwargs)[1] > 1)
+    kind = ops.KINDS.get(name)
+    result = ops.output_of(out)
+    if kind is None or kind == ops.CONCATENATE or result is None:
+        return False
+    source = ops.input_of(kind, args, kwargs)
+    if source is None or source.dim() != 4 or result.dim() != 4:
+        return False
+    bound = ops.bind(func, args, kwargs)
+    if kind == ops.CONV:
+        return max(bound["stride"]) > 1 and not bound.get("transposed")
+    if result.shape[-2:] == (1, 1):
+        return False  # the head, or a squeeze step
+    if kind in (ops.MAX_POOL, ops.AVG_POOL):
+        return max(bound.get("stride") or bound["kernel_size"]) > 1
+    return result.shape[-1] < source.shape[-1] or result.shape[-2] < source.shape[-2]
+
+
+def trace(module: nn.Module, example: Tensor) -> fx.GraphModule:
+    """A deep copy of `module` as a GraphModule with the same state-dict keys; `module` itself is untouched.
+
+    The graph is the one that runs in eval mode: branches that run in training only (auxiliary classifiers) are not in it,
+    their parameters are.
+
+    Raises:
+        PatchError: the module is quantised, does not run on the example, or has control flow that fx cannot follow.
+    """
+    _refuse_quantised(module)
+    work = copy.deepcopy(module)
+    training = {name: child.training for name, child in work.named_modules()}
+    for child in work.modules():
+        child.training = False  # not `.eval()`, which exported programs refuse
+    graph_module = work if isinstance(work, fx.GraphModule) else _symbolic(work, example)
+    _keep_unused_state(work, graph_module)
+    for name, child in graph_module.named_modules():
+        child.training = training.get(name, training[""])
+    return graph_module
+
+
+def _symbolic(work: nn.Module, example: Tensor) -> fx.GraphModule:
+    watcher = _Watcher()
+    try:
+        with torch.no_grad(), _running_modules(work, watcher.running), watcher:
+            work(example)
+    except Exception as error:
+        raise PatchError(
+            f"the model does not run on an input of shape {tuple(example.shape)}: {_first_line(error)}"
+        ) from error
+    try:
+        graph = _Tracer(watcher.found).trace(work)
+    except Exception as error:
+        message = (
+            f"the model's control flow cannot be followed by torch.fx ({type(error).__name__}: {_first_line(error)})"
+        )
+        raise PatchError(message, hint=SCRIPT_HINT) from error
+    for node in graph.nodes:
+        if node.op == "output":
+            node.type = None  # the annotation speaks of training too (GoogLeNet's tuple of three)
+    return fx.GraphModule(work, graph, type(work).__name__)
+
+
+def _keep_unused_state(source: nn.Module, target: fx.GraphModule) -> None:
+    """Give `target` the parameters and buffers no call in the graph uses, so that checkpoints stay interchangeable."""
+    missing = set(source.state_dict()) - set(target.state_dict())
+    for name, child in source.named_modules():
+        own = {f"{name}.{key}" if name else key for key in (*child._parameters, *child._buffers)}
+        if not own & missing:
+            continue
+        if name and not any(child.children()):
+            target.add_submodule(name, child)
+            continue
+        holder = _holder(target, name)
+        for key, parameter in child._parameters.items():
+            if key not in holder._parameters:
+                holder.register_parameter(key, parameter)
+        for key, buffer in child._buffers.items():
+            if key not in holder._buffers:
+                holder.register_buffer(key, buffer, persistent=key not in child._non_persistent_buffers_set)
+
+
+def _holder(target: fx.GraphModule, name: str) -> nn.Module:
+    if not name:
+        return target
+    try:
+        return target.get_submodule(name)
+    except AttributeError:
+        target.add_submodule(name, nn.Module())
+        return target.get_submodule(name)
+
+
+def _refuse_quantised(module: nn.Module) -> None:
+    for name, child in module.named_modules():
+        if "quantized" in type(child).__module__:
+            raise PatchError(
+                f"{name or 'the model'} is quantised ({type(child).__name__}) and cannot be patched",
+                hint="patch the float model, then quantise the copy",
+            )
+
+
+@contextmanager
+def _running_modules(module: nn.Module, stack: list[str]) -> Iterator[None]:
+    handles = []
+    try:
+        for name, child in module.named_modules():
+            if name:
+                handles.append(child.register_forward_pre_hook(lambda _m, _a, name=name: stack.append(name)))
+                handles.append(child.register_forward_hook(lambda _m, _a, _o: (stack.pop(), None)[1]))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
