@@ -60,7 +60,8 @@ def _views(
 ) -> Views:
     chosen = shifts or [(int(y), int(x)) for y, x in rng.integers(-reach, reach + 1, size=(8, 2))]
     probabilities = [
-        float(np.clip(0.8 - wobble * (((dy % 4) + (dx % 4)) / 6 + 0.3 * rng.random()), 0.02, 0.99)) for dy, dx in chosen
+        float(np.clip(0.8 - wobble * (((dy % 7) + (dx % 7)) / 12 + 0.3 * rng.random()), 0.02, 0.99))
+        for dy, dx in chosen
     ]
     predictions = [answer if p > 0.45 else (answer + 1) % 4 for p in probabilities]
     return Views(

@@ -71,18 +71,11 @@ def _headline(console: Console, report: AuditReport) -> None:
 
 def _verdict(console: Console, report: AuditReport, protocol: str, result: ProtocolResult) -> None:
     console.print(Text(clean(facts.protocol_title(report, protocol)), style="bold"))
-    lines = [Text(facts.consistency_sentence(result), style=_mood(result))]
+    lines = [Text(facts.consistency_sentence(result), style="bold")]
     lines += [Text(line) for line in (facts.worst_shift_text(result), facts.padding_text(result)) if line is not None]
     for line in lines:
         console.print(Padding(line, (0, 0, 0, 2)))
     console.print()
-
-
-def _mood(result: ProtocolResult) -> str:
-    metric = result.metrics.get("consistency")
-    if metric is None or metric.value is None or result.degenerate:
-        return "bold"
-    return "bold green" if metric.value >= 0.97 else "bold yellow" if metric.value >= 0.9 else "bold red"
 
 
 def _new_table() -> Table:

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+from hashlib import sha256
+from pathlib import Path
+
+import html5lib
+import numpy as np
+import pytest
+from fake_report import fake_report
+from PIL import Image
+
+from shiftaudit.records.report import AuditReport
+from shiftaudit.render import thumbnails
+from shiftaudit.render.html import render
+from shiftaudit.render.markup import tag
+
+NASTY = "</code><script>alert(1)</script>\x00\ud800 & \"'"
+
+
+def jpeg() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "teal").save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def nasty_report() -> AuditReport:
+    report = fake_report(source=NASTY, skipped=[(NASTY, NASTY)], names=[NASTY] * 4)
+    images = tuple(dataclasses.replace(image, path=f"{index}{NASTY}") for index, image in enumerate(report.per_image))
+    stages = tuple(dataclasses.replace(stage, name=NASTY + stage.name) for stage in report.stages)
+    return dataclasses.replace(report, per_image=images, stages=stages)
+
+
+PAGES = {
+    "random shifts": render(fake_report(), thumbnails={f"{index:064x}": jpeg() for index in range(40)}),
+    "grid and before/after": render(fake_report(grid=8), fake_report(grid=8, wobble=0.2, scale=0.4)),
+    "degenerate, no stages": render(fake_report(degenerate=True, stages=False, wobble=0.0)),
+    "nasty names": render(nasty_report()),
+    "nothing": render(
+        dataclasses.replace(fake_report(), protocols={}, stages=(), skipped_stages=(), levels=(), per_image=())
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_is_strictly_valid_html5(name: str) -> None:
+    parser = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False)
+    document = parser.parse(PAGES[name])
+    assert document.find("head/title") is not None
+    assert document.findall(".//script") == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_refers_to_nothing_outside_itself(name: str) -> None:
+    document = html5lib.parse(PAGES[name], namespaceHTMLElements=False)
+    for element in document.iter():
+        for attribute in ("src", "href", "xlink:href", "srcset", "action", "data", "poster", "style"):
+            value = element.get(attribute)
+            assert value is None or value.startswith("data:image/jpeg;base64,"), (element.tag, attribute, value)
+    assert not re.search(r"url\(|@import", PAGES[name])
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pictures_and_drawings_have_words_for_those_who_cannot_see_them(name: str) -> None:
+    document = html5lib.parse(PAGES[name], namespaceHTMLElements=False)
+    assert all(image.get("alt") for image in document.iter("img"))
+    assert all(drawing.get("aria-label") for drawing in document.iter("{http://www.w3.org/2000/svg}svg"))
+    assert all(head.get("scope") for head in document.iter("th"))
+    assert [heading.tag for heading in document.iter("h1")] == ["h1"]
+
+
+def test_names_from_outside_are_shown_literally() -> None:
+    document = html5lib.parse(PAGES["nasty names"], namespaceHTMLElements=False)
+    assert any("<script>alert(1)</script>" in (code.text or "") for code in document.iter("code"))
+    assert "\x00" not in PAGES["nasty names"]
+    PAGES["nasty names"].encode("utf-8")
+
+
+def test_the_verdict_comes_first_and_the_warning_before_it() -> None:
+    assert PAGES["random shifts"].index("Verdict") < PAGES["random shifts"].index("Which shifts change")
+    page = PAGES["degenerate, no stages"]
+    assert page.index("Warning") < page.index("Same answer")
+
+
+def test_reports_made_differently_carry_a_warning() -> None:
+    after = fake_report(grid=8)
+    after = dataclasses.replace(after, protocol=dataclasses.replace(after.protocol, protocol_hash="00"))
+    assert "not made alike" in render(fake_report(grid=8), after)
+    assert "not made alike" not in PAGES["grid and before/after"]
+
+
+def test_thumbnails_are_embedded_only_when_given() -> None:
+    assert PAGES["random shifts"].count("<img") == 12
+    assert "<img" not in PAGES["grid and before/after"]
+
+
+def test_thumbnails_are_those_of_the_very_files_that_were_scored(tmp_path: Path) -> None:
+    report, files = fake_report(4), []
+    for index, image in enumerate(report.per_image):
+        path = tmp_path / image.path
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((300, 260, 3), 60 * index, np.uint8)).save(path)
+        files.append(path)
+    images = [
+        dataclasses.replace(i, id=sha256(f.read_bytes()).hexdigest())
+        for i, f in zip(report.per_image, files, strict=True)
+    ]
+    unstable = {
+        image.id for image in images if any(p != image.prediction for v in image.views.values() for p in v.predictions)
+    }
+    changed = dataclasses.replace(images[0], id="0" * 64)
+    made = thumbnails.make(dataclasses.replace(report, per_image=(changed, *images[1:])), tmp_path)
+    assert set(made) == unstable - {images[0].id}
+    assert all(Image.open(io.BytesIO(data)).size == (192, 192) for data in made.values())
+
+
+def test_the_builder_escapes_text_and_attributes() -> None:
+    assert tag("a", "<&>", title='"<') == '<a title="&quot;&lt;">&lt;&amp;&gt;</a>'
