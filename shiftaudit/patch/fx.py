@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from shiftaudit.errors import PatchError
 from shiftaudit.lowpass import BlurPool
 from shiftaudit.patch.cost import make_record
-from shiftaudit.patch.fx_ops import FUNCTIONS, bind, operation_name
+from shiftaudit.patch.fx_ops import FUNCTIONS, operation_name, source_of
 from shiftaudit.patch.fx_sites import FoundSite, read_graph
 from shiftaudit.patch.fx_trace import trace
 from shiftaudit.patch.layers import (
@@ -26,6 +26,7 @@ from shiftaudit.records.patch import (
     BLUR_AFTER_POOL,
     BLUR_BEFORE_CONV,
     BLUR_BEFORE_SLICE,
+    LEAVE,
     PatchOptions,
     PatchRecord,
 )
@@ -90,14 +91,13 @@ class _eval_mode:  # noqa: N801
 
 
 def _apply(copy: fx.GraphModule, found: FoundSite, decision: Decision) -> None:
-    if decision not in _changes(decision):
-        return
     site = found.site
+    if decision.action == LEAVE:
+        return
     if decision.action == BLUR_BEFORE_SLICE:
         _blur_before_slices(copy, found, decision)
     elif decision.action == BLUR_BEFORE_CONV:
-        source = found.node.args[0] if found.node.args else found.node.kwargs["input"]
-        assert isinstance(source, fx.Node)
+        source = source_of(found.node)
         blur = _add_layer(copy, site.name, _blur_layer(copy, decision, site.in_channels))
         with copy.graph.inserting_before(found.node):
             node = copy.graph.call_module(blur, (source,))
@@ -109,10 +109,6 @@ def _apply(copy: fx.GraphModule, found: FoundSite, decision: Decision) -> None:
         _set_stride(copy, found, decision)
         blur = _add_layer(copy, site.name, _blur_layer(copy, decision, site.channels))
         _insert_after(copy, found.tail, blur)
-
-
-def _changes(decision: Decision) -> tuple[Decision, ...]:
-    return (decision,) if decision.action != "leave" else ()
 
 
 def _insert_after(copy: fx.GraphModule, node: fx.Node, layer: str) -> None:
@@ -147,9 +143,11 @@ def _set_stride(copy: fx.GraphModule, found: FoundSite, decision: Decision) -> N
         convolution = copy.get_submodule(str(node.target))
         convolution.stride = stride  # type: ignore[assignment]
     else:
-        bound = bind(node, FUNCTIONS[node.target][1])
-        bound["stride"] = list(stride)
-        node.args, node.kwargs = tuple(bound.values()), {}
+        at = list(FUNCTIONS[node.target][1]).index("stride")
+        if at < len(node.args):
+            node.update_arg(at, list(stride))
+        else:
+            node.update_kwarg("stride", list(stride))
 
 
 def _make_pool_dense(copy: fx.GraphModule, found: FoundSite) -> None:
@@ -167,7 +165,7 @@ def _make_pool_dense(copy: fx.GraphModule, found: FoundSite) -> None:
             layer = DenseAvgPool2d(op.kernel, op.stride, op.padding, True, op.count_include_pad, op.divisor_override)
         copy.set_submodule(name, layer)
         return
-    source = node.args[0] if node.args else node.kwargs["input"]
+    source = source_of(node)
     kernel, stride, padding = list(op.kernel), list(op.stride), list(op.padding)
     node.kwargs = {}
     if maximum:
@@ -183,7 +181,7 @@ def _replace_adaptive(copy: fx.GraphModule, found: FoundSite, decision: Decision
     blur = _blur_layer(copy, decision, site.channels)
     maximum = site.op == "adaptive_max_pool"
     layer = _add_layer(copy, site.name, AdaptiveBlurPool(maximum, site.output_size, site.stride, blur))
-    source = node.args[0] if node.args else node.kwargs["input"]
+    source = source_of(node)
     with copy.graph.inserting_after(node):
         replacement = copy.graph.call_module(layer, (source,))
     node.replace_all_uses_with(replacement)

@@ -232,6 +232,11 @@ def _read_slice(node: fx.Node) -> Op | None:
     return Op("slice", steps={bound["dim"] % rank: step} if rank and isinstance(step, int) and step > 1 else {})
 
 
+def source_of(node: fx.Node) -> Any:
+    """The map a call reads: a node in every graph that was traced."""
+    return node.args[0] if node.args else node.kwargs.get("input")
+
+
 def shape_of(node: Any) -> tuple[int, ...] | None:
     """The shape the value had when the example ran, None for what is no tensor."""
     shape = node.meta.get("shape") if isinstance(node, fx.Node) else None

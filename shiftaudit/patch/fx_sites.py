@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from shiftaudit.errors import PatchError
-from shiftaudit.patch.fx_ops import Op, Pair, operation_name, pointwise, read, shape_of
+from shiftaudit.patch.fx_ops import Op, Pair, operation_name, pointwise, read, shape_of, source_of
 from shiftaudit.patch.plan import ADAPTIVE_POOLS, CONV, INTERPOLATE, SLICE, Site
 
 _LEARNED = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
@@ -109,7 +109,7 @@ class _Reader:
     def _site(self, node: fx.Node, op: Op, near: frozenset[str], learned: bool) -> FoundSite | None:
         if op.kind == SLICE:
             return self._slice_site(node, op, near, learned)
-        before, after = shape_of(node.args[0] if node.args else node.kwargs.get("input")), shape_of(node)
+        before, after = shape_of(source_of(node)), shape_of(node)
         if before is None or after is None or len(before) != 4 or len(after) != 4:
             return None
         size_in, size_out = (before[2], before[3]), (after[2], after[3])
@@ -153,10 +153,17 @@ class _Reader:
             if what is None or user.all_input_nodes[:1] != [node] or shape_of(user) != shape_of(node):
                 break
             node = user
-            names.append(str(user.target) if user.op == "call_module" else operation_name(user))
+            names.append(self._label(user))
             if what == "activation":
                 break
-        return node, tuple(name.rpartition(".")[2] for name in names)
+        return node, tuple(names)
+
+    def _label(self, node: fx.Node) -> str:
+        """`bn1`, or the kind of layer where its name is a bare index."""
+        if node.op != "call_module":
+            return operation_name(node)
+        name = str(node.target).rpartition(".")[2]
+        return type(self.modules[str(node.target)]).__name__ if name.isdigit() else name
 
     def _name(self, node: fx.Node, op: Op) -> tuple[str, str | None]:
         if node.op == "call_module":

@@ -65,12 +65,12 @@ def _downsamples(func: Any, args: Any, kwargs: Any, out: Any) -> bool:
         return False
     bound = ops.bind(func, args, kwargs)
     if kind == ops.CONV:
-        return max(bound["stride"]) > 1 and not bound.get("transposed")
+        return bool(max(bound["stride"]) > 1 and not bound.get("transposed"))
     if result.shape[-2:] == (1, 1):
         return False  # the head, or a squeeze step
     if kind in (ops.MAX_POOL, ops.AVG_POOL):
-        return max(bound.get("stride") or bound["kernel_size"]) > 1
-    return result.shape[-1] < source.shape[-1] or result.shape[-2] < source.shape[-2]
+        return bool(max(bound.get("stride") or bound["kernel_size"]) > 1)
+    return bool(result.shape[-1] < source.shape[-1] or result.shape[-2] < source.shape[-2])
 
 
 def trace(module: nn.Module, example: Tensor) -> fx.GraphModule:
