@@ -35,7 +35,7 @@ def render(report: AuditReport, terminal: Terminal | None = None) -> str:
 
 def _cells(terminal: Terminal) -> int:
     per_cell = 1 if terminal.colour and terminal.unicode else 2
-    return max(3, min(_MAX_CELLS, (terminal.width - _INDENT - 1) // per_cell))
+    return max(3, min(_MAX_CELLS, (terminal.width - _INDENT - len("  dx")) // per_cell))
 
 
 def draw(grid: Grid, terminal: Terminal, *, percent: bool = False, top: float | None = None) -> str:
