@@ -22,6 +22,7 @@ from shiftaudit.lowpass import BlurPool
 from shiftaudit.records.codec import plain
 from shiftaudit.records.patch import PatchRecord
 from shiftaudit.records.report import Preprocessing
+from shiftaudit.records.tune import TuneRecord
 
 EXTRA_FILE = "shiftaudit.json"
 FORMATS: tuple[str, ...] = ("torchscript", "pt2", "state-dict", "safetensors")
@@ -42,18 +43,20 @@ class Contents:
     class_names: tuple[str, ...] | None = None
     arch: str | None = None
     patch: PatchRecord | None = None
+    tune: TuneRecord | None = None
 
     def as_json(self) -> str:
         """The text of `shiftaudit.json`."""
-        return json.dumps(
-            {
-                "schema_version": 1,
-                "preprocessing": plain(self.preprocessing) if self.preprocessing else None,
-                "class_names": list(self.class_names) if self.class_names else None,
-                "arch": self.arch,
-                "patch": plain(self.patch) if self.patch else None,
-            }
-        )
+        content = {
+            "schema_version": 1,
+            "preprocessing": plain(self.preprocessing) if self.preprocessing else None,
+            "class_names": list(self.class_names) if self.class_names else None,
+            "arch": self.arch,
+            "patch": plain(self.patch) if self.patch else None,
+        }
+        if self.tune is not None:
+            content["tune"] = plain(self.tune)
+        return json.dumps(content)
 
 
 def format_for(path: Path, chosen: str | None = None) -> str:

@@ -1,0 +1,1 @@
+"""Recovery: teach a patched copy on unlabelled pictures to answer as its original does."""

@@ -1,0 +1,88 @@
+"""Score a network on the held-out crops: is it still the original, and does it answer the same when the crop moves?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from shiftaudit.images import ImageFile
+from shiftaudit.records.report import Preprocessing
+from shiftaudit.records.tune import HoldoutScore, TuneSettings
+from shiftaudit.shifts import CIRCULAR, CROP, centre, circular_views, crop_views, default_max_shift, draw_shifts
+from shiftaudit.tune.data import holdout_canvases, normalise
+from shiftaudit.tune.targets import Tapped
+
+VIEWS = 4
+"""Shifted views of each crop and protocol."""
+
+
+class Holdout:
+    """Fixed views of the held-out crops, and the original's answers to them.
+
+    `original` is the original's own score (its agreement with itself is 1).
+    """
+
+    def __init__(
+        self,
+        files: Sequence[ImageFile],
+        preprocessing: Preprocessing,
+        settings: TuneSettings,
+        labels: Mapping[str, int],
+        teacher: Tapped,
+        device: torch.device,
+    ) -> None:
+        self._size = preprocessing.size
+        self._batch = settings.batch_size
+        self._device = device
+        self._limits = {protocol: default_max_shift(protocol, self._size) for protocol in (CROP, CIRCULAR)}
+        if settings.shift is not None:
+            self._limits[CROP] = max(1, settings.shift)
+        margin = self._limits[CROP]
+        canvases, self._ids, names = holdout_canvases(
+            files, preprocessing, margin=margin, min_scale=settings.min_scale, seed=settings.seed
+        )
+        self._canvases = [normalise(pixels[None], preprocessing)[0] for pixels in canvases]
+        self._labels = np.array([labels.get(name, -1) for name in names])
+        self._truth: NDArray[np.int64] | None = None
+        self.original = self.score(teacher)
+
+    def __len__(self) -> int:
+        return len(self._canvases)
+
+    def score(self, network: Tapped) -> HoldoutScore:
+        """Score a network. The first one scored is the original, with which all others are compared."""
+        unshifted = self._predict(network, [centre(canvas, self._size) for canvas in self._canvases])
+        if self._truth is None:
+            self._truth = unshifted
+        labelled = self._labels >= 0
+        return HoldoutScore(
+            agreement=float((unshifted == self._truth).mean()),
+            consistency_crop=self._consistency(network, CROP),
+            consistency_circular=self._consistency(network, CIRCULAR),
+            accuracy=float((unshifted == self._labels)[labelled].mean()) if labelled.any() else None,
+        )
+
+    def _consistency(self, network: Tapped, protocol: str) -> float:
+        cut = crop_views if protocol == CROP else circular_views
+        limit = self._limits[protocol]
+        count = min(VIEWS, 2 * limit + 1)
+        views: list[Tensor] = []
+        for canvas, image_id in zip(self._canvases, self._ids, strict=True):
+            shifts = draw_shifts(str(count), limit, seed=0, image_id=image_id, protocol=protocol)
+            views += cut(canvas, shifts, self._size)
+        predictions = self._predict(network, views).reshape(-1, count)
+        pairs = [(predictions[:, i] == predictions[:, j]).mean() for i in range(count) for j in range(i)]
+        return float(np.mean(pairs))
+
+    def _predict(self, network: Tapped, views: Sequence[Tensor]) -> NDArray[np.int64]:
+        answers = []
+        with torch.inference_mode():
+            for start in range(0, len(views), self._batch):
+                x = torch.stack(list(views[start : start + self._batch])).to(self._device)
+                logits, _ = network.run(x.contiguous(memory_format=torch.channels_last), ())
+                answers.append(logits.argmax(-1).cpu().numpy())
+        return np.concatenate(answers)

@@ -1,0 +1,173 @@
+"""What the copy is to reproduce: the original's answers, and the features handed from layer to layer.
+
+A *tap* is the input of a convolution or linear layer, named by that layer. Eager modules are watched by hooks.
+TorchScript modules refuse hooks, so a copy of their graph returns the tapped tensors beside the answer; it runs on the
+same parameters, hence gradients reach them. The tapped tensors carry gradients in both cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from shiftaudit.errors import ModelError
+
+_WEIGHT = ".weight"
+_SCRIPT_OPS = ("aten::conv1d", "aten::conv2d", "aten::conv3d", "aten::_convolution", "aten::linear", "aten::addmm")
+_EAGER_LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
+
+Select = Callable[[Any], Tensor]
+"""The logits of whatever the model's forward returns."""
+
+
+class Tapped(Protocol):
+    """A network that returns its logits and the tensors at the chosen taps."""
+
+    names: tuple[str, ...]
+    """All taps there are, in the order of the definition."""
+
+    def run(self, x: Tensor, taps: Sequence[str]) -> tuple[Tensor, list[Tensor | None]]:
+        """Logits (N, classes) and one tensor per tap, None where the layer did not run."""
+
+
+def tapped(module: nn.Module, select: Select) -> Tapped:
+    """Watch a module, whichever way it is stored."""
+    return _ScriptTaps(module, select) if isinstance(module, torch.jit.ScriptModule) else _EagerTaps(module, select)
+
+
+class _EagerTaps:
+    def __init__(self, module: nn.Module, select: Select) -> None:
+        self._module = module
+        self._select = select
+        self._layers = {name: layer for name, layer in module.named_modules() if isinstance(layer, _EAGER_LAYERS)}
+        self.names = tuple(self._layers)
+
+    def run(self, x: Tensor, taps: Sequence[str]) -> tuple[Tensor, list[Tensor | None]]:
+        seen: dict[str, Tensor] = {}
+
+        def watch(name: str) -> Any:
+            def hook(_layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+                seen.setdefault(name, inputs[0])  # the first call of a layer that is used twice
+
+            return self._layers[name].register_forward_pre_hook(hook)
+
+        handles = [watch(name) for name in taps]
+        try:
+            logits = self._select(self._module(x))
+        finally:
+            for handle in handles:
+                handle.remove()
+        return logits, [seen.get(name) for name in taps]
+
+
+class _ScriptTaps:
+    def __init__(self, module: torch.jit.ScriptModule, select: Select) -> None:
+        self._module = module
+        self._select = select
+        self._functions: dict[tuple[str, ...], Any] = {}
+        self.names = tuple(_script_taps(_inlined(module)))
+
+    def run(self, x: Tensor, taps: Sequence[str]) -> tuple[Tensor, list[Tensor | None]]:
+        key = tuple(taps)
+        if key not in self._functions:
+            self._functions[key] = _function_with_taps(_inlined(self._module), key)
+        # Unoptimised: the profiling executor would specialise the graph for every new batch shape.
+        with torch.jit.optimized_execution(False):
+            output, *tensors = self._functions[key](self._module._c, x)
+        return self._select(output), tensors
+
+
+def _inlined(module: torch.jit.ScriptModule) -> Any:
+    graph = module._c._get_method("forward").graph.copy()
+    torch._C._jit_pass_inline(graph)
+    return graph
+
+
+def _script_taps(graph: Any) -> dict[str, Any]:
+    """The tensor that each convolution or linear layer reads, by the layer's name, in the order of execution.
+
+    Layers inside branches and loops are left out: what they read does not exist outside.
+    """
+    found: dict[str, Any] = {}
+    for node in graph.nodes():  # the top block alone
+        if node.kind() not in _SCRIPT_OPS:
+            continue
+        first = 1 if node.kind() == "aten::addmm" else 0
+        inputs = list(node.inputs())
+        name = _attribute_path(inputs[first + 1])
+        if name.endswith(_WEIGHT):
+            found.setdefault(name.removesuffix(_WEIGHT), inputs[first])
+    return found
+
+
+def _attribute_path(value: Any) -> str:
+    parts: list[str] = []
+    while (node := value.node()).kind() in ("prim::GetAttr", "aten::t"):
+        if node.kind() == "prim::GetAttr":
+            parts.append(node.s("name"))
+        value = next(node.inputs())
+    return ".".join(reversed(parts))
+
+
+def _function_with_taps(graph: Any, taps: tuple[str, ...]) -> Any:
+    """A function of the graph that returns (output, *tapped tensors)."""
+    values = _script_taps(graph)
+    output = next(graph.outputs())
+    returned = graph.create("prim::TupleConstruct", [output, *(values[name] for name in taps)], 1)
+    graph.appendNode(returned)
+    types = [output.type(), *([torch._C.TensorType.get()] * len(taps))]
+    returned.output().setType(torch._C.TupleType(types))
+    graph.eraseOutput(0)
+    graph.registerOutput(returned.output())
+    graph.lint()
+    return torch._C._create_function_from_graph("tapped", graph)  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class TapChoice:
+    """The taps to match, by level: maps of one height and width belong together and share one weight."""
+
+    names: tuple[str, ...]
+    levels: tuple[tuple[int, ...], ...]
+    """Indices into `names`, one tuple a level."""
+
+
+def choose_taps(student: Tapped, teacher: Tapped, example: Tensor) -> TapChoice:
+    """The taps at which the copy differs from its original for want of training, and which are cheap to compare.
+
+    Those have one shape in both networks, and the filters of the copy (at full strength) change what arrives there. Of
+    each level the narrow ones are taken, less than twice as wide as the narrowest: wide maps are made from them by one
+    layer, and cost several times as much to compare.
+
+    Raises:
+        ModelError: the filters change nothing that both networks compute.
+    """
+    common = [name for name in student.names if name in set(teacher.names)]
+    with torch.no_grad():
+        _, ours = student.run(example, common)
+        _, theirs = teacher.run(example, common)
+    levels: dict[tuple[int, ...], list[tuple[str, int]]] = {}
+    seen: set[int] = set()
+    for name, a, b in zip(common, ours, theirs, strict=True):
+        if a is None or b is None or a.shape != b.shape or a.dim() < 2 or b.data_ptr() in seen:
+            continue
+        seen.add(b.data_ptr())
+        if not torch.allclose(a, b, rtol=1e-3, atol=1e-6):
+            levels.setdefault(tuple(a.shape[2:]), []).append((name, a.shape[1]))
+    names: list[str] = []
+    groups: list[tuple[int, ...]] = []
+    for taps in levels.values():
+        narrowest = min(width for _, width in taps)
+        chosen = [name for name, width in taps if width < 2 * narrowest]
+        groups.append(tuple(range(len(names), len(names) + len(chosen))))
+        names += chosen
+    if not names:
+        raise ModelError(
+            "the patched model and its original share no layer whose input the filters change",
+            hint="--teacher must be the very model that was patched, and both TorchScript or eager modules",
+        )
+    return TapChoice(tuple(names), tuple(groups))
