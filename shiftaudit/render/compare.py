@@ -38,7 +38,7 @@ def _draw(console: Console, comparison: Comparison) -> None:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
         for column, title in enumerate(heading):
             table.add_column(
-                title, justify="right" if column in (1, 2) else "left", overflow="fold", no_wrap=column < 3
+                title, justify="right" if column in (1, 2) else "left", overflow="fold", no_wrap=column < 4
             )
         for row in rows:
             table.add_row(*(Text(clean(cell)) for cell in row))
@@ -96,7 +96,7 @@ def _direction(metric: MetricComparison) -> str:
     if metric.ci_low > 0 or metric.ci_high < 0:
         word = "better" if (metric.ci_low > 0) == metric.higher_is_better else "worse"
     flips = metric.flips
-    changed = "" if flips is None else f"{flips.lost} lost, {flips.gained} gained (p = {flips.p_value:.2g})"
+    changed = "" if flips is None else f"{flips.lost} lost, {flips.gained} gained"
     return ", ".join(text for text in (word, changed) if text)
 
 

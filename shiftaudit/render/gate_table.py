@@ -26,7 +26,7 @@ def _draw(console: Console, result: GateResult) -> None:
     console.print(Text(clean(f"{result.candidate_model} against the baseline of {result.baseline_model}")))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for heading in ("verdict", "metric", "was", "is", "found", "accepted"):
-        table.add_column(heading, overflow="fold", no_wrap=heading in ("metric", "was", "is"))
+        table.add_column(heading, overflow="fold", no_wrap=heading not in ("verdict", "accepted"))
     for verdict in result.verdicts:
         table.add_row(
             Text(verdict.outcome, style=COLOURS.get(verdict.outcome, PASS_COLOUR)),
@@ -34,7 +34,7 @@ def _draw(console: Console, result: GateResult) -> None:
             Text(words.value(verdict, verdict.baseline)),
             Text(words.value(verdict, verdict.candidate)),
             Text(words.finding(verdict, unit=False)),
-            Text(words.demand(verdict)),
+            Text(words.demand(verdict, unit=False)),
         )
     console.print(table)
     for verdict in result.verdicts:

@@ -33,14 +33,15 @@ def consequence(result: GateResult) -> str | None:
     return f"Let through (--on-inconclusive {result.on_inconclusive}): noise never fails the gate."
 
 
-def demand(verdict: Verdict) -> str:
-    """What the rule accepts."""
+def demand(verdict: Verdict, *, unit: bool = True) -> str:
+    """What the rule accepts; for a table without the unit of differences."""
     if verdict.rule == "degenerate":
         return "more than one answer"
     limit = value(verdict, verdict.threshold)
     if verdict.rule == "margin":
         word = "drop" if verdict.higher_is_better else "rise"
-        return f"{word} ≤ {amount(verdict, abs(verdict.threshold))}"
+        bare = _bare(verdict, abs(verdict.threshold), signed=False)
+        return f"{word} ≤ {bare}{_unit(verdict) if unit else ''}"
     return f"≥ {limit}" if verdict.rule == "floor" else f"≤ {limit}"
 
 
@@ -93,11 +94,6 @@ def needed(verdict: Verdict) -> str:
 def value(verdict: Verdict, amount_: float | None) -> str:
     """A value of the verdict's metric in its unit: per cent, or a plain number for stages."""
     return number(amount_) if verdict.name.startswith("stages.") else percent(amount_)
-
-
-def amount(verdict: Verdict, difference: float) -> str:
-    """A difference of the verdict's metric in its unit: percentage points, or a plain number for stages."""
-    return f"{_bare(verdict, difference, signed=False)}{_unit(verdict)}"
 
 
 def _unit(verdict: Verdict) -> str:

@@ -1,0 +1,121 @@
+"""Gates on made-up pairs of networks whose true consistency and accuracy are known. Run as a script for the docs' tables.
+
+An image is as hard for both networks as their similarity says: its views give one class with probability
+logistic(a + b z), where z is normal and correlated between the networks and between the two protocols. `a` is solved for the
+wanted true consistency, so that "no change" and "a drop of exactly this much" are exact.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shiftaudit.gate import judge_checks, overall
+from shiftaudit.gate_rules import Check, count_flips
+from shiftaudit.paired import paired_difference
+
+VIEWS = 8
+SPREAD = 4.0
+PROTOCOL_CORRELATION = 0.9
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(100)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two networks: the baseline's consistency and accuracy, how alike they are, and what the candidate loses."""
+
+    consistency: float = 0.93
+    accuracy: float = 0.8
+    similarity: float = 0.95
+    drop: float = 0.0
+    accuracy_drop: float = 0.0
+
+
+def _agreement(level: float) -> float:
+    p = 1 / (1 + np.exp(-(level + SPREAD * _NODES)))
+    return float((_WEIGHTS * (p**2 + (1 - p) ** 2)).sum() / _WEIGHTS.sum())
+
+
+def _level(consistency: float) -> float:
+    low, high = 0.0, 40.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _agreement(middle) < consistency else (low, middle)
+    return low
+
+
+def _mix(rng: np.random.Generator, z: NDArray[np.float64], correlation: float) -> NDArray[np.float64]:
+    return correlation * z + np.sqrt(1 - correlation**2) * rng.normal(size=z.shape)
+
+
+def _answers(rng: np.random.Generator, z: NDArray[np.float64], consistency: float) -> NDArray[np.float64]:
+    """Per-image consistency under one protocol, shape of z."""
+    same = rng.binomial(VIEWS, 1 / (1 + np.exp(-(_level(consistency) + SPREAD * z))))
+    other = VIEWS - same
+    return (same * (same - 1) + other * (other - 1)) / (VIEWS * (VIEWS - 1))
+
+
+def simulate(
+    pair: Pair, n_images: int, n_gates: int, *, margin: float, seed: int = 0, alpha: float = 0.05
+) -> dict[str, float]:
+    """Shares of the three outcomes over `n_gates` gates, and the standard deviation of an image's difference."""
+    rng = np.random.default_rng(seed)
+    shape = (n_gates, n_images)
+    shared = rng.normal(size=shape)
+    sides = []
+    for drop in (0.0, pair.drop):
+        z = _mix(rng, shared, np.sqrt(pair.similarity))
+        sides.append([_answers(rng, _mix(rng, z, PROTOCOL_CORRELATION), pair.consistency - drop) for _ in range(2)])
+    luck = rng.random(shape)
+    right = luck < pair.accuracy
+    # A tenth of the images, at random, are answered anew; the rest keep their answer but for the drop.
+    anew = rng.random(shape) < 1 - pair.similarity
+    still = np.where(anew, rng.random(shape), luck) < pair.accuracy - pair.accuracy_drop
+    outcomes = {"pass": 0, "fail": 0, "inconclusive": 0}
+    for gate in range(n_gates):
+        columns = {
+            "accuracy": (still[gate].astype(float), right[gate].astype(float)),
+            "circular.consistency": (sides[1][0][gate], sides[0][0][gate]),
+            "crop.consistency": (sides[1][1][gate], sides[0][1][gate]),
+        }
+        checks = [
+            Check(
+                name,
+                "margin",
+                paired_difference(ours, theirs),
+                -margin,
+                True,
+                float(theirs.mean()),
+                float(ours.mean()),
+                count_flips(ours, theirs) if name == "accuracy" else None,
+            )
+            for name, (ours, theirs) in columns.items()
+        ]
+        outcomes[overall(judge_checks(checks, alpha))] += 1
+    spread = float((sides[1][0] - sides[0][0]).std())
+    return {**{name: count / n_gates for name, count in outcomes.items()}, "spread": spread}
+
+
+def main() -> None:
+    """Print the tables of docs/ci.md."""
+    rows = [
+        ("no change", {}),
+        ("drop of the margin", {"drop": 1.0}),
+        ("drop of twice the margin", {"drop": 2.0}),
+        ("accuracy drop of twice the margin", {"accuracy_drop": 2.0}),
+    ]
+    margin = 0.03
+    for similarity in (0.95, 0.7):
+        for title, drops in rows:
+            for n in (200, 500, 2000):
+                pair = Pair(similarity=similarity, **{name: times * margin for name, times in drops.items()})
+                result = simulate(pair, n, 1000, margin=margin)
+                shares = " | ".join(f"{result[name] * 100:.1f} %" for name in ("pass", "inconclusive", "fail"))
+                sys.stdout.write(f"| {similarity} | {title} | {n} | {result['spread']:.2f} | {shares} |\n")
+
+
+if __name__ == "__main__":
+    main()
