@@ -111,6 +111,8 @@ def _torchscript(module: nn.Module, contents: Contents, example: Tensor, notes: 
     extra = {EXTRA_FILE: contents.as_json()}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch\\.jit.*")
+        warnings.filterwarnings("ignore", message="The TorchScript type system")  # about fx's own GraphModule
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
         torch.jit.save(_scripted(module, example, notes), buffer, _extra_files=extra)
     return buffer.getvalue()
 
