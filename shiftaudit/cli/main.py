@@ -51,7 +51,7 @@ def common(
 
 
 # Each module of a subcommand has `register(app)`; none of them imports torch at the top.
-COMMANDS: tuple[str, ...] = ("explain", "report", "doctor", "baseline", "gate", "compare")
+COMMANDS: tuple[str, ...] = ("score", "explain", "report", "doctor", "baseline", "gate", "compare")
 
 
 def _register_all() -> None:

@@ -47,3 +47,9 @@ def warn(message: str, *, quiet: bool = False) -> None:
     """One line on stderr."""
     if not quiet:
         sys.stderr.write(f"warning: {message}\n")
+
+
+def note(message: str, *, quiet: bool = False) -> None:
+    """One line on stderr about a choice that was made."""
+    if not quiet:
+        sys.stderr.write(f"note: {message}\n")

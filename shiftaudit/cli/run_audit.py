@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shiftaudit.cli.progress import progress_bar, warn
+from shiftaudit.cli.progress import note, progress_bar
 from shiftaudit.errors import InputError
 from shiftaudit.records.report import AuditReport, Skipped
 
@@ -49,7 +49,7 @@ def find_pictures(options: ImageOptions, model: LoadedModel, *, n_classes: int |
     files, skipped = find_images(list(options.paths), limit=options.limit)
     labels = read_labels(options.labels, files, class_names=model.class_names, n_classes=n_classes)
     if labels.note:
-        warn(labels.note, quiet=quiet)
+        note(labels.note, quiet=quiet)
     return Pictures(files, skipped, dict(labels.by_path))
 
 

@@ -1,0 +1,52 @@
+"""Tell what a file holds from the members of its zip archive, before anything in it is loaded.
+
+Trying one loader after the other would sooner or later run a pickle; looking at names runs nothing.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from shiftaudit.errors import InputError
+
+TORCHSCRIPT, PT2, STATE_DICT, SAFETENSORS = "torchscript", "pt2", "state-dict", "safetensors"
+
+
+def kind_of(path: Path) -> str:
+    """`torchscript`, `pt2`, `safetensors`, or `state-dict` for any other file that `torch.save` may have written.
+
+    Raises:
+        InputError: the file is missing, empty, unreadable or a damaged archive.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    if size == 0:
+        raise InputError(f"{path} is empty; expected a model file")
+    if path.suffix == ".safetensors":
+        return SAFETENSORS
+    if not zipfile.is_zipfile(path):
+        if head[:2] == b"PK":
+            raise InputError(
+                f"{path} is a damaged model file: its archive is cut short", hint="copy or download it again"
+            )
+        return STATE_DICT
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.split("/", 1)[-1] for name in archive.namelist()]
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InputError(f"{path} is a damaged model file: {error}", hint="copy or download it again") from error
+    if "archive_format" in names or any(name.startswith("models/") and name.endswith(".json") for name in names):
+        return PT2
+    if "constants.pkl" in names and any(name.startswith("code/") for name in names):
+        return TORCHSCRIPT
+    if "data.pkl" in names:
+        return STATE_DICT
+    raise InputError(
+        f"{path} is a zip archive, but not of a model: no TorchScript code, exported program or tensors in it",
+        hint="save the model with torch.jit.save, torch.export.save or torch.save(model.state_dict(), …)",
+    )

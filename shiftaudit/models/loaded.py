@@ -1,0 +1,166 @@
+"""A model that is ready to be audited: a callable from a batch of pictures to logits, and what is known of it."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from shiftaudit.errors import InputError, ModelError
+from shiftaudit.models.preprocessing import preset
+from shiftaudit.models.quiet import stdout_to_stderr
+from shiftaudit.records.report import ModelInfo, Preprocessing
+
+LOGIT_KEYS = ("logits", "out")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """Call it with (N, C, S, S) normalised pictures to get float32 logits (N, classes)."""
+
+    module: nn.Module
+    info: ModelInfo
+    class_names: tuple[str, ...] | None = None
+    output: str | None = None
+    fixed_batch: int | None = None
+    """The only batch size the file accepts, None for any. Smaller batches are filled up by repeating the last picture."""
+    patch_record: Mapping[str, Any] | None = None
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How pixels become the input."""
+        return self.info.preprocessing
+
+    @classmethod
+    def from_module(
+        cls,
+        module: nn.Module,
+        preprocessing: Preprocessing | None = None,
+        *,
+        class_names: tuple[str, ...] | None = None,
+    ) -> LoadedModel:
+        """Wrap a module of your own. It is copied and the copy put into eval mode, so yours stays as it is.
+
+        Raises:
+            InputError: `module` is not an nn.Module.
+        """
+        if not isinstance(module, nn.Module):
+            raise InputError(f"expected an nn.Module, got {type(module).__name__}")
+        own = copy.deepcopy(module).eval()
+        info = ModelInfo(
+            source=type(module).__name__,
+            kind="module",
+            sha256=state_sha256(own),
+            arch=type(module).__name__,
+            weights=None,
+            preprocessing=preprocessing or preset(input_channels(own)),
+        )
+        return cls(own, info, class_names)
+
+    def to(self, device: str) -> LoadedModel:
+        """The same model on `device`."""
+        return replace(self, module=self.module.to(device))
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        n = len(batch)
+        dtype = next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
+        batch = batch.to(dtype)
+        if self.fixed_batch is not None and n < self.fixed_batch:
+            batch = torch.cat([batch, batch[-1:].expand(self.fixed_batch - n, -1, -1, -1)])
+        try:
+            with stdout_to_stderr():
+                out = self.module(batch)
+        except ModelError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"the model failed on a batch of shape {tuple(batch.shape)}: {type(error).__name__}: {last_line(error)}",
+                hint="check --size, --channels and the model's own requirements",
+            ) from error
+        return self.logits_of(out, len(batch))[:n]
+
+    def logits_of(self, out: Any, batch: int) -> Tensor:
+        """Float32 logits (batch, classes) among whatever the module returned for a batch.
+
+        Raises:
+            ModelError: there is no such tensor.
+            InputError: no output has the name asked for.
+        """
+        return _logits(out, self.output, batch).float()
+
+
+def last_line(error: BaseException) -> str:
+    """The line of an error that says what went wrong; TorchScript puts it at the end of a long account."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return "(no message)"
+    named = [line for line in lines if line.split(":")[0].endswith(("Error", "Exception"))]
+    return (named[-1] if named else lines[0])[:300]
+
+
+def _logits(out: Any, key: str | None, batch: int) -> Tensor:
+    chosen = _select(out, key)
+    while chosen.dim() > 2 and chosen.shape[-1] == 1:
+        chosen = chosen.squeeze(-1)
+    if chosen.dim() != 2 or chosen.shape[0] != batch or chosen.shape[1] < 2:
+        raise ModelError(
+            f"the model returned a tensor of shape {tuple(chosen.shape)}; expected logits ({batch}, classes)",
+            hint="name the logits with --output KEY; segmentation and detection models cannot be scored",
+        )
+    return chosen
+
+
+def _select(out: Any, key: str | None) -> Tensor:
+    if isinstance(out, Tensor) and key is None:
+        return out
+    named = dict(_outputs(out))
+    if key is not None:
+        if key not in named:
+            raise InputError(f"--output got {key!r}; the model returns {', '.join(named) or 'nothing to choose from'}")
+        return named[key]
+    for name in LOGIT_KEYS:
+        if name in named:
+            return named[name]
+    for tensor in named.values():
+        if tensor.dim() >= 2:
+            return tensor
+    raise ModelError(
+        f"the model returned {type(out).__name__}; expected a tensor of logits or several outputs with one"
+    )
+
+
+def _outputs(out: Any) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of an output by name: keys of a mapping, fields of a named tuple or record, positions of a sequence."""
+    if isinstance(out, Mapping):
+        items = [(str(name), value) for name, value in out.items()]
+    elif hasattr(out, "_fields"):
+        items = [(name, getattr(out, name)) for name in out._fields]
+    elif isinstance(out, (tuple, list)):
+        items = [(str(position), value) for position, value in enumerate(out)]
+    else:
+        items = list(vars(out).items()) if hasattr(out, "__dict__") and not isinstance(out, Tensor) else []
+    return ((name, value) for name, value in items if isinstance(value, Tensor))
+
+
+def state_sha256(module: nn.Module) -> str:
+    """SHA-256 of a state dict: names, shapes, types and bytes, in order."""
+    digest = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        if not isinstance(tensor, Tensor):
+            continue
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def input_channels(module: nn.Module) -> int:
+    """Channels of the first convolution's input, 3 where there is none to tell or it reads something else than a picture."""
+    for name, tensor in module.state_dict().items():
+        if name.endswith("weight") and isinstance(tensor, Tensor) and tensor.dim() == 4:
+            return int(tensor.shape[1]) if tensor.shape[1] in (1, 3) else 3
+    return 3

@@ -1,0 +1,93 @@
+"""Decide how pixels become the network's input, and say where the decision came from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from shiftaudit.errors import InputError
+from shiftaudit.models.options import ModelOptions
+from shiftaudit.records.report import Preprocessing
+
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
+IMAGENET = Preprocessing(
+    size=224,
+    resize=256,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    interpolation="bilinear",
+    channels=3,
+    source="imagenet preset",
+)
+
+
+def preset(channels: int) -> Preprocessing:
+    """The ImageNet preset for a network with this many input channels; grey pictures get the means of the colour values.
+
+    >>> preset(1).mean
+    (0.449,)
+    """
+    if channels == 3:
+        return IMAGENET
+    mean = round(sum(IMAGENET.mean) / 3, 3)
+    std = round(sum(IMAGENET.std) / 3, 3)
+    return replace(IMAGENET, mean=(mean,), std=(std,), channels=channels)
+
+
+def from_transforms(transforms: Any) -> Preprocessing | None:
+    """The preprocessing of torchvision's `ImageClassification` transforms; None for transforms of another kind."""
+    try:
+        return Preprocessing(
+            size=int(transforms.crop_size[0]),
+            resize=int(transforms.resize_size[0]),
+            mean=tuple(float(m) for m in transforms.mean),
+            std=tuple(float(s) for s in transforms.std),
+            interpolation=str(transforms.interpolation.value),
+            channels=3,
+            source="weights",
+        )
+    except (AttributeError, TypeError, IndexError):
+        return None
+
+
+def with_options(base: Preprocessing, options: ModelOptions) -> Preprocessing:
+    """`base` with what the user said put in its place.
+
+    A size given without a resize scales the resize in proportion, so that the same part of the picture is seen.
+
+    Raises:
+        InputError: a value is out of range, or the number of means does not fit the channels.
+    """
+    said = {
+        name: value
+        for name in ("size", "resize", "mean", "std", "interpolation", "channels")
+        if (value := getattr(options, name)) is not None
+    }
+    if not said:
+        return base
+    if "channels" in said and said["channels"] != base.channels:
+        grey = preset(said["channels"]) if said["channels"] in (1, 3) else base
+        base = replace(base, mean=grey.mean, std=grey.std)
+    if "size" in said and "resize" not in said:
+        said["resize"] = max(said["size"], round(base.resize * said["size"] / base.size))
+    merged = replace(base, **said, source="options")
+    _check(merged)
+    return merged
+
+
+def _check(value: Preprocessing) -> None:
+    if value.channels not in (1, 3):
+        raise InputError(f"--channels got {value.channels}; expected 1 (grey) or 3 (RGB)")
+    if value.size < 1:
+        raise InputError(f"--size got {value.size}; expected a positive number of pixels")
+    if value.resize < value.size:
+        raise InputError(
+            f"--resize {value.resize} is below --size {value.size}", hint="the crop must fit into the resized picture"
+        )
+    if value.interpolation not in INTERPOLATIONS:
+        raise InputError(f"--interpolation got {value.interpolation!r}; expected one of {', '.join(INTERPOLATIONS)}")
+    for name, values in (("--mean", value.mean), ("--std", value.std)):
+        if len(values) not in (1, value.channels):
+            raise InputError(f"{name} got {len(values)} values; expected 1 or {value.channels}, one a channel")
+    if min(value.std) <= 0:
+        raise InputError(f"--std got {min(value.std)}; expected positive values in [0, 1] units")
