@@ -138,6 +138,8 @@ class Watcher(TorchDispatchMode):
         result = ops.output_of(out)
         if result is None:
             return out
+        if call is not None and func._schema.name == "aten::slice":
+            call.strided = ops.slice_step(args, kwargs)[1] > 1
         if call is not None and stride is not None:
             if func._schema.name == "aten::slice":
                 self._look_at_slice(call, args, kwargs, result)
@@ -179,7 +181,6 @@ class Watcher(TorchDispatchMode):
     def _look_at_slice(self, call: _Call, args: Any, kwargs: Any, out: Tensor) -> None:
         source = args[0]
         dim, step = ops.slice_step(args, kwargs)
-        call.strided = step > 1
         if source.dim() != 4:
             return
         earlier = self._strided.get(id(source))

@@ -178,10 +178,15 @@ def exported_ops(module: fx.GraphModule) -> list[NamedOp]:
                 if kind != ops.CONCATENATE:
                     found.append(NamedOp(_label(str(node.target), kind, is_layer), kind))
         elif isinstance(node.target, torch._ops.OpOverload):
-            kind = static_kind(node.target._schema.name)
-            if kind is not None and (kind != ops.SLICE or len(node.args) < 5 or node.args[4] != 1):
-                found.append(_exported_op(node, kind))
+            aten_kind = static_kind(node.target._schema.name)
+            skips_nothing = node.target is torch.ops.aten.slice.Tensor and _step(node) == 1
+            if aten_kind is not None and not skips_nothing:
+                found.append(_exported_op(node, aten_kind))
     return found
+
+
+def _step(node: fx.Node) -> object:
+    return node.args[4] if len(node.args) > 4 else node.kwargs.get("step", 1)
 
 
 def _exported_op(node: fx.Node, kind: str) -> NamedOp:
