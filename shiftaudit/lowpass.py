@@ -7,9 +7,6 @@ ceil((k - 1) / 2) after, so that a map of size L leaves with size ceil(L / strid
 Odd filters keep the sample grid; even ones move it by half a pixel of the map they read, down and right.
 """
 
-# TorchScript takes a `type:` comment inside a function for a signature, so untyped calls are allowed for the file.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -51,7 +51,7 @@ def common(
 
 
 # Each module of a subcommand has `register(app)`; none of them imports torch at the top.
-COMMANDS: tuple[str, ...] = ("score", "explain", "report", "doctor", "baseline", "gate", "compare")
+COMMANDS: tuple[str, ...] = ("score", "explain", "report", "show", "stages", "doctor", "baseline", "gate", "compare", "patch")
 
 
 def _register_all() -> None:

@@ -37,7 +37,7 @@ class _Tracer(fx.Tracer):
         return module_qualified_name not in self.open_modules
 
 
-class _Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Watcher(TorchDispatchMode):
     """Notes which modules are running whenever an operation makes a map smaller."""
 
     def __init__(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from shiftaudit.errors import PatchError
 from shiftaudit.files import write_bytes_atomically
@@ -112,7 +113,7 @@ def _torchscript(module: nn.Module, contents: Contents, example: Tensor, notes: 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch\\.jit.*")
         warnings.filterwarnings("ignore", message="The TorchScript type system")  # about fx's own GraphModule
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", category=TracerWarning)
         torch.jit.save(_scripted(module, example, notes), buffer, _extra_files=extra)
     return buffer.getvalue()
 
@@ -138,9 +139,7 @@ def _scripted(module: nn.Module, example: Tensor, notes: list[str]) -> torch.jit
             layer.__dict__["kernel"] = kernel
     try:
         with torch.no_grad():
-            traced: torch.jit.ScriptModule = torch.jit.trace(  # type: ignore[no-untyped-call]
-                module, example, check_trace=False
-            )
+            traced: torch.jit.ScriptModule = torch.jit.trace(module, example, check_trace=False)
     except Exception as error:
         raise PatchError(
             f"the patched model cannot be stored as TorchScript: {_first_line(error)}", hint="try .pt2"

@@ -1,0 +1,138 @@
+"""`shiftaudit patch`: write a copy of a model with anti-aliased downsampling, and say what was done."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shiftaudit.cli import options as opt
+from shiftaudit.cli.progress import warn
+from shiftaudit.errors import InputError, PatchError
+from shiftaudit.records.patch import POST_ACTIVATION, PatchOptions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from shiftaudit.models import LoadedModel
+    from shiftaudit.records.patch import PatchRecord
+
+_SITES = "Sites"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("patch")(patch)
+
+
+def patch(
+    model: opt.Model,
+    output: Annotated[
+        Path | None, typer.Option("--output-file", "-o", help="The patched copy: .pt, .pt2 or .safetensors.")
+    ] = None,
+    filter_size: Annotated[
+        int, typer.Option("--filter-size", help="1 to 7; even sizes move the sample grid, 1 changes nothing.")
+    ] = 3,
+    pad: Annotated[str, typer.Option("--pad", help="reflect, replicate, zeros or circular.")] = "reflect",
+    placement: Annotated[
+        str, typer.Option("--placement", help="post-activation, or pre-conv (cheap: blur, then the strided conv).")
+    ] = POST_ACTIVATION,
+    stem: Annotated[
+        bool, typer.Option("--stem/--no-stem", help="The strided convolution on the input too.", rich_help_panel=_SITES)
+    ] = False,
+    patchify: Annotated[bool, typer.Option("--patchify", help="Patch embeddings too.", rich_help_panel=_SITES)] = False,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Sites to patch, by name: 'layer[34].*'.", rich_help_panel=_SITES)
+    ] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option("--skip", help="Sites to leave, by name.", rich_help_panel=_SITES)
+    ] = None,
+    file_format: Annotated[
+        str | None,
+        typer.Option("--format", help="torchscript, pt2, state-dict or safetensors; by default from the suffix."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Of random weights.")] = 0,
+    weights: opt.Weights = None,
+    arch: opt.Arch = None,
+    trust: opt.Trust = False,
+    size: opt.Size = None,
+    resize: opt.Resize = None,
+    mean: opt.Mean = None,
+    std: opt.Std = None,
+    interpolation: opt.Interpolation = None,
+    channels: opt.Channels = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Write a copy of MODEL whose downsampling is low-pass filtered (BlurPool); the copy needs tuning."""
+    choices = PatchOptions(filter_size, pad, stem, patchify, placement, tuple(only or ()), tuple(skip or ()))
+    chosen_format = _check_output(output, file_format, force=force, dry_run=dry_run)
+    from shiftaudit.models import load_model
+
+    model_options = opt.model_options(
+        weights=weights, arch=arch, trust=trust, size=size, resize=resize, mean=mean, std=std,
+        interpolation=interpolation, channels=channels, output=None, seed=seed,
+    )  # fmt: skip
+    loaded = load_model(model, model_options)
+    if loaded.patch_record is not None:
+        raise PatchError(f"{model} is patched already", hint="patch the original again, with other options")
+    if output is None or dry_run:
+        _print(_plan(loaded, choices), model, None, as_json=as_json)
+        return
+    record = _write(loaded, choices, output, chosen_format, quiet=quiet)
+    _print(record, model, output, as_json=as_json)
+
+
+def _check_output(output: Path | None, file_format: str | None, *, force: bool, dry_run: bool) -> str:
+    """The file's format; everything that can be wrong with the path is found before the model is loaded."""
+    if dry_run:
+        return ""
+    if output is None:
+        raise InputError("no output file was given", hint="name it with -o PATCHED.pt, or see the plan with --dry-run")
+    from shiftaudit.files import check_writable
+    from shiftaudit.patch.save import format_for
+
+    chosen = format_for(output, file_format)
+    check_writable(output, force=force)
+    return chosen
+
+
+def _plan(loaded: LoadedModel, choices: PatchOptions) -> PatchRecord:
+    from shiftaudit.patch import plan_patch
+
+    return plan_patch(loaded.module, choices, example_input=_example(loaded))
+
+
+def _write(loaded: LoadedModel, choices: PatchOptions, output: Path, file_format: str, *, quiet: bool) -> PatchRecord:
+    from shiftaudit.patch import patch as patch_module
+    from shiftaudit.patch.save import Contents, save_model
+
+    example = _example(loaded)
+    result = patch_module(loaded.module, choices, example_input=example)
+    contents = Contents(loaded.preprocessing, loaded.class_names, loaded.info.arch, result.record)
+    for note in save_model(output, result.module, contents, file_format=file_format, example=example):
+        warn(note, quiet=quiet)
+    return result.record
+
+
+def _example(loaded: LoadedModel) -> Tensor:
+    """Random numbers in the shape of the model's input, as many pictures as the file insists on."""
+    import torch
+
+    weight = next((p for p in loaded.module.parameters() if p.is_floating_point()), torch.zeros(()))
+    side = loaded.preprocessing.size
+    shape = (loaded.fixed_batch or 1, loaded.preprocessing.channels, side, side)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(weight.device, weight.dtype)
+
+
+def _print(record: PatchRecord, model: str, output: Path | None, *, as_json: bool) -> None:
+    from shiftaudit.render.patch import render_patch
+    from shiftaudit.render.terminal import detect
+
+    written = None if output is None else str(output)
+    form = "json" if as_json else "table"
+    sys.stdout.write(render_patch(record, form, output=written, model=model, terminal=detect(sys.stdout)))

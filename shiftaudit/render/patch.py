@@ -1,0 +1,114 @@
+"""A patch on a terminal: every site, what was done or why not, what it costs, and what to do next."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from shiftaudit.records import codec
+from shiftaudit.records.patch import LEAVE, PatchRecord, SiteRecord
+from shiftaudit.render.table import clean
+from shiftaudit.render.terminal import Terminal, to_text
+
+FORMATS = ("table", "json")
+WIDE = 110
+WARNING = (
+    "An untrained patch is worse than the original: its weights were learned for aliased features. An ImageNet "
+    "EfficientNet-Lite0 that answered 90 % of 20 pictures right answered 45, 35 and 15 % right with filters of size 2, 3 "
+    "and 4, and its consistency fell. It can be won back without labels."
+)
+
+
+def render_patch(
+    record: PatchRecord,
+    form: str = "table",
+    *,
+    output: str | None = None,
+    model: str = "MODEL",
+    terminal: Terminal | None = None,
+) -> str:
+    """The record as text ending in a newline; `form` is one of FORMATS.
+
+    Args:
+        output: the file that was written; None for a plan.
+        model: what the user called the original, for the commands to run next.
+    """
+    if form == "json":
+        return codec.dumps(record)
+    return to_text(lambda console: _draw(console, record, output, model), terminal or Terminal())
+
+
+def _draw(console: Console, record: PatchRecord, output: str | None, model: str) -> None:
+    done = "patched" if output is not None else "would be patched"
+    height, width = record.input_size
+    sites = f"{len(record.patched)} of {len(record.sites)} downsampling sites {done} at input {height}×{width}"
+    console.print(Text(sites, style="bold"))
+    if not record.sites:
+        console.print(Text("Nothing to patch: no operation of this network makes a feature map smaller."))
+        return
+    wide = console.width >= WIDE
+    console.print(_table(record.sites, reasons=wide))
+    for site in () if wide else record.left:
+        console.print(Text(clean(f"left: {site.name}: {site.reason}")))
+    console.print(Text(_totals(record)))
+    for note in record.notes:
+        console.print(Text(f"note: {clean(note)}"))
+    if not record.patched:
+        return
+    console.print()
+    if record.options.filter_size == 1:
+        console.print(Text("Filter size 1 is plain subsampling: the copy computes what the original computes."))
+        return
+    console.print(Text(WARNING, style="yellow"))
+    if output is not None:
+        console.print(Text(f"check:   shiftaudit score {clean(output)} IMAGES", style="cyan"))
+        console.print(
+            Text(f"recover: shiftaudit tune {clean(output)} --teacher {clean(model)} IMAGES -o tuned.pt", style="cyan")
+        )
+
+
+def _table(sites: tuple[SiteRecord, ...], *, reasons: bool) -> Table:
+    """One row a site; on a narrow terminal without the column that says what was done or why not."""
+    titles = ("site", "op", "size", "filter", "drift px", "MMACs", "what was done, or why not")[: 7 if reasons else 6]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for title in titles:
+        table.add_column(title, overflow="fold", no_wrap=title not in (titles[0], "what was done, or why not"))
+    for site in sites:
+        style = "dim" if site.action == LEAVE else ""
+        table.add_row(*(Text(clean(cell), style=style) for cell in _cells(site)[: len(titles)]))
+    return table
+
+
+def _cells(site: SiteRecord) -> tuple[str, ...]:
+    left = site.action == LEAVE
+    kernel = "" if site.op == "slice" else f" {_pair(site.kernel)}"
+    before = _mega(site.macs_before)
+    reason = f"left: {site.reason}" if left else site.reason
+    return (
+        site.name,
+        f"{site.op}{kernel} /{_pair(site.stride)}",
+        f"{_pair(site.input_size)}→{_pair(site.output_size)}",
+        "" if left else f"{_pair(site.filter_size)} {site.pad}",
+        "" if left else _pair(site.drift),
+        before if left else f"{before}→{_mega(site.macs_after)}",
+        reason,
+    )
+
+
+def _totals(record: PatchRecord) -> str:
+    before, after = record.macs_before, record.macs_after
+    growth = f" ({after / before:.2f}×)" if before else ""
+    drift = f"sample grid moved by up to {_pair(record.drift)} input px" if any(record.drift) else "no drift"
+    return f"Multiply-adds {before / 1e9:.2f} G → {after / 1e9:.2f} G{growth}; {drift}."
+
+
+def _pair(values: tuple[float, float]) -> str:
+    """`3` for (3, 3), `3×1` otherwise."""
+    first, second = (f"{value:g}" for value in values)
+    return first if first == second else f"{first}×{second}"
+
+
+def _mega(macs: int) -> str:
+    return f"{macs / 1e6:.1f}" if macs < 1e8 else f"{macs / 1e6:.0f}"

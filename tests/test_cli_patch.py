@@ -1,0 +1,123 @@
+"""`shiftaudit patch` from the command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from shiftaudit.cli.main import main
+
+
+class Tiny(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, 2, 1)
+        self.pool = nn.MaxPool2d(2)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.pool(self.stem(x)).mean((2, 3)))
+
+
+def tiny() -> nn.Module:
+    torch.manual_seed(0)
+    return Tiny()
+
+
+def flat() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["shiftaudit", "patch", *arguments])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+MODEL = f"{Path(__file__).stem}:tiny"
+
+
+def test_writes_a_copy_and_says_what_was_done_and_what_to_do(run, tmp_path: Path) -> None:
+    target = tmp_path / "aa.pt"
+    code, out, _ = run(MODEL, "--size", "16", "-o", str(target))
+    assert code == 0
+    assert "1 of 2 downsampling sites patched" in out
+    assert "stem: reads the network's input" in out
+    assert "shiftaudit score" in out and "shiftaudit tune" in out and "90 %" in out
+    assert torch.jit.load(target)(torch.randn(2, 3, 16, 16)).shape == (2, 3)
+
+
+def test_filter_one_computes_what_the_original_does(run, tmp_path: Path) -> None:
+    target = tmp_path / "same.pt"
+    assert run(MODEL, "--size", "16", "--stem", "--filter-size", "1", "-o", str(target))[0] == 0
+    x = torch.randn(2, 3, 17, 19)
+    torch.testing.assert_close(torch.jit.load(target)(x), tiny().eval()(x))
+
+
+def test_dry_run_prints_the_plan_as_json_and_writes_nothing(run, tmp_path: Path) -> None:
+    code, out, _ = run(MODEL, "--size", "16", "--dry-run", "--json", "-o", str(tmp_path / "no.pt"))
+    assert code == 0
+    assert [site["action"] for site in json.loads(out)["sites"]] == ["leave", "blur_after_pool"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_dry_run_of_a_network_without_downsampling_says_so(run) -> None:
+    code, out, _ = run(f"{Path(__file__).stem}:flat", "--size", "16", "--dry-run")
+    assert code == 0
+    assert "Nothing to patch" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((f"{Path(__file__).stem}:flat",), "nothing to patch"),
+        ((MODEL, "--filter-size", "9"), "filter size 9"),
+        ((MODEL, "--only", "layer9"), "'layer9' matches no downsampling site"),
+        ((MODEL, "--format", "onnx"), "unknown format"),
+    ],
+)
+def test_bad_input_is_refused_and_nothing_written(run, tmp_path: Path, arguments: tuple, message: str) -> None:
+    code, _, err = run(*arguments, "--size", "16", "-o", str(tmp_path / "aa.pt"))
+    assert code == 2
+    assert message in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_existing_output_is_replaced_only_with_force(run, tmp_path: Path) -> None:
+    target = tmp_path / "aa.pt"
+    target.write_text("mine")
+    code, _, err = run(MODEL, "--size", "16", "-o", str(target))
+    assert (code, target.read_text()) == (2, "mine")
+    assert "--force" in err
+    assert run(MODEL, "--size", "16", "-o", str(target), "--force")[0] == 0
+    assert torch.jit.load(target)
+
+
+def test_a_patched_file_is_not_patched_again(run, tmp_path: Path) -> None:
+    target = tmp_path / "aa.pt"
+    run(MODEL, "--size", "16", "-o", str(target))
+    code, _, err = run(str(target), "-o", str(tmp_path / "twice.pt"))
+    assert code == 2
+    assert "patched already" in err
+
+
+def test_missing_output_is_a_usage_error(run) -> None:
+    code, _, err = run(MODEL)
+    assert code == 2
+    assert "--dry-run" in err
