@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,9 @@ def save_state(path: Path, state: State, settings: TuneSettings) -> None:
         "schedule": state.schedule,
         "best_step": state.best_step,
         "best_weights": state.best_weights,
-        "history": [plain(check) for check in state.history],
-        "patched": plain(state.patched),
+        # Unrounded, so that a resumed run is the same to the bit.
+        "history": [asdict(check) for check in state.history],
+        "patched": asdict(state.patched),
     }
     buffer = io.BytesIO()
     torch.save(payload, buffer)

@@ -119,11 +119,12 @@ class _Run:
         for module in (patched.module, teacher.module):
             module.eval()  # batch-norm statistics stay the original's, and dropout stays out
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        teacher.module.requires_grad_(False)
+        for parameter in teacher.module.parameters():  # ScriptModules refuse `requires_grad_`
+            parameter.requires_grad_(False)
         self.parameters = _trainable(patched.module)
         self.device = self.parameters[0].device
-        self.student: Tapped = tapped(patched.module, patched.select)
-        self.original: Tapped = tapped(teacher.module, teacher.select)
+        self.student: Tapped = tapped(patched.module, patched.logits_of)
+        self.original: Tapped = tapped(teacher.module, teacher.logits_of)
 
     def go(self, observer: Observer, checkpoint: Path | None, state: State | None) -> TuneResult:
         set_strength(self.patched.module, self.settings.strength)

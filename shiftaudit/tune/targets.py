@@ -20,8 +20,8 @@ _WEIGHT = ".weight"
 _SCRIPT_OPS = ("aten::conv1d", "aten::conv2d", "aten::conv3d", "aten::_convolution", "aten::linear", "aten::addmm")
 _EAGER_LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 
-Select = Callable[[Any], Tensor]
-"""The logits of whatever the model's forward returns."""
+Select = Callable[[Any, int], Tensor]
+"""The logits among whatever the model's forward returned for a batch of that size: `LoadedModel.logits_of`."""
 
 
 class Tapped(Protocol):
@@ -57,7 +57,7 @@ class _EagerTaps:
 
         handles = [watch(name) for name in taps]
         try:
-            logits = self._select(self._module(x))
+            logits = self._select(self._module(x), len(x))
         finally:
             for handle in handles:
                 handle.remove()
@@ -78,7 +78,7 @@ class _ScriptTaps:
         # Unoptimised: the profiling executor would specialise the graph for every new batch shape.
         with torch.jit.optimized_execution(False):
             output, *tensors = self._functions[key](self._module._c, x)
-        return self._select(output), tensors
+        return self._select(output, len(x)), tensors
 
 
 def _inlined(module: torch.jit.ScriptModule) -> Any:

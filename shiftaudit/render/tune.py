@@ -1,0 +1,130 @@
+"""A recovery and an advice on a terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from shiftaudit.records.advise import Advice, Change, Trial
+from shiftaudit.records.tune import Check, HoldoutScore, TuneRecord
+from shiftaudit.render.terminal import Terminal, to_text
+
+_PROTOCOLS = ("crop", "circular")
+
+
+def render_tune(record: TuneRecord, terminal: Terminal | None = None) -> str:
+    """What the tuning reached: the original, the copy before and after, on the held-out crops."""
+    return to_text(lambda console: _draw_tune(console, record), terminal or Terminal())
+
+
+def render_advice(advice: Advice, terminal: Terminal | None = None) -> str:
+    """The trials, best first, and the proposal."""
+    return to_text(lambda console: _draw_advice(console, advice), terminal or Terminal())
+
+
+def check_line(check: Check, steps: int) -> str:
+    """One line of progress for stderr.
+
+    >>> score = HoldoutScore(agreement=0.9, consistency_crop=0.8, consistency_circular=0.75)
+    >>> check_line(Check(step=50, strength=1.0, loss=1.25, score=score), 100)
+    'step 50/100  filter 100 %  loss 1.250  agreement 90.0 %  consistency crop 80.0 %  circular 75.0 %'
+    """
+    score = check.score
+    return (
+        f"step {check.step}/{steps}  filter {check.strength:.0%}".replace("%", " %")
+        + f"  loss {check.loss:.3f}  agreement {_percent(score.agreement)}"
+        + f"  consistency crop {_percent(score.consistency_crop)}  circular {_percent(score.consistency_circular)}"
+    )
+
+
+def _draw_tune(console: Console, record: TuneRecord) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("held-out crops")
+    for name in ("original", "patched", "tuned"):
+        table.add_column(name, justify="right")
+    scores = (record.original, record.patched, record.tuned)
+    for label, value in (
+        ("agreement with the original", lambda s: s.agreement),
+        ("consistency, crop", lambda s: s.consistency_crop),
+        ("consistency, circular", lambda s: s.consistency_circular),
+    ):
+        table.add_row(label, *(_percent(value(score)) for score in scores))
+    if record.tuned.accuracy is not None:
+        table.add_row("accuracy", *(_percent(score.accuracy) for score in scores))
+    console.print(table)
+    console.print(Text(_what_was_done(record)))
+    console.print(Text(_verdict(record.original, record.tuned)))
+    if record.holdout_is_training_data:
+        console.print(Text("too few pictures to hold any out: these figures are of the training pictures", style="yellow"))
+
+
+def _what_was_done(record: TuneRecord) -> str:
+    text = f"{record.steps_done} of {record.steps} steps on {record.n_images} pictures"
+    if record.n_labelled:
+        text += f" ({record.n_labelled} labelled)"
+    held = 0 if record.holdout_is_training_data else record.n_holdout
+    text += f", {held} held out; the state of step {record.best_step} is kept"
+    return text + (", stopped early: no improvement" if record.stopped != "budget" else "")
+
+
+def _verdict(original: HoldoutScore, tuned: HoldoutScore) -> str:
+    gains = [tuned.consistency_crop - original.consistency_crop, tuned.consistency_circular - original.consistency_circular]
+    if min(gains) > 0:
+        return "more consistent than the original under both protocols; `shiftaudit compare` tells whether that is sure"
+    if max(gains) > 0:
+        return "more consistent than the original under one protocol only"
+    return "not more consistent than the original: tune for longer, on more pictures, or patch fewer sites (`advise`)"
+
+
+def _draw_advice(console: Console, advice: Advice) -> None:
+    base = ", ".join(f"{name} {_percent(value)}" for name, value in advice.original_consistency.items())
+    console.print(Text(f"The original on {advice.n_images} images: consistency {base}"))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("patched, untrained", overflow="fold")
+    protocols = [name for name in _PROTOCOLS if name in advice.original_consistency]
+    for name in (*(f"consistency {p}" for p in protocols), "agreement"):
+        table.add_column(name, justify="right")
+    if advice.original_accuracy is not None:
+        table.add_column("accuracy", justify="right")
+    table.add_column("harmless")
+    for trial in (*advice.singles, *advice.combined):
+        table.add_row(*_cells(trial, protocols, advice.original_accuracy is not None))
+    console.print(table)
+    console.print(Text(f"harmless: {advice.rule}"))
+    console.print(Text(_proposal(advice), style="bold"))
+
+
+def _cells(trial: Trial, protocols: list[str], with_accuracy: bool) -> list[str]:
+    cells = [" + ".join(trial.sites), *(_signed(trial.consistency[p]) for p in protocols), _share(trial.agreement)]
+    if with_accuracy:
+        cells.append("" if trial.accuracy is None else _signed(trial.accuracy))
+    return [*cells, "yes" if trial.harmless else "no"]
+
+
+def _proposal(advice: Advice) -> str:
+    if not advice.proposal or advice.gain is None:
+        return "none: no site can be patched without training so that consistency surely rises and the answers stay"
+    options = " ".join(f"--only '{name}'" for name in advice.proposal)
+    gain = f"consistency {_signed(advice.gain)}"
+    return f"patch {len(advice.proposal)} of {len(advice.singles)} sites ({gain}): shiftaudit patch MODEL {options}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _share(change: Change) -> str:
+    return f"{100 * change.value:.1f} %" + _interval(change, signed=False)
+
+
+def _signed(change: Change) -> str:
+    return f"{100 * change.value:+.1f}" + _interval(change, signed=True)
+
+
+def _interval(change: Change, *, signed: bool) -> str:
+    if change.ci_low is None or change.ci_high is None:
+        return ""
+    sign = "+" if signed else ""
+    return f" [{100 * change.ci_low:{sign}.1f}, {100 * change.ci_high:{sign}.1f}]"
