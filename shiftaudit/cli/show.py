@@ -1,0 +1,143 @@
+"""`shiftaudit show`: one image under the microscope."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shiftaudit.cli import options as opt
+from shiftaudit.errors import InputError
+
+if TYPE_CHECKING:
+    from shiftaudit.records.report import Shift
+    from shiftaudit.render.pictures import Frame
+    from shiftaudit.show import Microscope
+
+_FRAMES = 33
+_PANELS = 5
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("show")(show)
+
+
+def show(
+    model: opt.Model,
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="One picture.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output-file", "-o", help="Write a picture: .gif moves along the diagonal, .png shows the nearest flips."
+        ),
+    ] = None,
+    format: Annotated[str, typer.Option("--format", "-f", help="table or json.")] = "table",
+    protocol: opt.Protocol = "both",
+    step: Annotated[int | None, typer.Option("--step", min=1, help="Pixels between the shifts of the grid.")] = None,
+    max_shift: opt.MaxShift = None,
+    seed: opt.Seed = 0,
+    batch_size: opt.BatchSize = 32,
+    device: opt.Device = "cpu",
+    weights: opt.Weights = None,
+    arch: opt.Arch = None,
+    trust: opt.Trust = False,
+    size: opt.Size = None,
+    resize: opt.Resize = None,
+    mean: opt.Mean = None,
+    std: opt.Std = None,
+    interpolation: opt.Interpolation = None,
+    channels: opt.Channels = None,
+    output_key: opt.Output = None,
+) -> None:
+    """Show which shifts of IMAGE flip MODEL's answer to what: over the whole grid of shifts and along the diagonal."""
+    if format not in ("table", "json"):
+        raise InputError(f"--format got {format!r}; expected table or json")
+    from shiftaudit.files import check_writable, write_bytes_atomically
+    from shiftaudit.image_files import ImageFile
+    from shiftaudit.models import load_model
+    from shiftaudit.show import look
+
+    if output is not None:
+        if output.suffix.lower() not in (".gif", ".png"):
+            raise InputError(f"-o got {output}; expected a name that ends in .gif or .png")
+        check_writable(output)
+    if not image.is_file():
+        raise InputError(f"{image} is not a file", hint="`shiftaudit score` takes folders")
+    options = opt.model_options(
+        weights=weights, arch=arch, trust=trust, size=size, resize=resize, mean=mean, std=std,
+        interpolation=interpolation, channels=channels, output=output_key, seed=seed,
+    )  # fmt: skip
+    seen = look(
+        load_model(model, options, device=device), ImageFile(image, image.name),
+        protocol=protocol, step=step, max_shift=max_shift, batch_size=batch_size, device=device,
+    )  # fmt: skip
+    sys.stdout.write(_text(seen, format))
+    if output is not None:
+        write_bytes_atomically(output, _picture(seen, output.suffix.lower()))
+        sys.stderr.write(f"wrote {output}\n")
+
+
+def _text(seen: Microscope, format: str) -> str:
+    from shiftaudit.records.codec import dumps
+    from shiftaudit.render.show import class_name, render
+    from shiftaudit.render.terminal import detect
+
+    if format == "table":
+        terminal = detect(sys.stdout)
+        return render(
+            seen.path, seen.prediction, seen.probability, seen.grids, seen.diagonals, seen.class_names, terminal
+        )
+    return dumps(
+        {
+            "path": seen.path,
+            "prediction": seen.prediction,
+            "class_name": class_name(seen.class_names, seen.prediction),
+            "probability": seen.probability,
+            "step": seen.step,
+            "grids": seen.grids,
+            "diagonals": seen.diagonals,
+        }
+    )
+
+
+def _picture(seen: Microscope, suffix: str) -> bytes:
+    """Crop where it was measured, since real pixels come in there, else circular."""
+    from shiftaudit.render.pictures import gif, strip
+    from shiftaudit.render.show import flips_by_answer
+
+    protocol = list(seen.grids)[-1]
+    if suffix == ".gif":
+        diagonal = seen.diagonals[protocol]
+        every = max(1, -(-len(diagonal.shifts) // _FRAMES))
+        shifts = [(0, 0), *diagonal.shifts[::every]]
+        return gif([_frame(seen, protocol, shift) for shift in shifts])
+    flips = flips_by_answer(seen.grids[protocol], seen.prediction)
+    nearest = sorted((shift for shifts in flips.values() for shift in shifts), key=lambda s: (s[0] ** 2 + s[1] ** 2, s))
+    # One for each other answer first, so that the strip shows what the answer flips to, then the nearest of the rest.
+    chosen = [shifts[0] for shifts in flips.values()]
+    chosen += [shift for shift in nearest if shift not in chosen]
+    return strip([_frame(seen, protocol, shift) for shift in [(0, 0), *chosen[: _PANELS - 1]]])
+
+
+def _frame(seen: Microscope, protocol: str, shift: Shift) -> Frame:
+    from shiftaudit.render.facts import percent, signed
+    from shiftaudit.render.pictures import Frame
+    from shiftaudit.render.show import class_name
+
+    answer, probability = seen.prediction, seen.probability
+    for views in (seen.grids[protocol], seen.diagonals[protocol]):
+        if shift in views.shifts:
+            place = views.shifts.index(shift)
+            answer, probability = views.predictions[place], views.probabilities[place]
+    flipped = answer != seen.prediction
+    first = class_name(seen.class_names, seen.prediction)
+    return Frame(
+        seen.view(protocol, shift),
+        "not moved" if shift == (0, 0) else f"moved ({signed(shift[0])}, {signed(shift[1])}) px",
+        class_name(seen.class_names, answer) + (f", no longer {first}" if flipped else f" {percent(probability)}"),
+        probability,
+        flipped,
+    )
