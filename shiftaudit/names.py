@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import fx, nn
 
 from shiftaudit import ops
 
+_METHOD_CALL = "prim::CallMethod"
 _PROTECTED_CALL = "shiftaudit::CallMethod"
 _NN_MODULES = "__torch__.torch.nn."
 
@@ -64,25 +65,32 @@ class _Attribute:
 _Value = _Module | _Attribute
 
 
-def scripted_ops(module: torch.jit.ScriptModule) -> list[NamedOp]:
+def scripted_ops(module: torch.jit.ScriptModule, *, merged: bool = True) -> list[NamedOp]:
     """The operations of a scripted, traced, frozen or loaded module's `forward`, in program order.
 
     Methods are followed into submodules and functions; both branches of an `if` appear, a loop's body once. A convolution whose
     weight is a constant, as in frozen modules, is named `conv_1`, `conv_2`, …
 
+    Args:
+        merged: list what runs: the interpreter merges repeated computations first, and the four phases of a patch merging are
+            six slices then, not eight. Without it, list what the graph holds.
+
     Raises:
         RuntimeError: the module has no `forward`.
     """
-    return _ScriptReader().read(_Module("", module._c), "forward", [])
+    return _ScriptReader(merged).read(_Module("", module._c), "forward", [])
 
 
 class _ScriptReader:
-    def __init__(self) -> None:
+    def __init__(self, merged: bool) -> None:
+        self.merged = merged
         self.found: list[NamedOp] = []
         self.nameless = 0
 
     def read(self, module: _Module, method: str, arguments: Sequence[_Value | None]) -> list[NamedOp]:
         graph = _with_functions_inlined(module.cpp._get_method(method).graph)
+        if self.merged:
+            torch._C._jit_pass_cse(graph)
         values: dict[str, _Value] = {}
         for value, bound in zip(graph.inputs(), [module, *arguments], strict=False):
             if bound is not None:
@@ -95,7 +103,7 @@ class _ScriptReader:
             kind = node.kind()
             if kind == "prim::GetAttr":
                 _bind_attribute(node, values)
-            elif kind == _PROTECTED_CALL:
+            elif kind == _METHOD_CALL:
                 inputs = [values.get(value.debugName()) for value in node.inputs()]
                 if isinstance(inputs[0], _Module) and inputs[0].cpp._has_method(node.s("name")):
                     self.read(inputs[0], node.s("name"), inputs[1:])
@@ -122,16 +130,21 @@ class _ScriptReader:
 def _with_functions_inlined(graph: Any) -> Any:
     """A copy of a method's graph in which functions are inlined and the calls of methods, which have names, are not."""
     graph = graph.copy()
-    for call in list(graph.findAllNodes("prim::CallMethod")):
-        standin = graph.create(_PROTECTED_CALL, list(call.inputs()), len(list(call.outputs())))
+    _rename_calls(graph, _METHOD_CALL, _PROTECTED_CALL)
+    torch._C._jit_pass_inline(graph)
+    _rename_calls(graph, _PROTECTED_CALL, _METHOD_CALL)
+    return graph
+
+
+def _rename_calls(graph: Any, old: str, new: str) -> None:
+    for call in list(graph.findAllNodes(old)):
+        standin = graph.create(new, list(call.inputs()), len(list(call.outputs())))
         standin.s_("name", call.s("name"))
         standin.insertBefore(call)
-        for old, new in zip(call.outputs(), standin.outputs(), strict=True):
-            new.setType(old.type())
+        for before, after in zip(call.outputs(), standin.outputs(), strict=True):
+            after.setType(before.type())
         call.replaceAllUsesWith(standin)
         call.destroy()
-    torch._C._jit_pass_inline(graph)
-    return graph
 
 
 def _bind_attribute(node: Any, values: dict[str, _Value]) -> None:
@@ -157,7 +170,7 @@ def _may_stride(inputs: Sequence[Any]) -> bool:
 # --- exported programs -------------------------------------------------------------------------------------------------
 
 
-def is_exported(module: nn.Module) -> bool:
+def is_exported(module: nn.Module) -> TypeGuard[fx.GraphModule]:
     """Whether a module is an exported program's `.module()`: an fx graph of ATen calls."""
     return isinstance(module, fx.GraphModule) and any(
         isinstance(node.target, torch._ops.OpOverload) for node in module.graph.nodes
