@@ -139,3 +139,21 @@ def _padding_shift(info: ProtocolInfo, size: int, total_stride: tuple[float, flo
     if (dy, dx) == (1, 1) or dy % size == 0 or dx % size == 0:
         return None
     return dy, dx
+
+
+def settings_of(info: ProtocolInfo) -> Settings:
+    """The settings that make this protocol again, for a network with the same input size.
+
+    >>> _, info = resolve(Settings(protocol=CROP, shifts="grid:4", max_shift=8, seed=3), 64)
+    >>> resolve(settings_of(info), 64)[1] == info
+    True
+    """
+    views = Settings(seed=info.seed, stages=info.stages, stage_views=info.stage_views if info.stages else None)
+    protocol = "both" if len(info.protocols) > 1 else info.protocols[0]
+    if info.preset is not None:
+        return replace(views, preset=info.preset)
+    limits = {CIRCULAR: info.max_shift_circular, CROP: info.max_shift_crop}
+    chosen = {limits[name] for name in info.protocols}
+    # One --max-shift holds for both protocols; where they differ they are the defaults of the input size.
+    max_shift = chosen.pop() if len(chosen) == 1 else None
+    return replace(views, protocol=protocol, shifts=info.shifts, max_shift=max_shift)

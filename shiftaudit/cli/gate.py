@@ -5,17 +5,26 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shiftaudit.cli import options as opt
 from shiftaudit.cli.config import Config
+from shiftaudit.cli.run_audit import ImageOptions
 from shiftaudit.errors import InputError
+from shiftaudit.files import check_writable, write_text_atomically
+from shiftaudit.records import codec
+from shiftaudit.render.gate_formats import FORMATS, render_gate
+from shiftaudit.render.gate_github import append_step_summary
+from shiftaudit.render.terminal import Terminal, detect
 
 if TYPE_CHECKING:
     from shiftaudit.gate_rules import Rules
     from shiftaudit.records.gate import Baseline, GateResult
+    from shiftaudit.records.report import AuditReport
 
 DEFAULT_BASELINE = Path("baseline.json")
 
@@ -54,30 +63,71 @@ def gate(
         str, typer.Option("--on-inconclusive", help="warn or pass: exit 0; fail: exit 3.")
     ] = "warn",
     format: Annotated[str, typer.Option("--format", "-f", help="table, json, markdown, junit or github.")] = "table",
-    output: Annotated[Path | None, typer.Option("--output-file", "-o", help="Write the result here instead.")] = None,
+    output_file: Annotated[
+        Path | None, typer.Option("--output-file", "-o", help="Write the result here instead.")
+    ] = None,
+    save_report: Annotated[
+        Path | None, typer.Option("--save-report", help="Write the report of the MODEL scored now to this file.")
+    ] = None,
+    labels: opt.Labels = "auto",
+    max_skipped: opt.MaxSkipped = None,
+    batch_size: opt.BatchSize = 32,
+    workers: opt.Workers = 2,
+    device: opt.Device = "cpu",
+    weights: opt.Weights = None,
+    arch: opt.Arch = None,
+    trust: opt.Trust = False,
+    size: opt.Size = None,
+    resize: opt.Resize = None,
+    mean: opt.Mean = None,
+    std: opt.Std = None,
+    interpolation: opt.Interpolation = None,
+    channels: opt.Channels = None,
+    output: opt.Output = None,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Fail when CANDIDATE is surely less shift-invariant (or less accurate) than the baseline, and never by noise."""
-    from shiftaudit.baseline import read_baseline
-    from shiftaudit.files import check_writable
+    from shiftaudit.baseline import baseline_of, read_baseline
     from shiftaudit.gate import judge
-    from shiftaudit.render.gate_formats import FORMATS
 
-    if format not in FORMATS:
-        raise InputError(f"--format got {format!r}; expected {', '.join(FORMATS)}")
-    if output is not None:
-        check_writable(output)
+    _check_outputs(format, output_file, save_report, images)
     rules = _rules(context.obj, margin or (), floor or (), stage_limit or (), stage_margin)
     _refuse_same_file(candidate, baseline)
-    judged_against = read_baseline(baseline)
-    result = judge(
-        _candidate(candidate, images or ()),
-        judged_against,
-        rules,
-        alpha=alpha,
-        on_inconclusive=on_inconclusive,
-    )
-    _write(result, format, output)
+    against = read_baseline(baseline)
+    if images:
+        model = {
+            "weights": weights,
+            "arch": arch,
+            "trust": trust,
+            "size": size,
+            "resize": resize,
+            "mean": mean,
+            "std": std,
+            "interpolation": interpolation,
+            "channels": channels,
+            "output": output,
+        }
+        run = {"batch_size": batch_size, "workers": workers, "device": device}
+        report = _score(candidate, ImageOptions(images, labels, None, max_skipped), against, model, run, quiet=quiet)
+    else:
+        report = _read(candidate)
+    if save_report is not None:
+        write_text_atomically(save_report, codec.dumps(report))
+    result = judge(baseline_of(report), against, rules, alpha=alpha, on_inconclusive=on_inconclusive)
+    _write(result, format, output_file)
     raise typer.Exit(result.exit_code)
+
+
+def _check_outputs(
+    form: str, output_file: Path | None, save_report: Path | None, images: Sequence[Path] | None
+) -> None:
+    if form not in FORMATS:
+        raise InputError(f"--format got {form!r}; expected {', '.join(FORMATS)}")
+    if save_report is not None and not images:
+        raise InputError("--save-report is for a MODEL that is scored now", hint="give MODEL and IMAGES")
+    for path in (output_file, save_report):
+        if path is not None:
+            check_writable(path)
 
 
 def _refuse_same_file(candidate: str, baseline: Path) -> None:
@@ -88,11 +138,35 @@ def _refuse_same_file(candidate: str, baseline: Path) -> None:
         )
 
 
-def _candidate(source: str, images: Sequence[Path]) -> Baseline:
-    from shiftaudit.baseline import baseline_of
+def _read(candidate: str) -> AuditReport:
     from shiftaudit.records.reading import read_report
 
-    return baseline_of(read_report(Path(source)))
+    path = Path(candidate)
+    if path.suffix != ".json":
+        raise InputError(
+            f"CANDIDATE is {candidate}; expected a report's .json, or a MODEL followed by IMAGES",
+            hint="`shiftaudit gate MODEL IMAGES` scores the model first",
+        )
+    return read_report(path)
+
+
+def _score(
+    model: str,
+    images: ImageOptions,
+    against: Baseline,
+    model_options: Mapping[str, Any],
+    run: Mapping[str, Any],
+    *,
+    quiet: bool,
+) -> AuditReport:
+    """Score the model under the baseline's protocol."""
+    from shiftaudit.cli.run_audit import run_audit
+    from shiftaudit.models import load_model
+    from shiftaudit.protocol import settings_of
+
+    options = opt.model_options(**model_options, seed=against.protocol.seed)
+    loaded = load_model(model, options, device=run["device"])
+    return run_audit(loaded, images, replace(settings_of(against.protocol), **run), quiet=quiet)
 
 
 def _rules(
@@ -135,16 +209,11 @@ def _number(option: str, name: str, value: Any) -> float | None:
         raise InputError(f"{option} of {name} is {value!r}; expected a number, or off") from None
 
 
-def _write(result: GateResult, form: str, output: Path | None) -> None:
-    from shiftaudit.files import write_text_atomically
-    from shiftaudit.render.gate_formats import render_gate
-    from shiftaudit.render.gate_github import append_step_summary
-    from shiftaudit.render.terminal import Terminal, detect
-
-    text = render_gate(result, form, detect(sys.stdout) if output is None else Terminal())
-    if output is None:
+def _write(result: GateResult, form: str, output_file: Path | None) -> None:
+    text = render_gate(result, form, detect(sys.stdout) if output_file is None else Terminal())
+    if output_file is None:
         sys.stdout.write(text)
     else:
-        write_text_atomically(output, text)
+        write_text_atomically(output_file, text)
     if form == "github":
         append_step_summary(result, os.environ)

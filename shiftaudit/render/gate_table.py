@@ -26,7 +26,7 @@ def _draw(console: Console, result: GateResult) -> None:
     console.print(Text(clean(f"{result.candidate_model} against the baseline of {result.baseline_model}")))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for heading in ("verdict", "metric", "was", "is", "found", "accepted"):
-        table.add_column(heading, overflow="fold", no_wrap=heading not in ("verdict", "accepted"))
+        table.add_column(heading, overflow="fold", no_wrap=heading != "accepted")
     for verdict in result.verdicts:
         table.add_row(
             Text(verdict.outcome, style=COLOURS.get(verdict.outcome, PASS_COLOUR)),

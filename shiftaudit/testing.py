@@ -1,0 +1,99 @@
+"""One assertion for test suites: a model keeps its answers when pictures move.
+
+from shiftaudit import assert_shift_invariant
+
+def test_my_model_is_shift_invariant():
+    assert_shift_invariant(model, "tests/images", floors={"consistency": 0.9})
+    assert_shift_invariant(model, "tests/images", baseline="baseline.json")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from shiftaudit.audit import audit
+from shiftaudit.baseline import baseline_of, read_baseline
+from shiftaudit.errors import InputError
+from shiftaudit.gate import judge
+from shiftaudit.gate_rules import Rules
+from shiftaudit.images import find_images
+from shiftaudit.labels import read_labels
+from shiftaudit.models import LoadedModel, load_model
+from shiftaudit.protocol import Settings, settings_of
+from shiftaudit.records.gate import FAIL, INCONCLUSIVE, PASS, GateResult
+from shiftaudit.records.report import Preprocessing
+from shiftaudit.render.gate_words import headline, sentence
+
+
+def assert_shift_invariant(
+    model: LoadedModel | nn.Module | str | Path,
+    images: str | Path | Sequence[str | Path],
+    *,
+    floors: Mapping[str, float] | None = None,
+    baseline: str | Path | None = None,
+    margins: Mapping[str, float | None] | None = None,
+    stages: Mapping[str, float] | None = None,
+    labels: str = "auto",
+    settings: Settings | None = None,
+    preprocessing: Preprocessing | None = None,
+    strict: bool = False,
+) -> GateResult:
+    """Score `model` on `images` and raise AssertionError if it is surely less invariant than demanded.
+
+    Noise never fails it: a bound is broken only when the whole one-sided 95 % interval lies beyond it. With too few
+    images to tell, the assertion holds unless `strict`.
+
+    Args:
+        model: a module of your own, a loaded model, or whatever the command line takes as MODEL.
+        images: folders of pictures, or pictures.
+        floors: smallest accepted values, such as `{"consistency": 0.9}`, all shares in [0, 1].
+        baseline: a file of `shiftaudit baseline save`; its protocol is used, and `settings` gives the rest.
+        margins: largest accepted drops against the baseline; see `shiftaudit.gate_rules.Rules`.
+        stages: largest accepted equivariance errors by stage name or pattern.
+        labels: `auto`, `folder`, `none` or a CSV file.
+        settings: the protocol without a baseline; batch size, device and workers in any case.
+        preprocessing: of a module of your own; ImageNet's by default.
+        strict: raise when the images cannot tell.
+
+    Raises:
+        AssertionError: a rule failed, or is inconclusive under `strict`. The message says which and by how much.
+        NoVerdictError: the baseline is missing or was made of other images.
+        InputError: nothing is demanded, or an argument cannot be used.
+    """
+    if baseline is None and not floors and not stages:
+        raise InputError(
+            "nothing is demanded of the model", hint='pass floors={"consistency": 0.9}, stages or baseline'
+        )
+    if baseline is None and margins:
+        raise InputError("margins are drops against a baseline, and none is given", hint="pass baseline, or floors")
+    against = None if baseline is None else read_baseline(Path(baseline))
+    settings = settings or Settings(workers=0, stages=bool(stages))
+    if against is not None:
+        run = {key: getattr(settings, key) for key in ("batch_size", "workers", "device")}
+        settings = replace(settings_of(against.protocol), **run)
+    loaded = _load(model, preprocessing, settings.device)
+    paths = [Path(path) for path in ([images] if isinstance(images, (str, Path)) else images)]
+    files, skipped = find_images(paths)
+    found = read_labels(labels, files, class_names=loaded.class_names, n_classes=None)
+    candidate = baseline_of(audit(loaded, files, settings, labels=dict(found.by_path), skipped=skipped))
+    # Without a baseline the candidate stands in for it, and no drop is asked about.
+    margins = margins or {} if against is not None else {"consistency": None, "accuracy": None}
+    result = judge(candidate, against or candidate, Rules(margins, floors or {}, stages or {}))
+    if candidate.degenerate and against is None:
+        raise AssertionError("the model gives (nearly) all images one answer, which is consistent and says nothing")
+    if result.outcome == FAIL or (strict and result.outcome == INCONCLUSIVE):
+        found_bad = [f"{v.name}: {sentence(v)}" for v in result.verdicts if v.outcome != PASS]
+        raise AssertionError("\n".join([headline(result), *found_bad]))
+    return result
+
+
+def _load(model: LoadedModel | nn.Module | str | Path, preprocessing: Preprocessing | None, device: str) -> LoadedModel:
+    if isinstance(model, nn.Module):
+        return LoadedModel.from_module(model, preprocessing).to(device)
+    if preprocessing is not None:
+        raise InputError("preprocessing is for a module of your own", hint="load_model takes it as ModelOptions")
+    return model if isinstance(model, LoadedModel) else load_model(str(model), device=device)
