@@ -75,7 +75,7 @@ def make_checks(candidate: Baseline, baseline: Baseline, rules: Rules) -> list[C
     ids = sorted(baseline.images)
     ours, theirs = measured_shares(candidate, ids), measured_shares(baseline, ids)
     available = [name for name in theirs if name in ours]
-    _check_names((*rules.margins, *rules.floors), available)
+    _check_names({**rules.margins, **rules.floors}, available)
     checks = []
     for name, margin in _expand(rules.margins, DEFAULT_MARGINS, available).items():
         checks.append(_margin_check(name, ours[name], theirs[name], _limit(margin, f"margin of {name}")))
@@ -115,12 +115,12 @@ def _mean(values: NDArray[np.float64]) -> float:
     return float(np.nanmean(values))
 
 
-def _check_names(names: Iterable[str], available: list[str]) -> None:
+def _check_names(named: Mapping[str, float | None], available: list[str]) -> None:
     known = {ACCURACY, *PER_PROTOCOL, *(f"{p}.{m}" for p in ("circular", "crop") for m in PER_PROTOCOL)}
-    for name in names:
+    for name, limit in named.items():
         if name not in known:
             raise InputError(f"the gate knows no metric {name!r}", hint=close_matches(name, known))
-        if not any(other == name or other.split(".")[-1] == name for other in available):
+        if limit is not None and not any(other == name or other.split(".")[-1] == name for other in available):
             why = "no image has a label" if ACCURACY in name else f"the reports hold {', '.join(available)}"
             raise InputError(f"the gate cannot judge {name!r}: it was not measured; {why}")
 

@@ -94,7 +94,8 @@ class Scorer:
             chosen = [view for view in views if view.watched is watched]
             for start in range(0, len(chosen), self._batch):
                 logits.append(self._pass(canvas, chosen[start : start + self._batch]))
-        return torch.cat(logits).float().cpu()
+        # A model may return a view of its parameters, which inference mode does not detach.
+        return torch.cat(logits).detach().float().cpu()
 
     def _pass(self, canvas: Tensor, views: list[_View]) -> Tensor:
         batch = torch.stack([self._pixels(canvas, view) for view in views])
