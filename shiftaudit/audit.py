@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Protocol
 
@@ -87,14 +87,15 @@ class Audit:
 
     def lines(
         self, files: Sequence[ImageFile], labels: Mapping[str, int], observer: Observer | None = None
-    ) -> Iterator[Line]:
+    ) -> Generator[Line, None, None]:
         """Score files in order, one line each."""
         observer = observer or SilentObserver()
         observer.start(len(files))
-        decoded = stream(files, self.model.preprocessing, self.protocol.canvas, self.settings.workers)
-        for item in decoded:
-            line: Line = item
-            if not isinstance(item, Skipped):
+        for item in stream(files, self.model.preprocessing, self.protocol.canvas, self.settings.workers):
+            line: Line
+            if isinstance(item, Skipped):
+                line = item
+            else:
                 line = self._scorer.score(item.pixels, item.id, item.relative, labels.get(item.relative))
             observer.advance(line)
             yield line

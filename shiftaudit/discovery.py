@@ -111,7 +111,7 @@ class Watcher(TorchDispatchMode):
     """One discovering forward pass. Use through `discover`."""
 
     def __init__(self, parameters: dict[int, str]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.calls: list[_Call] = []
         self.slots: list[Slot] = []
         self.found: list[_Found] = []

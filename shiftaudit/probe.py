@@ -34,7 +34,7 @@ class StageProbe(TorchDispatchMode):
     """
 
     def __init__(self, discovery: Discovery) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.errors: list[list[tuple[float, float]]] = []
         self._discovery = discovery
         self._before = _by_call(discovery.slots, is_output=False)

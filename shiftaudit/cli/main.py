@@ -51,10 +51,22 @@ def common(
 
 
 # Each module of a subcommand has `register(app)`; none of them imports torch at the top.
-COMMANDS: tuple[str, ...] = ("score", "explain", "report", "show", "stages", "doctor", "baseline", "gate", "compare", "patch")
+COMMANDS: tuple[str, ...] = (
+    "score",
+    "merge",
+    "explain",
+    "report",
+    "show",
+    "stages",
+    "doctor",
+    "baseline",
+    "gate",
+    "compare",
+    "patch",
+)
 
 
-def _register_all() -> None:
+def register_all() -> None:
     from importlib import import_module
 
     for name in COMMANDS:
@@ -66,7 +78,7 @@ def main() -> None:
     # `--debug` works before and after the subcommand: people add it to the end of the line that failed.
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    _register_all()
+    register_all()
     try:
         app(arguments, prog_name="shiftaudit")
     except ShiftAuditError as error:

@@ -100,6 +100,23 @@ MaxSkipped = Annotated[
     typer.Option("--max-skipped", help="Fail when more files than this cannot be read.", rich_help_panel=_DATA),
 ]
 
+Precision = Annotated[
+    float | None,
+    typer.Option("--precision", help="Stop when consistency is known to ± this, such as 0.01.", rich_help_panel=_RUN),
+]
+Samples = Annotated[
+    Path | None,
+    typer.Option("--samples", help="Write every prediction, one JSON line a picture.", rich_help_panel=_RUN),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on from the --samples file of an interrupted run.", rich_help_panel=_RUN)
+]
+ShardOf = Annotated[
+    str | None,
+    typer.Option(
+        "--shard", help="Score the i-th of n parts (i/n); put parts together with merge.", rich_help_panel=_RUN
+    ),
+]
 BatchSize = Annotated[int, typer.Option("--batch-size", help="Views in one forward pass.", rich_help_panel=_RUN)]
 Workers = Annotated[int, typer.Option("--workers", help="Processes that decode pictures.", rich_help_panel=_RUN)]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps.", rich_help_panel=_RUN)]

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import typer
 
 from shiftaudit.cli.progress import note, progress_bar
 from shiftaudit.errors import InputError
 from shiftaudit.records.report import AuditReport, Skipped
 
 if TYPE_CHECKING:
-    from shiftaudit.audit import Audit
     from shiftaudit.images import ImageFile
     from shiftaudit.models import LoadedModel
     from shiftaudit.protocol import Settings
-    from shiftaudit.samples import Line
+    from shiftaudit.runs import RunOptions
 
 
 @dataclass(frozen=True)
@@ -54,49 +54,32 @@ def find_pictures(options: ImageOptions, model: LoadedModel, *, n_classes: int |
 
 
 def run_audit(
-    model: LoadedModel, images: ImageOptions, settings: Settings, *, quiet: bool = False, samples: Path | None = None
+    model: LoadedModel,
+    images: ImageOptions,
+    settings: Settings,
+    *,
+    quiet: bool = False,
+    options: RunOptions | None = None,
 ) -> AuditReport:
-    """Score `model` on the pictures and return the report.
+    """Score `model` on the pictures and return the report; every process of a torchrun but the first ends here, with 0.
 
     Raises:
-        InputError: nothing could be scored, or more than `max_skipped` files were skipped.
+        InputError: nothing could be scored, or options exclude each other.
         ModelError: the model failed.
+        ShiftAuditError: another process of a torchrun died or did not answer in time.
     """
-    from shiftaudit.audit import Audit, summarise
+    from shiftaudit.audit import Audit
+    from shiftaudit.distributed import process_group, ranks
+    from shiftaudit.runs import RunOptions, run
 
-    run = Audit(model, settings, limit=images.limit)
-    pictures = find_pictures(images, model, n_classes=run.n_classes, quiet=quiet)
-    lines: list[Line] = list(pictures.skipped)
-    with progress_bar(quiet=quiet) as bar, closing(run.lines(pictures.files, pictures.labels, bar)) as scored:
-        for line in _kept(scored, run, samples, list(lines)):
-            lines.append(line)
-            _check_skipped(lines, images.max_skipped)
-    return summarise(run.header, lines)
-
-
-def _kept(scored: Iterator[Line], run: Audit, samples: Path | None, before: list[Line]) -> Iterator[Line]:
-    """Pass the lines on, and write them to the samples file where one was asked for."""
-    if samples is None:
-        yield from scored
-        return
-    from shiftaudit.samples import SamplesWriter
-
-    writer = SamplesWriter(samples, run.header, lines=before)
-    try:
-        for line in scored:
-            writer.write(line)
-            yield line
-        writer.commit()
-    finally:
-        writer.close()
-
-
-def _check_skipped(lines: Sequence[Line], allowed: int | None) -> None:
-    if allowed is None:
-        return
-    skipped = [line for line in lines if isinstance(line, Skipped)]
-    if len(skipped) > allowed:
-        last = skipped[-1]
-        raise InputError(
-            f"{len(skipped)} files were skipped, more than --max-skipped {allowed}; the last is {last.path}: {last.reason}"
-        )
+    options = replace(options or RunOptions(), max_skipped=images.max_skipped)
+    here = ranks()
+    quiet = quiet or not here.is_first
+    with process_group(here):
+        audit = Audit(model, settings, limit=images.limit)
+        found = find_pictures(images, model, n_classes=audit.n_classes, quiet=quiet)
+        with progress_bar(quiet=quiet) as bar:
+            report = run(audit, found.files, found.labels, found.skipped, options, observer=bar, here=here)
+    if report is None:
+        raise typer.Exit(0)
+    return report

@@ -23,9 +23,6 @@ def score(
     output_file: OutputFile = None,
     format: ReportFormat = "table",
     html: Annotated[Path | None, typer.Option("--html", help="Write the report as one offline web page.")] = None,
-    samples: Annotated[
-        Path | None, typer.Option("--samples", help="Write every prediction, one JSON line a picture.")
-    ] = None,
     labels: opt.Labels = "auto",
     limit: opt.Limit = None,
     max_skipped: opt.MaxSkipped = None,
@@ -36,6 +33,10 @@ def score(
     stages: opt.Stages = True,
     stage_views: opt.StageViews = None,
     seed: opt.Seed = 0,
+    precision: opt.Precision = None,
+    samples: opt.Samples = None,
+    resume: opt.Resume = False,
+    shard: opt.ShardOf = None,
     batch_size: opt.BatchSize = 32,
     workers: opt.Workers = 2,
     device: opt.Device = "cpu",
@@ -54,9 +55,13 @@ def score(
     """Score MODEL on pictures under circular and cropping shifts: does its answer stay, and where do its features alias?"""
     check_outputs(format, output_file, html, samples)
     from shiftaudit.cli.run_audit import ImageOptions, run_audit
+    from shiftaudit.distributed import ranks
     from shiftaudit.models import load_model
     from shiftaudit.protocol import Settings
+    from shiftaudit.runs import RunOptions
+    from shiftaudit.sharding import parse_shard
 
+    device = ranks().device(device)
     loaded = load_model(
         model,
         opt.model_options(
@@ -86,7 +91,9 @@ def score(
         workers=workers,
         device=device,
     )
-    report = run_audit(loaded, ImageOptions(images, labels, limit, max_skipped), settings, quiet=quiet, samples=samples)
+    options = RunOptions(samples, resume, parse_shard(shard) if shard else None, precision)
+    pictures = ImageOptions(images, labels, limit, max_skipped)
+    report = run_audit(loaded, pictures, settings, quiet=quiet, options=options)
     emit_report(report, format, output_file, html, images)
 
 

@@ -78,6 +78,8 @@ class DataInfo:
     skipped: tuple[Skipped, ...]
     limit: int | None = None
     """The `--limit` the images were cut to, None when all of the folder was scored."""
+    precision: float | None = None
+    """The half-width of consistency's interval at which scoring stopped, None when every image was scored."""
 
 
 @dataclass(frozen=True)

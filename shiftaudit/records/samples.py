@@ -46,3 +46,5 @@ class SamplesHeader:
     skipped_stages: tuple[SkippedStage, ...]
     class_names: tuple[str, ...] | None
     limit: int | None
+    shard: str | None = None
+    """`i/n` where the file holds one of n shards."""

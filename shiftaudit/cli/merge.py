@@ -1,0 +1,35 @@
+"""`shiftaudit merge`: the report of a run that was scored in shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shiftaudit.cli import options as opt
+from shiftaudit.cli.progress import warn
+from shiftaudit.cli.write_report import OutputFile, ReportFormat, check_outputs, emit_report
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("merge")(merge)
+
+
+def merge(
+    samples: Annotated[list[Path], typer.Argument(metavar="SAMPLES...", help="Files written by `score --samples`.")],
+    output_file: OutputFile = None,
+    format: ReportFormat = "table",
+    html: Annotated[Path | None, typer.Option("--html", help="Write the report as one offline web page.")] = None,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Put the samples files of all shards of a run together to the report that one process would have written."""
+    check_outputs(format, output_file, html)
+    from shiftaudit import sharding
+    from shiftaudit.audit import summarise
+
+    header, lines, warnings = sharding.merge(samples)
+    for warning in warnings:
+        warn(warning, quiet=quiet)
+    emit_report(summarise(header, lines), format, output_file, html, [])
