@@ -23,7 +23,7 @@ def report(
     report: Annotated[Path, typer.Argument(metavar="REPORT.json", help="A report written by `shiftaudit score -o`.")],
     other: Annotated[
         Path | None,
-        typer.Argument(metavar="[OTHER.json]", help="A second report, shown as what comes after the first."),
+        typer.Argument(metavar="OTHER.json", help="A second report, shown as what comes after the first."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output-file", "-o", help="Write one offline web page to this file.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shiftaudit.records.report import PhaseError, ProtocolResult, Shift
@@ -62,12 +62,13 @@ def grid_of(samples: Sequence[tuple[int, int, float, int]], max_cells: int) -> G
     return _pool(samples, centres, cell)
 
 
-def _axis(samples: Iterable[tuple[int, int, float, int]]) -> list[int] | None:
-    """The positions along an axis where the shifts form a regular, nearly full square grid."""
-    points = {(dy, dx) for dy, dx, _, _ in samples}
+def _axis(samples: Sequence[tuple[int, int, float, int]]) -> list[int] | None:
+    """The positions along an axis where the shifts form a full square grid and all are seen equally often."""
+    points = {(dy, dx): count for dy, dx, _, count in samples if dy or dx}
     positions = sorted({value for point in points for value in point} | {0})
     steps = {after - before for before, after in itertools.pairwise(positions)}
-    return positions if len(steps) == 1 and len(points) >= len(positions) ** 2 // 2 else None
+    is_full = len(points) == len(positions) ** 2 - 1 and len(set(points.values())) == 1
+    return positions if len(steps) == 1 and is_full else None
 
 
 def _squares(samples: Sequence[tuple[int, int, float, int]], max_cells: int) -> list[int]:
@@ -102,8 +103,8 @@ def phase_grid(by_phase: Sequence[PhaseError], stride: tuple[float, float], max_
     sy, sx = (round(value) for value in stride)
     if not by_phase or min(sy, sx) < 1:
         return None
-    fold = 1
-    while fold < max(sy, sx) and (len(by_phase) < sy * sx / fold**2 / 2 or max(sy, sx) / fold + 1 > max_cells):
+    fold, pairs = 1, sum(phase.n_pairs for phase in by_phase)
+    while fold < max(sy, sx) and (pairs < _VIEWS_PER_CELL * sy * sx / fold**2 or max(sy, sx) / fold + 1 > max_cells):
         fold *= 2
     ny, nx = max(1, sy // fold), max(1, sx // fold)
     sums: dict[tuple[int, int], list[float]] = {}

@@ -105,8 +105,8 @@ def _phase_maps(report: AuditReport) -> Html | None:
         heading = tag("h3", tag("code", stage.name), f", stride {facts.pair_text(stage.stride)}")
         cards.append(tag("div", heading, svg.heat_map(grid, title), class_="card"))
     words = (
-        "The same errors by where a shift lands between the samples that a stage keeps. Only shifts by a whole "
-        "number of strides (dark corners of the lattice) keep the same samples; all others alias as much as the "
-        "map is bright."
+        "The same errors by where a shift lands between the samples that a stage keeps. Shifts by a whole number of strides, "
+        "the corners of the lattice, keep the same samples, so only padding can make a difference there; all others alias "
+        "as much as the map is bright."
     )
     return join(tag("p", words, class_="dim"), tag("div", cards, class_="cards"))

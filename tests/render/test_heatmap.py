@@ -53,7 +53,7 @@ def test_the_lattice_is_clean_only_at_whole_strides() -> None:
 
 
 def test_a_sparse_map_is_pooled_around_whole_strides() -> None:
-    phases = [PhaseError(0, 0, 1, 0.0), PhaseError(31, 0, 1, 1.0), PhaseError(16, 16, 1, 0.5)]
+    phases = [PhaseError(0, 0, 200, 0.0), PhaseError(31, 0, 200, 1.0), PhaseError(16, 16, 200, 0.9)]
     grid = phase_grid(phases, (32.0, 32.0), 65)
     assert grid is not None
     assert grid.cell > 1
