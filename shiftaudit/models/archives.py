@@ -27,7 +27,7 @@ def kind_of(path: Path) -> str:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     if size == 0:
         raise InputError(f"{path} is empty; expected a model file")
-    if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors" or _is_safetensors(head, size):
         return SAFETENSORS
     if not zipfile.is_zipfile(path):
         if head[:2] == b"PK":
@@ -40,7 +40,8 @@ def kind_of(path: Path) -> str:
             names = [name.split("/", 1)[-1] for name in archive.namelist()]
     except (zipfile.BadZipFile, OSError) as error:
         raise InputError(f"{path} is a damaged model file: {error}", hint="copy or download it again") from error
-    if "archive_format" in names or any(name.startswith("models/") and name.endswith(".json") for name in names):
+    exported = ("archive_format", "serialized_exported_program.json")  # the second until torch 2.7
+    if any(name in exported or (name.startswith("models/") and name.endswith(".json")) for name in names):
         return PT2
     if "constants.pkl" in names and any(name.startswith("code/") for name in names):
         return TORCHSCRIPT
@@ -50,3 +51,8 @@ def kind_of(path: Path) -> str:
         f"{path} is a zip archive, but not of a model: no TorchScript code, exported program or tensors in it",
         hint="save the model with torch.jit.save, torch.export.save or torch.save(model.state_dict(), …)",
     )
+
+
+def _is_safetensors(head: bytes, size: int) -> bool:
+    """A safetensors file begins with the length of a JSON header, 8 bytes little-endian, and the header's brace."""
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8

@@ -7,16 +7,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from shiftaudit.errors import InputError, ModelError
-from shiftaudit.models import archives, files, named
-from shiftaudit.models.loaded import LoadedModel, state_sha256
+from shiftaudit.errors import InputError
+from shiftaudit.models import archives, checkpoint, named
+from shiftaudit.models.carried import Carried
+from shiftaudit.models.exported import load_exported
+from shiftaudit.models.importing import imported_model
+from shiftaudit.models.loaded import LoadedModel, input_channels, state_sha256
+from shiftaudit.models.named import Built
 from shiftaudit.models.options import ModelOptions
-from shiftaudit.models.preprocessing import with_options
+from shiftaudit.models.preprocessing import preset, with_options
+from shiftaudit.models.torchscript import load_torchscript, settle_batch
 from shiftaudit.records.report import ModelInfo, Preprocessing
 
-_FORMS = "a torchvision name (resnet50), timm:NAME, package.module:callable, or a TorchScript, .pt2, .safetensors or state-dict file"
+_FORMS = (
+    "a torchvision name (resnet50), timm:NAME, package.module:callable, "
+    "or a TorchScript, .pt2, .safetensors or state-dict file"
+)
+_FILE_SUFFIXES = (".pt", ".pth", ".pt2", ".safetensors", ".ts", ".bin", ".ckpt", ".onnx")
 
 
 def load_model(source: str, options: ModelOptions | None = None, *, device: str = "cpu") -> LoadedModel:
@@ -29,97 +38,160 @@ def load_model(source: str, options: ModelOptions | None = None, *, device: str 
 
     Raises:
         InputError: it is none of these, is not trusted, or does not fit the options.
-        ModelError: it cannot be loaded.
+        ModelError: it cannot be loaded, or a file's network takes no pictures of this size.
+
+    >>> load_model("squeezenet1_1", ModelOptions(weights="none", size=64)).info.weights
+    'none (seed 0)'
     """
     options = options or ModelOptions()
+    _check_device(device)
     path = Path(source)
-    if path.is_file():
-        model = _from_file(path, options)
-    elif path.is_dir():
+    if _is_file(path):
+        model = _from_file(path, options, device)
+    elif _is_folder(path) and not named.is_torchvision(source):
         raise InputError(f"{source} is a folder; expected a model", hint="put MODEL before IMAGES")
     else:
         model = _from_name(source, options)
     preprocessing = with_options(model.preprocessing, options)
     model = replace(model, info=replace(model.info, preprocessing=preprocessing), output=options.output)
-    model = _on(model, device)
-    return model if model.info.kind != "torchscript" else replace(model, fixed_batch=_fixed_batch(model, device))
+    if model.info.kind in (archives.TORCHSCRIPT, archives.PT2):
+        return settle_batch(model, device)
+    return model.to(device)
 
 
-def _on(model: LoadedModel, device: str) -> LoadedModel:
+def _is_file(path: Path) -> bool:
     try:
-        return model.to(device)
+        return path.is_file()
+    except (OSError, ValueError):
+        return False  # too long for a path
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from error
 
 
-def _build(name: str, options: ModelOptions) -> tuple[named.Built, str]:
-    """The network `name` and its kind; weights from a file are put in."""
-    weights = options.weights or named.DEFAULT
-    file = Path(weights) if Path(weights).is_file() else None
-    chosen = named.NO_WEIGHTS if file else weights
+def _build(name: str, weights: str, options: ModelOptions, n_classes: int | None = None) -> tuple[Built, str]:
+    """The network `name` and its kind; `n_classes` instead of the classes it has by default."""
     if name.startswith(named.TIMM):
-        built, kind = named.timm_model(name.removeprefix(named.TIMM), chosen, options.seed), "timm"
-    elif ":" in name:
-        built, kind = named.imported_model(name, options.seed), "import"
-    elif named.is_torchvision(name):
-        built, kind = named.torchvision_model(name, chosen, options.seed), "torchvision"
-    else:
-        hint = named.similar_names(name)
-        what = "no such file" if Path(name).suffix or "/" in name else "no such torchvision model"
-        raise InputError(f"MODEL got {name!r}: {what}; expected {_FORMS}", hint=hint or None)
-    if file is not None:
-        tensors = files.load_state(file, trust=False)
-        if isinstance(tensors, nn.Module):
-            raise InputError(f"--weights {file} is a whole model; expected a state dict or safetensors")
-        files.fill(built.module, tensors, file)
-        built = replace(built, weights=file.name)
-    return built, kind
+        return named.timm_model(name.removeprefix(named.TIMM), weights, options.seed, n_classes), "timm"
+    if ":" in name:
+        return imported_model(name, options.seed), "import"
+    if named.is_torchvision(name):
+        return named.torchvision_model(name, weights, options.seed, n_classes), "torchvision"
+    if name.lower().endswith(".onnx"):
+        raise InputError(f"{name} is an ONNX file; expected {_FORMS}")
+    what = "no such file" if name.lower().endswith(_FILE_SUFFIXES) or "/" in name else "no such torchvision model"
+    raise InputError(f"MODEL got {name!r}: {what}; expected {_FORMS}", hint=named.similar_names(name))
+
+
+def _filled(name: str, path: Path, tensors: dict[str, Tensor], options: ModelOptions) -> tuple[Built, str]:
+    """The network `name` with these weights, its classifier as wide as theirs."""
+    built, kind = _build(name, named.NO_WEIGHTS, options)
+    n_classes = checkpoint.head_classes(built.module, tensors)
+    if n_classes is not None and kind != "import":
+        built, kind = _build(name, named.NO_WEIGHTS, options, n_classes)
+    checkpoint.fill(built.module, tensors, path)
+    return replace(built, weights=path.name), kind
 
 
 def _from_name(source: str, options: ModelOptions) -> LoadedModel:
     if options.arch is not None:
-        raise InputError(f"--arch goes with a state dict, but {source} is no file")
-    built, kind = _build(source, options)
+        raise InputError(f"--arch goes with a file of weights, but {source} is no file")
+    weights = options.weights
+    if weights is not None and _is_file(Path(weights)):
+        file = Path(weights)
+        tensors = checkpoint.load_state(file, archives.kind_of(file), trust=options.trust)
+        if isinstance(tensors, nn.Module):
+            raise InputError(f"--weights {file} is a whole model; expected a state dict or safetensors")
+        _refuse_patched(file, _carried(file))
+        built, kind = _filled(source, file, tensors, options)
+    else:
+        if weights is not None and (weights.lower().endswith(_FILE_SUFFIXES) or "/" in weights):
+            raise InputError(f"--weights got {weights!r}: no such file")
+        built, kind = _build(source, weights or named.DEFAULT, options)
+        if kind == "import" and weights not in (None, named.DEFAULT):
+            raise InputError(
+                f"--weights got {weights!r}, but {source} makes its own weights", hint="leave it out, or name a file"
+            )
     module = built.module.eval()
     info = ModelInfo(source, kind, state_sha256(module), source, built.weights, built.preprocessing)
     return LoadedModel(module, info, built.class_names)
 
 
-def _from_file(path: Path, options: ModelOptions) -> LoadedModel:
+def _from_file(path: Path, options: ModelOptions, device: str) -> LoadedModel:
     kind = archives.kind_of(path)
     sha256 = _file_sha256(path)
-    if kind in (archives.TORCHSCRIPT, archives.PT2):
-        if options.weights is not None or options.arch is not None:
-            raise InputError(f"{path} holds its own network and weights", hint="leave out --weights and --arch")
-        batch: int | None = None
-        if kind == archives.TORCHSCRIPT:
-            module, carried = files.load_torchscript(path)
-        else:
-            module, carried, batch = files.load_exported(path, trust=options.trust)
-        info = _info(path, kind, sha256, carried.arch, files.default_preprocessing(module, carried))
-        return LoadedModel(module, info, carried.class_names, fixed_batch=batch, patch_record=carried.patch)
-    return _from_checkpoint(path, kind, sha256, options)
+    if kind not in (archives.TORCHSCRIPT, archives.PT2):
+        return _from_checkpoint(path, kind, sha256, options)
+    _check_whole(path, options)
+    if kind == archives.PT2:
+        program = load_exported(path, trust=options.trust, device=device)
+        carried = program.carried
+        info = _info(path, kind, sha256, carried.arch, program.preprocessing(path))
+        return LoadedModel(
+            program.module, info, carried.class_names, fixed_batch=program.fixed_batch, patch_record=carried.patch
+        )
+    module, carried = load_torchscript(path, device)
+    info = _info(path, kind, sha256, carried.arch, carried.preprocessing or preset(input_channels(module)))
+    return LoadedModel(module, info, carried.class_names, patch_record=carried.patch)
 
 
 def _from_checkpoint(path: Path, kind: str, sha256: str, options: ModelOptions) -> LoadedModel:
-    tensors = files.load_state(path, trust=options.trust)
+    tensors = checkpoint.load_state(path, kind, trust=options.trust)
     if isinstance(tensors, nn.Module):
-        module = tensors.eval()
-        info = _info(
-            path, "module", sha256, type(module).__name__, files.default_preprocessing(module, files.Carried())
-        )
-        return LoadedModel(module, info)
-    carried = files.safetensors_carried(path) if kind == archives.SAFETENSORS else files.Carried()
-    arch = options.arch or carried.arch
-    if arch is None:
+        _check_whole(path, options)
+        info = _info(path, "module", sha256, type(tensors).__name__, preset(input_channels(tensors)))
+        return LoadedModel(tensors.eval(), info)
+    if options.weights is not None:
+        raise InputError(f"{path} holds the weights already", hint="leave out --weights, or give the network as MODEL")
+    carried = _carried(path)
+    arch = options.arch or _carried_arch(path, carried, options)
+    _refuse_patched(path, carried)
+    built, _ = _filled(arch, path, tensors, options)
+    info = replace(_info(path, kind, sha256, arch, carried.preprocessing or built.preprocessing), weights=built.weights)
+    return LoadedModel(built.module.eval(), info, carried.class_names or built.class_names)
+
+
+def _carried(path: Path) -> Carried:
+    return checkpoint.safetensors_carried(path) if archives.kind_of(path) == archives.SAFETENSORS else Carried()
+
+
+def _carried_arch(path: Path, carried: Carried, options: ModelOptions) -> str:
+    if carried.arch is None:
         raise InputError(
             f"{path} holds weights without a network", hint="name the network with --arch, such as --arch resnet50"
         )
-    built, _ = _build(arch, replace(options, weights=named.NO_WEIGHTS))
-    files.fill(built.module, tensors, path)
-    preprocessing = carried.preprocessing or built.preprocessing
-    info = replace(_info(path, kind, sha256, arch, preprocessing), weights=path.name)
-    return LoadedModel(built.module.eval(), info, carried.class_names or built.class_names, patch_record=carried.patch)
+    imports = ":" in carried.arch and not carried.arch.startswith(named.TIMM)
+    if imports and not options.trust:
+        # Weights are data; which code runs is the user's to say, not the file's.
+        raise InputError(
+            f"{path} says that its network is the import string {carried.arch}",
+            hint=f"confirm it: --arch {carried.arch}",
+        )
+    return carried.arch
+
+
+def _refuse_patched(path: Path, carried: Carried) -> None:
+    if carried.patch is not None:
+        raise InputError(
+            f"{path} holds the weights of a patched network, without the network",
+            hint="use the TorchScript or .pt2 file of the patch, which holds both",
+        )
+
+
+def _check_whole(path: Path, options: ModelOptions) -> None:
+    if options.weights is not None or options.arch is not None:
+        raise InputError(f"{path} holds its own network and weights", hint="leave out --weights and --arch")
 
 
 def _info(path: Path, kind: str, sha256: str, arch: str | None, preprocessing: Preprocessing) -> ModelInfo:
@@ -132,22 +204,3 @@ def _file_sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _fixed_batch(model: LoadedModel, device: str) -> int | None:
-    """The batch size a traced file is bound to: None when it takes two pictures as well as one.
-
-    A traced network may carry its example's batch size as a constant, in a reshape for instance. The file does not say so; it has
-    to be tried.
-    """
-    side, channels = model.preprocessing.size, model.preprocessing.channels
-    for batch in (2, 1, 4, 8, 16, 32, 64, 3, 5, 6):
-        try:
-            with torch.inference_mode():
-                model(torch.zeros(batch, channels, side, side, device=device))
-        except (ModelError, InputError) as error:
-            if batch == 2:
-                first = error
-            continue
-        return None if batch == 2 else batch
-    raise first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from shiftaudit.models.quiet import stdout_to_stderr
 from shiftaudit.records.report import ModelInfo, Preprocessing
 
 LOGIT_KEYS = ("logits", "out")
+_INPUT_HINT = "check --size, --channels and the model's own requirements"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class LoadedModel:
         """
         if not isinstance(module, nn.Module):
             raise InputError(f"expected an nn.Module, got {type(module).__name__}")
-        own = copy.deepcopy(module).eval()
+        own = _eval_copy(module)
         info = ModelInfo(
             source=type(module).__name__,
             kind="module",
@@ -67,22 +69,30 @@ class LoadedModel:
         return replace(self, module=self.module.to(device))
 
     def __call__(self, batch: Tensor) -> Tensor:
-        n = len(batch)
-        dtype = next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
-        batch = batch.to(dtype)
-        if self.fixed_batch is not None and n < self.fixed_batch:
-            batch = torch.cat([batch, batch[-1:].expand(self.fixed_batch - n, -1, -1, -1)])
+        n, step = len(batch), self.fixed_batch
+        batch = batch.to(self._dtype())
+        if step is None:
+            return self.logits_of(self._run(batch), n)
+        if n % step:
+            batch = torch.cat([batch, batch[-1:].expand(step - n % step, -1, -1, -1)])
+        groups = [self.logits_of(self._run(group), step) for group in batch.split(step)]
+        return torch.cat(groups)[:n]
+
+    def _dtype(self) -> torch.dtype:
+        return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
+
+    def _run(self, batch: Tensor) -> Any:
         try:
             with stdout_to_stderr():
-                out = self.module(batch)
-        except ModelError:
-            raise
+                return self.module(batch)
         except Exception as error:
+            what, kind = last_line(error), type(error).__name__
+            # TorchScript's own last line names the error's type already.
+            what = what if what.startswith(kind) else f"{kind}: {what}"
             raise ModelError(
-                f"the model failed on a batch of shape {tuple(batch.shape)}: {type(error).__name__}: {last_line(error)}",
-                hint="check --size, --channels and the model's own requirements",
+                f"the model failed on a batch of shape {tuple(batch.shape)}: {what}",
+                hint="try a smaller --batch-size" if "memory" in what else _INPUT_HINT,
             ) from error
-        return self.logits_of(out, len(batch))[:n]
 
     def logits_of(self, out: Any, batch: int) -> Tensor:
         """Float32 logits (batch, classes) among whatever the module returned for a batch.
@@ -92,6 +102,17 @@ class LoadedModel:
             InputError: no output has the name asked for.
         """
         return _logits(out, self.output, batch).float()
+
+
+def _eval_copy(module: nn.Module) -> nn.Module:
+    try:
+        own = copy.deepcopy(module)
+    except Exception as error:
+        raise InputError(f"{type(module).__name__} cannot be copied: {last_line(error)}") from error
+    try:
+        return own.eval()
+    except NotImplementedError:
+        return own  # an exported program has one mode, the one it was exported in
 
 
 def last_line(error: BaseException) -> str:
@@ -104,34 +125,38 @@ def last_line(error: BaseException) -> str:
 
 
 def _logits(out: Any, key: str | None, batch: int) -> Tensor:
-    chosen = _select(out, key)
-    while chosen.dim() > 2 and chosen.shape[-1] == 1:
-        chosen = chosen.squeeze(-1)
-    if chosen.dim() != 2 or chosen.shape[0] != batch or chosen.shape[1] < 2:
-        raise ModelError(
-            f"the model returned a tensor of shape {tuple(chosen.shape)}; expected logits ({batch}, classes)",
-            hint="name the logits with --output KEY; segmentation and detection models cannot be scored",
-        )
-    return chosen
-
-
-def _select(out: Any, key: str | None) -> Tensor:
-    if isinstance(out, Tensor) and key is None:
-        return out
-    named = dict(_outputs(out))
-    if key is not None:
-        if key not in named:
-            raise InputError(f"--output got {key!r}; the model returns {', '.join(named) or 'nothing to choose from'}")
-        return named[key]
-    for name in LOGIT_KEYS:
-        if name in named:
-            return named[name]
-    for tensor in named.values():
-        if tensor.dim() >= 2:
+    candidates = [_flat(tensor) for tensor in _candidates(out, key)]
+    for tensor in candidates:
+        if tensor.dim() == 2 and tensor.shape[0] == batch and tensor.shape[1] > 1 and tensor.is_floating_point():
             return tensor
+    shapes = " and ".join(f"{tuple(tensor.shape)}" for tensor in candidates[:4])
     raise ModelError(
-        f"the model returned {type(out).__name__}; expected a tensor of logits or several outputs with one"
+        f"the model returned {shapes or type(out).__name__} for a batch of {batch}; expected logits ({batch}, classes)",
+        hint="name the logits with --output KEY; segmentation, detection and one-output models cannot be scored",
     )
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    """Without the 1×1 space that fully convolutional classifiers leave, and in floating point."""
+    while tensor.dim() > 2 and tensor.shape[-1] == 1:
+        tensor = tensor.squeeze(-1)
+    return tensor.dequantize() if tensor.is_quantized else tensor
+
+
+def _candidates(out: Any, key: str | None) -> list[Tensor]:
+    """The tensors that may be the logits: the one asked for, or named so, else all in order."""
+    if isinstance(out, Tensor):
+        if key is not None:
+            raise InputError(f"--output got {key!r}, but the model returns a single tensor", hint="leave it out")
+        return [out]
+    named = dict(_outputs(out))
+    if key is None:
+        return next(([named[name]] for name in LOGIT_KEYS if name in named), list(named.values()))
+    if key in named:
+        return [named[key]]
+    if key.isdecimal() and int(key) < len(named):
+        return [list(named.values())[int(key)]]
+    raise InputError(f"--output got {key!r}; the model returns {', '.join(named) or 'no tensors'}")
 
 
 def _outputs(out: Any) -> Iterator[tuple[str, Tensor]]:
@@ -140,6 +165,8 @@ def _outputs(out: Any) -> Iterator[tuple[str, Tensor]]:
         items = [(str(name), value) for name, value in out.items()]
     elif hasattr(out, "_fields"):
         items = [(name, getattr(out, name)) for name in out._fields]
+    elif dataclasses.is_dataclass(out):
+        items = [(field.name, getattr(out, field.name)) for field in dataclasses.fields(out)]
     elif isinstance(out, (tuple, list)):
         items = [(str(position), value) for position, value in enumerate(out)]
     else:
@@ -154,7 +181,8 @@ def state_sha256(module: nn.Module) -> str:
         if not isinstance(tensor, Tensor):
             continue
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        values = tensor.int_repr() if tensor.is_quantized else tensor.detach()
+        digest.update(values.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -1,13 +1,10 @@
-"""Networks by name: torchvision's classifiers, timm's, and anything importable."""
+"""Networks by name: torchvision's classifiers and timm's."""
 
 from __future__ import annotations
 
 import difflib
-import importlib
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,13 +12,17 @@ import torchvision
 from torch import nn
 
 from shiftaudit.errors import InputError, ModelError
-from shiftaudit.models.loaded import input_channels, last_line
-from shiftaudit.models.preprocessing import from_transforms, preset
-from shiftaudit.models.quiet import stdout_to_stderr
+from shiftaudit.models.loaded import last_line
+from shiftaudit.models.preprocessing import INTERPOLATIONS, from_transforms, preset
 from shiftaudit.records.report import Preprocessing
 
 DEFAULT, NO_WEIGHTS = "DEFAULT", "none"
 TIMM = "timm:"
+_NO_DOWNLOAD = "give a local file with --weights FILE, or score random weights with --weights none"
+_INCEPTIONS = ("googlenet", "inception_v3")
+# Both warn about a slow default initialisation unless told. And their published weights expect inputs that the network itself
+# transforms: torchvision switches that on with weights of its own, so weights from a file need it said.
+_INCEPTION_OPTIONS: dict[str, Any] = {"init_weights": True, "transform_input": True}
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ def is_torchvision(name: str) -> bool:
     return name in torchvision.models.list_models(module=torchvision.models)
 
 
-def similar_names(name: str) -> str:
-    """Close torchvision names, for an error message; empty when there is none."""
+def similar_names(name: str) -> str | None:
+    """Close torchvision names, for an error message; None when there is none."""
     close = difflib.get_close_matches(name.lower(), torchvision.models.list_models(module=torchvision.models), n=3)
-    return f"did you mean {' or '.join(close)}?" if close else ""
+    return f"did you mean {' or '.join(close)}?" if close else None
 
 
 def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
@@ -52,35 +53,42 @@ def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
         return build()
 
 
-def torchvision_model(name: str, weights: str, seed: int) -> Built:
-    """A torchvision classifier with `DEFAULT`, `none` or enum weights.
+def torchvision_model(name: str, weights: str, seed: int, n_classes: int | None = None) -> Built:
+    """A torchvision classifier with `DEFAULT`, `none` or enum weights, and the preprocessing of those weights.
+
+    Without weights it is random, and has the preprocessing of its default weights, since a file of weights most often follows it.
+
+    Args:
+        n_classes: outputs of the classifier where there are no weights; None for as many as torchvision's.
 
     Raises:
         InputError: the weights enum has no such member.
         ModelError: the weights cannot be downloaded.
     """
     enum: Any = torchvision.models.get_model_weights(name)
-    if weights != NO_WEIGHTS and weights != DEFAULT and weights not in enum.__members__:
+    if weights not in (NO_WEIGHTS, DEFAULT, *enum.__members__):
         known = ", ".join(enum.__members__)
         raise InputError(f"--weights got {weights!r}; {name} has {known}, DEFAULT and none, or name a file")
     meta = enum.DEFAULT if weights in (NO_WEIGHTS, DEFAULT) else enum[weights]
     preprocessing = from_transforms(meta.transforms()) or preset(3)
-    # Both Inceptions warn about a slow default initialisation unless told.
-    options: dict[str, Any] = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+    categories = tuple(meta.meta["categories"])
     if weights == NO_WEIGHTS:
+        options = dict(_INCEPTION_OPTIONS) if name in _INCEPTIONS else {}
+        if n_classes is not None:
+            options["num_classes"] = n_classes
         module = seeded(lambda: torchvision.models.get_model(name, weights=None, **options), seed)
-        return Built(module, preprocessing, tuple(meta.meta["categories"]), f"none (seed {seed})")
+        names = categories if n_classes in (None, len(categories)) else None
+        return Built(module, preprocessing, names, f"none (seed {seed})")
     try:
         module = torchvision.models.get_model(name, weights=meta)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         raise ModelError(
-            f"the weights of {name} ({meta.name}) could not be downloaded: {last_line(error)}",
-            hint="give a local file with --weights FILE, or score random weights with --weights none",
+            f"the weights of {name} ({meta.name}) could not be downloaded: {last_line(error)}", hint=_NO_DOWNLOAD
         ) from error
-    return Built(module, preprocessing, tuple(meta.meta["categories"]), meta.name)
+    return Built(module, preprocessing, categories, meta.name)
 
 
-def timm_model(name: str, weights: str, seed: int) -> Built:
+def timm_model(name: str, weights: str, seed: int, n_classes: int | None = None) -> Built:
     """A timm classifier with its default weights or none.
 
     Raises:
@@ -98,12 +106,9 @@ def timm_model(name: str, weights: str, seed: int) -> Built:
     if weights not in (NO_WEIGHTS, DEFAULT):
         raise InputError(f"--weights got {weights!r}; a timm model takes DEFAULT, none or a file")
     try:
-        module = seeded(lambda: timm.create_model(name, pretrained=weights == DEFAULT), seed)
+        module = seeded(lambda: timm.create_model(name, pretrained=weights == DEFAULT, num_classes=n_classes), seed)
     except Exception as error:
-        raise ModelError(
-            f"timm could not make {name}: {last_line(error)}",
-            hint="give a local file with --weights FILE, or score random weights with --weights none",
-        ) from error
+        raise ModelError(f"timm could not make {name}: {last_line(error)}", hint=_NO_DOWNLOAD) from error
     config = resolve_model_data_config(module)
     size = int(config["input_size"][-1])
     preprocessing = Preprocessing(
@@ -111,42 +116,8 @@ def timm_model(name: str, weights: str, seed: int) -> Built:
         resize=max(size, int(size / float(config["crop_pct"]))),
         mean=tuple(float(m) for m in config["mean"]),
         std=tuple(float(s) for s in config["std"]),
-        interpolation=str(config["interpolation"]),
+        interpolation=config["interpolation"] if config["interpolation"] in INTERPOLATIONS else "bicubic",
         channels=int(config["input_size"][0]),
         source="timm",
     )
     return Built(module, preprocessing, None, f"none (seed {seed})" if weights == NO_WEIGHTS else weights)
-
-
-def imported_model(source: str, seed: int) -> Built:
-    """What `package.module:callable` returns, or the module it names.
-
-    Raises:
-        InputError: it cannot be imported or is not a network.
-        ModelError: calling it failed.
-    """
-    module_name, _, attribute = source.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        with stdout_to_stderr():
-            found: Any = importlib.import_module(module_name)
-            for part in attribute.split("."):
-                found = getattr(found, part)
-    except Exception as error:
-        raise InputError(
-            f"{source} cannot be imported: {type(error).__name__}: {last_line(error)}",
-            hint="expected package.module:callable, importable from the current folder",
-        ) from error
-    if not isinstance(found, nn.Module):
-        if not callable(found):
-            raise InputError(f"{source} is a {type(found).__name__}; expected a callable that returns an nn.Module")
-        try:
-            with stdout_to_stderr():
-                found = seeded(found, seed)
-        except Exception as error:
-            raise ModelError(f"{source} failed: {type(error).__name__}: {last_line(error)}") from error
-    if not isinstance(found, nn.Module):
-        raise InputError(f"{source} returned a {type(found).__name__}; expected an nn.Module")
-    return Built(found, preset(input_channels(found)), None, None)

@@ -53,7 +53,7 @@ def from_transforms(transforms: Any) -> Preprocessing | None:
 def with_options(base: Preprocessing, options: ModelOptions) -> Preprocessing:
     """`base` with what the user said put in its place.
 
-    A size given without a resize scales the resize in proportion, so that the same part of the picture is seen.
+    A size given without a resize scales the resize in proportion; other channels without means get the preset's for those.
 
     Raises:
         InputError: a value is out of range, or the number of means does not fit the channels.
@@ -68,14 +68,28 @@ def with_options(base: Preprocessing, options: ModelOptions) -> Preprocessing:
     if "channels" in said and said["channels"] != base.channels:
         grey = preset(said["channels"]) if said["channels"] in (1, 3) else base
         base = replace(base, mean=grey.mean, std=grey.std)
-    if "size" in said and "resize" not in said:
-        said["resize"] = max(said["size"], round(base.resize * said["size"] / base.size))
+    if said.get("size", 0) > 0 and "resize" not in said:
+        base = resized(base, said["size"])
     merged = replace(base, **said, source="options")
-    _check(merged)
+    check(merged)
     return merged
 
 
-def _check(value: Preprocessing) -> None:
+def resized(base: Preprocessing, size: int) -> Preprocessing:
+    """`base` at another size of input, the resize in proportion, so that the same part of the picture is seen.
+
+    >>> resized(IMAGENET, 112).resize
+    128
+    """
+    return replace(base, size=size, resize=max(size, round(base.resize * size / base.size)))
+
+
+def check(value: Preprocessing) -> None:
+    """Refuse values that no picture can be prepared with.
+
+    Raises:
+        InputError: one is out of range, or the number of means does not fit the channels.
+    """
     if value.channels not in (1, 3):
         raise InputError(f"--channels got {value.channels}; expected 1 (grey) or 3 (RGB)")
     if value.size < 1:
@@ -89,5 +103,9 @@ def _check(value: Preprocessing) -> None:
     for name, values in (("--mean", value.mean), ("--std", value.std)):
         if len(values) not in (1, value.channels):
             raise InputError(f"{name} got {len(values)} values; expected 1 or {value.channels}, one a channel")
-    if min(value.std) <= 0:
-        raise InputError(f"--std got {min(value.std)}; expected positive values in [0, 1] units")
+        for number in values:
+            if not 0 <= number <= 1 or (name == "--std" and number == 0):
+                raise InputError(
+                    f"{name} got {number:g}; expected values in [0, 1] units",
+                    hint="divide by 255" if 1 < number <= 255 else None,
+                )

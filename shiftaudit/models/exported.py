@@ -1,0 +1,96 @@
+"""Exported programs (`.pt2`): load one that is trusted, and read what it takes from its signature."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from shiftaudit.errors import InputError, ModelError
+from shiftaudit.models.carried import EXTRA, Carried, read_carried
+from shiftaudit.models.loaded import input_channels, last_line
+from shiftaudit.models.preprocessing import preset, resized
+from shiftaudit.records.report import Preprocessing
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A loaded program: its module, its own word on itself, and its input's (N, C, H, W) with None where any size goes."""
+
+    module: nn.Module
+    carried: Carried
+    shape: tuple[int | None, ...]
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The batch size it was exported for, None when any goes."""
+        return self.shape[0]
+
+    def preprocessing(self, path: Path) -> Preprocessing:
+        """The file's own, or the ImageNet preset at the size and channels the program insists on.
+
+        Raises:
+            InputError: it insists on pictures that are not square.
+        """
+        if self.carried.preprocessing is not None:
+            return self.carried.preprocessing
+        _, channels, height, width = self.shape
+        if height != width and height is not None and width is not None:
+            raise InputError(f"{path} takes pictures of {height}×{width}; only square inputs can be scored")
+        base = preset(channels if channels in (1, 3) else input_channels(self.module))
+        side = height or width
+        return base if side is None else resized(base, side)
+
+
+def load_exported(path: Path, *, trust: bool, device: str) -> Exported:
+    """An exported program on `device`.
+
+    Raises:
+        InputError: the user did not say that the file is trusted; loading one can run Python.
+        ModelError: the file is damaged, or the program does not take one batch of pictures.
+    """
+    if not trust:
+        raise InputError(
+            f"{path} is an exported program, and loading one can run Python code",
+            hint="add --trust if you know where the file comes from",
+        )
+    extra: dict[str, Any] = {EXTRA: ""}
+    try:
+        with _silent("torch.export"), _silent("torch.export.pt2_archive._package"):
+            program = torch.export.load(path, extra_files=extra)
+        if device != "cpu":
+            from torch.export.passes import move_to_device_pass
+
+            program = move_to_device_pass(program, device)
+        module = program.module()
+    except Exception as error:
+        raise ModelError(
+            f"{path} cannot be loaded as an exported program: {type(error).__name__}: {last_line(error)}",
+            hint="it may be damaged, or from another version of torch",
+        ) from error
+    return Exported(module, read_carried(extra[EXTRA], path), _input_shape(program, path))
+
+
+def _input_shape(program: torch.export.ExportedProgram, path: Path) -> tuple[int | None, ...]:
+    inputs = set(program.graph_signature.user_inputs)
+    values = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in inputs]
+    if len(values) != 1 or not isinstance(values[0], torch.Tensor) or values[0].dim() != 4:
+        raise ModelError(f"{path} takes {len(values)} inputs; expected one batch of pictures (N, C, H, W)")
+    return tuple(side if isinstance(side, int) else None for side in values[0].shape)
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Without the traceback torch logs before it raises the same error."""
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
