@@ -59,7 +59,7 @@ class _Filters(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.calls = 0
         self.low_pass: set[int] = set()
 

@@ -130,7 +130,8 @@ def _stage(row: tuple[str, str, int, int, int, int, int, int, float, float], n: 
         )
         for protocol, factor in (("circular", 1.0), ("crop", 1.2))
     }
-    return Stage(name, op, (stride, stride), (layer, layer), level, (before, before), (after, after), channels, errors)
+    strides = ((float(stride),) * 2, (float(layer),) * 2)
+    return Stage(name, op, *strides, level, (before, before), (after, after), channels, errors)
 
 
 def _levels(stages: Sequence[Stage]) -> tuple[Level, ...]:

@@ -80,7 +80,7 @@ def _size(size: tuple[int, int]) -> str:
 def _plan(stage: StageLike) -> str:
     """What `patch` would do, in words."""
     if stage.patch_action is None:
-        return "–"
+        return "nothing: it is filtered" if stage.filtering == "filtered" else "–"
     action = stage.patch_action.replace("_", " ")
     # Behind the colon of a reason stands which option changes it; `patch --dry-run` prints that.
     reason = (stage.patch_reason or "").partition(":")[0]

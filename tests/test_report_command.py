@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fake_report import fake_report
+
+from shiftaudit.records.codec import dumps
+
+RUN = "import sys; from shiftaudit.cli.main import main\ntry: main()\nfinally: print('torch' in sys.modules, file=sys.stderr)"
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
+    return subprocess.run(
+        [sys.executable, "-c", RUN, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**clean, "PYTHONIOENCODING": "utf-8", **environment},
+    )
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "report.json"
+    path.write_text(dumps(fake_report(12)), encoding="utf-8")
+    return path
+
+
+def test_a_saved_report_becomes_a_page_without_torch(saved: Path) -> None:
+    page = saved.with_suffix(".html")
+    done = run("report", str(saved), str(saved), "-o", str(page))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1] == "False", "torch was imported"
+    assert "Before and after" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("format", ["table", "heatmap", "markdown", "json"])
+def test_a_saved_report_is_printed_again(saved: Path, format: str) -> None:
+    done = run("report", str(saved), "--format", format)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "False", "torch was imported"
+    if format == "json":
+        assert done.stdout == saved.read_text(encoding="utf-8")
+    assert "\x1b" not in done.stdout
+
+
+def test_forced_colour_yields_to_no_color(saved: Path) -> None:
+    assert "\x1b[" in run("report", str(saved), FORCE_COLOR="1").stdout
+    assert "\x1b" not in run("report", str(saved), FORCE_COLOR="1", NO_COLOR="1").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--format", "pdf"], "expected one of table, heatmap, markdown, json"),
+        (["-o", "missing/folder/page.html"], "does not exist"),
+        (["OTHER"], "a second report needs -o"),
+    ],
+)
+def test_wrong_usage_is_exit_2_with_a_sentence(saved: Path, arguments: list[str], words: str) -> None:
+    done = run("report", str(saved), *[str(saved) if a == "OTHER" else a for a in arguments])
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_explain_knows_terms_and_corrects_others() -> None:
+    assert "Definition:" in run("explain", "consistency").stdout
+    assert "consistency" in run("explain").stdout
+    done = run("explain", "consistancy")
+    assert done.returncode == 2
+    assert "did you mean consistency" in done.stderr
