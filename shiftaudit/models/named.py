@@ -67,7 +67,7 @@ def torchvision_model(name: str, weights: str, seed: int, n_classes: int | None 
     """
     enum: Any = torchvision.models.get_model_weights(name)
     if weights not in (NO_WEIGHTS, DEFAULT, *enum.__members__):
-        known = ", ".join(enum.__members__)
+        known = ", ".join(member.name for member in enum)
         raise InputError(f"--weights got {weights!r}; {name} has {known}, DEFAULT and none, or name a file")
     meta = enum.DEFAULT if weights in (NO_WEIGHTS, DEFAULT) else enum[weights]
     preprocessing = from_transforms(meta.transforms()) or preset(3)
