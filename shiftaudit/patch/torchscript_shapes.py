@@ -1,0 +1,143 @@
+"""The shape of every tensor of a TorchScript graph, by running a copy of the graph that writes them down."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from shiftaudit.errors import PatchError
+from shiftaudit.patch.torchscript_ops import walk
+
+Shape = tuple[int, ...]
+
+
+class _ShapeLog(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.log = torch.jit.Attribute([], list[tuple[int, list[int]]])
+
+    def forward(self, x: Tensor, at: int) -> None:
+        """Note the shape of value number `at`."""
+        self.log.append((at, x.size()))  # type: ignore[attr-defined]
+
+
+def copied(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    """An independent copy, made as a file is: saved to memory and loaded again.
+
+    Raises:
+        PatchError: the module cannot be saved.
+    """
+    buffer = io.BytesIO()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*torch\\.jit.*")
+            torch.jit.save(module, buffer)
+            buffer.seek(0)
+            loaded: torch.jit.ScriptModule = torch.jit.load(buffer)
+    except Exception as error:
+        raise PatchError(f"the TorchScript model cannot be copied: {first_line(error)}") from error
+    return loaded
+
+
+def scripted(layer: nn.Module) -> torch.jit.ScriptModule:
+    """`torch.jit.script`, without its notice of deprecation."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch\\.jit.*")
+        result: torch.jit.ScriptModule = torch.jit.script(layer)
+    return result
+
+
+def flat_graph(module: torch.jit.ScriptModule) -> Any:
+    """The graph of `forward`, changed in place: calls inlined, constants folded, so that each operation can be rewritten."""
+    graph = module._c._get_method("forward").graph
+    torch._C._jit_pass_inline(graph)
+    torch._C._jit_pass_constant_propagation(graph)
+    return graph
+
+
+def tensors(graph: Any) -> Iterator[Any]:
+    """Every tensor that a node of the graph puts out, in program order."""
+    for node in walk(graph):
+        for value in node.outputs():
+            if value.type().kind() == "TensorType":
+                yield value
+
+
+def run_for_shapes(module: torch.jit.ScriptModule, example: Tensor) -> tuple[dict[int, Shape], Any]:
+    """Shapes by position in `tensors`, of those that were computed, and the output of the model.
+
+    A tensor computed several times, in a loop, has the shape of the first time.
+
+    Raises:
+        PatchError: the model does not run on the example.
+    """
+    observed = copied(module)
+    observed.eval()
+    graph = flat_graph(observed)
+    log = scripted(_ShapeLog())
+    observed._c._register_attribute("shiftaudit_shapes", log._c._type(), log._c)
+    itself = next(iter(graph.inputs()))
+    for position, value in enumerate(list(tensors(graph))):
+        add_call(graph, itself, ("shiftaudit_shapes", log), value, after=value.node(), number=position)
+    try:
+        with torch.no_grad():
+            output = observed(example)
+    except Exception as error:
+        message = f"the model does not run on an input of shape {tuple(example.shape)}: {first_line(error)}"
+        raise PatchError(message, hint="give the size the model takes with --size") from error
+    shapes: dict[int, Shape] = {}
+    noted = getattr(observed._c.getattr("shiftaudit_shapes"), "_c", None)
+    for position, shape in (noted or observed._c.getattr("shiftaudit_shapes")).getattr("log"):
+        shapes.setdefault(position, tuple(shape))
+    return shapes, output
+
+
+def add_call(
+    graph: Any,
+    itself: Any,
+    layer: tuple[str, torch.jit.ScriptModule],
+    value: Any,
+    *,
+    after: Any = None,
+    before: Any = None,
+    number: int | None = None,
+) -> Any:
+    """Insert `self.<name>(value)`, or `self.<name>(value, number)`, and return its output.
+
+    Args:
+        itself: the graph's `self`, which holds the layer as an attribute.
+        layer: the attribute's name and the layer.
+        after: the node to insert behind, or `before`: the node to insert in front of.
+    """
+    name, module = layer
+    attribute = graph.create("prim::GetAttr", [itself], 1)
+    attribute.s_("name", name)
+    attribute.output().setType(module._c._type())
+    if after is not None:
+        attribute.insertAfter(after)
+    else:
+        attribute.insertBefore(before)
+    arguments = [attribute.output(), value]
+    if number is not None:
+        constant = graph.create("prim::Constant", [], 1)
+        constant.i_("value", number)
+        constant.output().setType(torch._C.IntType.get())
+        constant.insertAfter(attribute)
+        arguments.append(constant.output())
+    call = graph.create("prim::CallMethod", arguments, 1)
+    call.s_("name", "forward")
+    call.insertAfter(arguments[-1].node() if number is not None else attribute)
+    call.output().setType(torch._C.NoneType.get() if number is not None else torch._C.TensorType.get())
+    return call.output()
+
+
+def first_line(error: Exception) -> str:
+    """The end of a TorchScript error says what happened; its beginning is a stack of generated code."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    named = [line for line in lines if "Error:" in line]
+    return (named or lines or [type(error).__name__])[-1 if named else 0]
