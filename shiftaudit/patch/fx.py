@@ -12,7 +12,7 @@ from shiftaudit.lowpass import BlurPool
 from shiftaudit.patch.cost import make_record
 from shiftaudit.patch.fx_ops import FUNCTIONS, operation_name, source_of
 from shiftaudit.patch.fx_sites import FoundSite, read_graph
-from shiftaudit.patch.fx_trace import trace
+from shiftaudit.patch.fx_trace import SCRIPT_HINT, trace
 from shiftaudit.patch.layers import (
     AdaptiveBlurPool,
     ChannelsLastBlur,
@@ -45,9 +45,10 @@ def patch_module(
     Raises:
         PatchError: the module cannot be traced, has no site to patch, or is quantised.
     """
-    copy = trace(module, example)
+    copy, expected = trace(module, example)
     with _eval_mode(copy):
         reading = read_graph(copy, example)
+        _check_trace(expected, reading.output)
         plan = make_plan([found.site for found in reading.sites], options)
         record = make_record(
             plan,
@@ -197,6 +198,16 @@ def _blur_before_slices(copy: fx.GraphModule, found: FoundSite, decision: Decisi
         node = copy.graph.call_module(layer, (found.node,))
     for reader in found.slices:
         reader.replace_input_with(found.node, node)
+
+
+def _check_trace(expected: Any, got: Any) -> None:
+    """fx cannot see a Python branch that asks for a value's type, so what it recorded is compared with the original."""
+    if expected is None:
+        return
+    pairs = zip(torch.utils._pytree.tree_leaves(expected), torch.utils._pytree.tree_leaves(got), strict=False)
+    for a, b in pairs:
+        if isinstance(a, Tensor) and not (isinstance(b, Tensor) and torch.allclose(a, b, rtol=1e-3, atol=1e-4)):
+            raise PatchError("torch.fx recorded another computation than the model's", hint=SCRIPT_HINT)
 
 
 def _output_shapes(copy: fx.GraphModule, example: Tensor) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from shiftaudit.errors import PatchError
 from shiftaudit.patch.fx_ops import Op, Pair, operation_name, pointwise, read, shape_of, source_of
+from shiftaudit.patch.fx_trace import SCRIPT_HINT
 from shiftaudit.patch.plan import ADAPTIVE_POOLS, CONV, INTERPOLATE, SLICE, Site
 
 _LEARNED = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
@@ -37,6 +38,8 @@ class Reading:
 
     sites: tuple[FoundSite, ...]
     macs: int
+    output: Any
+    """What the graph returned for the example."""
 
 
 class _Shapes(fx.Interpreter):
@@ -62,22 +65,25 @@ def read_graph(graph_module: fx.GraphModule, example: Tensor) -> Reading:
     counter = FlopCounterMode(display=False)
     try:
         with torch.no_grad(), counter:
-            _Shapes(graph_module).run(example)
+            output = _Shapes(graph_module).run(example)
     except Exception as error:
         message = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise PatchError(f"the model does not run on an input of shape {tuple(example.shape)}: {message}") from error
+        raise PatchError(
+            f"the traced model does not run on an input of shape {tuple(example.shape)}: {message}", hint=SCRIPT_HINT
+        ) from error
     if any(node.meta.get("quantised") for node in graph_module.graph.nodes):
         raise PatchError(
             "the model computes with quantised tensors and cannot be patched", hint="patch the float model"
         )
     sites = _Reader(graph_module).read()
-    return Reading(sites, counter.get_total_flops() // 2 // example.shape[0])
+    return Reading(sites, counter.get_total_flops() // 2 // example.shape[0], output)
 
 
 class _Reader:
     def __init__(self, graph_module: fx.GraphModule) -> None:
         self.graph = graph_module.graph
-        self.modules = dict(graph_module.named_modules())
+        self.modules = dict(graph_module.named_modules(remove_duplicate=False))
+        self.parameters = {name for name, _ in graph_module.named_parameters(remove_duplicate=False)}
         self.found: list[FoundSite] = []
         self.names: dict[str, int] = {}
         # What each value depends on: the nearest sites, and whether anything learned lies behind it.
@@ -114,6 +120,8 @@ class _Reader:
             return None
         size_in, size_out = (before[2], before[3]), (after[2], after[3])
         op = _with_sizes(op, size_in, size_out)
+        if op.weight is not None and self._is_fixed(op.weight):
+            op = replace(op, blocker="its weights are fixed: it is a filter already")
         if max(op.stride) <= 1 or (op.kind != CONV and size_out == (1, 1) and _covers(op, size_in)):
             return None
         name, group = self._name(node, op)
@@ -144,6 +152,16 @@ class _Reader:
             shape[3 if last else 1], shape[3 if last else 1], on_input=not learned, after=tuple(sorted(near)),
         )  # fmt: skip
         return FoundSite(site, op, base, base, tuple(readers), last)
+
+    def _is_fixed(self, weight: fx.Node) -> bool:
+        """Whether a convolution's weight comes from buffers and numbers alone: someone else's BlurPool."""
+        if weight.op == "placeholder":
+            return False
+        if weight.op == "get_attr":
+            return weight.target not in self.parameters
+        # Methods such as `.to(x.dtype)` and `.expand(x.shape[1], ...)` take no more than a type or size from the map.
+        sources = weight.all_input_nodes[:1] if weight.op == "call_method" else weight.all_input_nodes
+        return all(self._is_fixed(item) for item in sources)
 
     def _tail(self, node: fx.Node) -> tuple[fx.Node, tuple[str, ...]]:
         names: list[str] = []

@@ -73,8 +73,10 @@ def _downsamples(func: Any, args: Any, kwargs: Any, out: Any) -> bool:
     return bool(result.shape[-1] < source.shape[-1] or result.shape[-2] < source.shape[-2])
 
 
-def trace(module: nn.Module, example: Tensor) -> fx.GraphModule:
-    """A deep copy of `module` as a GraphModule with the same state-dict keys; `module` itself is untouched.
+def trace(module: nn.Module, example: Tensor) -> tuple[fx.GraphModule, Any]:
+    """A deep copy of `module` as a GraphModule with the same state-dict keys, and what `module` returns for the example.
+
+    `module` itself is untouched; nothing is returned in the second place for a module that is a graph already.
 
     The graph is the one that runs in eval mode: branches that run in training only (auxiliary classifiers) are not in it,
     their parameters are.
@@ -87,18 +89,18 @@ def trace(module: nn.Module, example: Tensor) -> fx.GraphModule:
     training = {name: child.training for name, child in work.named_modules()}
     for child in work.modules():
         child.training = False  # not `.eval()`, which exported programs refuse
-    graph_module = work if isinstance(work, fx.GraphModule) else _symbolic(work, example)
+    graph_module, output = (work, None) if isinstance(work, fx.GraphModule) else _symbolic(work, example)
     _keep_unused_state(work, graph_module)
     for name, child in graph_module.named_modules():
         child.training = training.get(name, training[""])
-    return graph_module
+    return graph_module, output
 
 
-def _symbolic(work: nn.Module, example: Tensor) -> fx.GraphModule:
+def _symbolic(work: nn.Module, example: Tensor) -> tuple[fx.GraphModule, Any]:
     watcher = _Watcher()
     try:
         with torch.no_grad(), _running_modules(work, watcher.running), watcher:
-            work(example)
+            output = work(example)
     except Exception as error:
         raise PatchError(
             f"the model does not run on an input of shape {tuple(example.shape)}: {_first_line(error)}"
@@ -113,7 +115,7 @@ def _symbolic(work: nn.Module, example: Tensor) -> fx.GraphModule:
     for node in graph.nodes:
         if node.op == "output":
             node.type = None  # the annotation speaks of training too (GoogLeNet's tuple of three)
-    return fx.GraphModule(work, graph, type(work).__name__)
+    return fx.GraphModule(work, graph, type(work).__name__), output
 
 
 def _keep_unused_state(source: nn.Module, target: fx.GraphModule) -> None:

@@ -264,6 +264,55 @@ def test_control_flow_around_a_site_is_refused_with_the_way_out() -> None:
         patch(Branch(), example_input=torch.ones(1, 3, 8, 8))
 
 
+class NormAct(nn.Module):
+    """A norm and an activation in one module that fx has never heard of."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(F.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],)).permute(0, 3, 1, 2))
+
+
+def test_pointwise_modules_of_any_make_are_part_of_the_tail() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2), NormAct()).eval()
+    assert check_identity(model, torch.randn(1, 3, 17, 17)) == {"0": "blur_after_tail"}
+
+
+def test_filters_that_are_there_already_are_left() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), Filter(), nn.MaxPool2d(2)).eval()
+    record = patch(model, input_size=17).record
+    assert [(site.action, "filter already" in site.reason) for site in record.sites] == [
+        ("leave", True),
+        ("blur_after_pool", False),
+    ]
+
+
+class Filter(nn.Module):
+    """Someone else's BlurPool."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("filt", torch.full((4, 1, 2, 2), 0.25))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.filt.to(x.dtype), stride=2, groups=4)
+
+
+class TypeBranch(nn.Module):
+    """fx runs it with a stand-in that is no Tensor, and follows the wrong branch without a word."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        return y if isinstance(x, Tensor) else -y
+
+
+def test_a_wrong_trace_is_noticed() -> None:
+    with pytest.raises(PatchError, match="another computation"):
+        patch(TypeBranch(), PatchOptions(stem=True), input_size=16)
+
+
 class OwnPadding(nn.Conv2d):
     """A convolution that computes its padding from the map and its stride, as TensorFlow's "same" does."""
 
