@@ -53,6 +53,8 @@ def common(
 # Each module of a subcommand has `register(app)`; none of them imports torch at the top.
 COMMANDS: tuple[str, ...] = (
     "score",
+    "tune",
+    "advise",
     "merge",
     "explain",
     "report",
