@@ -180,11 +180,12 @@ def is_exported(module: nn.Module) -> TypeGuard[fx.GraphModule]:
 def exported_ops(module: fx.GraphModule) -> list[NamedOp]:
     """The operations of an exported program, in program order, with the names of the modules it was exported from.
 
-    Layers that were inserted since are calls of modules: whatever such a layer might do is listed, under its name.
+    Layers that were inserted since are calls of modules: whatever such a layer might do is listed, under its name. Guards, whose
+    result nobody reads, are not.
     """
     found: list[NamedOp] = []
     for node in module.graph.nodes:
-        if node.op == "call_module":
+        if node.op == "call_module" and node.users:
             layer = type(module.get_submodule(str(node.target)))
             is_layer = layer.__module__.startswith("torch.nn.")
             for kind in dict.fromkeys(ops.KINDS.values()):
@@ -280,7 +281,7 @@ def _longest(n: int, m: int, start: int, score: Callable[[int, int], int]) -> It
             row[j] = max(value, below[j + 1] + gain) if gain else value
     i = start
     for j in range(start, m):
-        while i < n and best[i][j] == best[i + 1][j] and best[i][j] > 0 and not _takes(best, i, j, score):
+        while i < n and not _takes(best, i, j, score) and best[i][j] != best[i][j + 1]:
             i += 1
         if i < n and _takes(best, i, j, score):
             yield i
