@@ -1,0 +1,96 @@
+"""`score` of models that are no models, print, raise or answer NaN, through the installed command: message and exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from networks import Residual, seeded, write_pictures
+
+NETWORKS = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, how):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 5, 3, stride=2)
+        self.how = how
+
+    def forward(self, x):
+        if self.how == "prints":
+            print("{not json")
+        if self.how == "raises":
+            raise ValueError("broken in the middle")
+        logits = self.conv(x).mean((2, 3))
+        return logits / 0 * 0 if self.how == "nan" else logits
+
+def prints():
+    print("{building")
+    return Net("prints")
+
+def raises():
+    return Net("raises")
+
+def nan():
+    return Net("nan")
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures, and models beside them."""
+    where = tmp_path_factory.mktemp("models")
+    write_pictures(where / "pictures", n=2)
+    (where / "odd_networks.py").write_text(NETWORKS)
+    module = seeded(Residual())
+    torch.save(module, where / "pickled.pt")
+    torch.jit.save(torch.jit.script(module), where / "good.pt")
+    (where / "cut.pt").write_bytes((where / "good.pt").read_bytes()[:2000])
+    return where
+
+
+def score(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    small = ("--size", "16", "--shifts", "2", "--max-shift", "2", "--workers", "0", "--no-stages")
+    command = [sys.executable, "-m", "shiftaudit", "score", *arguments, *small]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("pickled.pt", "pictures"), "pickled Python objects (networks.Residual, "),
+        (("cut.pt", "pictures"), "cut.pt is a damaged model file"),
+        (
+            ("good.pt", "pictures", "--channels", "1"),
+            "the model failed on a batch of shape (2, 1, 16, 16): RuntimeError: ",
+        ),
+        (("odd_networks:raises", "pictures"), "ValueError: broken in the middle"),
+        (("odd_networks:nan", "pictures"), "NaN or infinite logits for 00.png"),
+        (("resnet1", "pictures"), "did you mean resnet1"),
+        (("pictures", "good.pt"), "put MODEL before IMAGES"),
+    ],
+)
+def test_what_cannot_be_scored_is_one_line_and_exit_code_2(
+    folder: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    done = score(folder, *arguments)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [line for line in done.stderr.splitlines() if line.startswith("error: ")] == [done.stderr.splitlines()[-1]]
+
+
+def test_a_network_that_prints_does_not_spoil_the_json(folder: Path) -> None:
+    done = score(folder, "odd_networks:prints", "pictures", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["model"]["source"] == "odd_networks:prints"
+    assert report["data"]["n_images"] == 2
+    assert "{building" in done.stderr
+    assert "{not json" in done.stderr
