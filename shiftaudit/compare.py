@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from shiftaudit.measures import DIAGONAL_MEASURES, MEASURES, Measure
 from shiftaudit.paired import paired_difference
 from shiftaudit.records.gate import GATE_SCHEMA_VERSION, Comparison, MetricComparison, StageComparison
 from shiftaudit.records.report import AuditReport, ImageResult, Metric
+from shiftaudit.stage_pairs import pair_stages
 from shiftaudit.version import __version__
 
 
@@ -124,12 +125,10 @@ def _values(images: Sequence[ImageResult], protocol: str, measure: Measure) -> N
 
 def _stages(a: AuditReport, b: AuditReport) -> list[StageComparison]:
     """Every stage of either report under every protocol, in the order of A, then what only B has."""
-    tables: list[Mapping[tuple[str, str], Metric]] = [
-        {(stage.name, protocol): errors.output for stage in report.stages for protocol, errors in stage.errors.items()}
-        for report in (a, b)
-    ]
-    keys = dict.fromkeys([*tables[0], *tables[1]])
-    return [
-        StageComparison(name, protocol, tables[0].get((name, protocol)), tables[1].get((name, protocol)))
-        for name, protocol in keys
-    ]
+    rows = []
+    for name, first, second in pair_stages(a.stages, b.stages):
+        sides = [stage.errors if stage is not None else {} for stage in (first, second)]
+        for protocol in dict.fromkeys([*sides[0], *sides[1]]):
+            outputs = [errors[protocol].output if protocol in errors else None for errors in sides]
+            rows.append(StageComparison(name, protocol, outputs[0], outputs[1]))
+    return rows

@@ -120,6 +120,7 @@ class Watcher(TorchDispatchMode):
         self._parameters = parameters
         self._epochs: dict[int, int] = {}
         self._strided: dict[int, _Strided] = {}
+        self._pads: dict[int, tuple[Tensor, _Call]] = {}
         self._keep: list[Tensor] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -140,7 +141,10 @@ class Watcher(TorchDispatchMode):
             return out
         if call is not None and func._schema.name == "aten::slice":
             call.strided = ops.slice_step(args, kwargs)[1] > 1
-        if call is not None and stride is not None:
+        if call is not None and call.kind == ops.PAD and stride is not None:
+            self._pads[id(result)] = (args[0], call)
+            self._keep.append(result)
+        elif call is not None and stride is not None:
             if func._schema.name == "aten::slice":
                 self._look_at_slice(call, args, kwargs, result)
             else:
@@ -174,7 +178,10 @@ class Watcher(TorchDispatchMode):
                     (call, found.kind, "reduces the map to 1×1, where equivariance and invariance are one")
                 )
             return
-        before = self._slot(source, call, False, stride, False)
+        # What was padded on purpose just before (TensorFlow's "same", a blur's reflection) is compared as it was without:
+        # a frame of repeated or empty rows does not move with the picture.
+        unpadded, reader = self._pads.get(id(source), (source, call))
+        before = self._slot(unpadded, reader, False, stride, False)
         after = self._slot(out, call, True, total, False)
         self.found.append(_Found(call, found.kind, found.layer_stride, before, after))
 
@@ -291,7 +298,7 @@ def discover(run: Callable[[Tensor], Any], module: nn.Module, example: Tensor) -
 
 def _names(calls: list[_Call], module: nn.Module) -> dict[int, str]:
     """A unique qualified name for every watched call, by its index."""
-    named = [call for call in calls if call.kind != ops.CONCATENATE and call.strided]
+    named = [call for call in calls if call.kind not in ops.HELPERS and call.strided]
     if isinstance(module, torch.jit.ScriptModule):
         static = scripted_ops(module)
     elif is_exported(module):

@@ -39,7 +39,7 @@ def static_kind(aten_name: str) -> str | None:
     ('max_pool', None)
     """
     kind = ops.KINDS.get(aten_name)
-    return None if kind == ops.CONCATENATE else kind
+    return None if kind in ops.HELPERS else kind
 
 
 # --- TorchScript -------------------------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def exported_ops(module: fx.GraphModule) -> list[NamedOp]:
             layer = type(module.get_submodule(str(node.target)))
             is_layer = layer.__module__.startswith("torch.nn.")
             for kind in dict.fromkeys(ops.KINDS.values()):
-                if kind != ops.CONCATENATE:
+                if kind not in ops.HELPERS:
                     found.append(NamedOp(_label(str(node.target), kind, is_layer), kind))
         elif isinstance(node.target, torch._ops.OpOverload):
             aten_kind = static_kind(node.target._schema.name)

@@ -21,6 +21,9 @@ ADAPTIVE_MAX_POOL = "adaptive_max_pool"
 SLICE = "slice"
 INTERPOLATE = "interpolate"
 CONCATENATE = "cat"
+PAD = "pad"
+HELPERS = frozenset({CONCATENATE, PAD})
+"""Watched because they tell where a stage begins or ends; never a stage themselves."""
 
 # By ATen name. One operation has several names: eager, traced and exported programs, and backends, each call their own.
 KINDS: dict[str, str] = {
@@ -46,6 +49,10 @@ KINDS: dict[str, str] = {
     "aten::upsample_bicubic2d": INTERPOLATE,
     "aten::_upsample_bicubic2d_aa": INTERPOLATE,
     "aten::cat": CONCATENATE,
+    "aten::pad": PAD,
+    "aten::constant_pad_nd": PAD,
+    "aten::reflection_pad2d": PAD,
+    "aten::replication_pad2d": PAD,
 }
 
 Pair = tuple[float, float]

@@ -210,3 +210,17 @@ def test_a_network_without_downsampling_has_no_stage() -> None:
     found = stages_of(nn.Sequential(nn.Conv2d(3, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
     assert found.stages == ()
     assert found.total_stride == (1, 1)
+
+
+def test_explicit_padding_before_a_convolution_is_not_part_of_its_input() -> None:
+    class Same(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3, stride=2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(nn.functional.pad(x, (0, 1, 0, 1))).mean((2, 3))
+
+    found = stages_of(Same(), 16)
+    assert found.slots[found.stages[0].input_slot].size == (16, 16)
+    assert found.slots[found.stages[0].output_slot].size == (8, 8)

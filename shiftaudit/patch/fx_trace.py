@@ -58,7 +58,7 @@ def _downsamples(func: Any, args: Any, kwargs: Any, out: Any) -> bool:
         return bool(args[0].dim() == 4 and ops.slice_step(args, kwargs)[1] > 1)
     kind = ops.KINDS.get(name)
     result = ops.output_of(out)
-    if kind is None or kind == ops.CONCATENATE or result is None:
+    if kind is None or kind in ops.HELPERS or result is None:
         return False
     source = ops.input_of(kind, args, kwargs)
     if source is None or source.dim() != 4 or result.dim() != 4:
