@@ -8,12 +8,33 @@ from typing import TYPE_CHECKING, Any
 from shiftaudit.version import __version__
 
 if TYPE_CHECKING:
+    from shiftaudit.api import score
+    from shiftaudit.lowpass import BlurPool
+    from shiftaudit.models import LoadedModel, ModelOptions, load_model
+    from shiftaudit.protocol import Settings
     from shiftaudit.testing import assert_shift_invariant
 
 # Loaded at first use: importing the package must not import torch.
-_LAZY = {"assert_shift_invariant": "shiftaudit.testing"}
+_LAZY = {
+    "BlurPool": "shiftaudit.lowpass",
+    "LoadedModel": "shiftaudit.models",
+    "ModelOptions": "shiftaudit.models",
+    "Settings": "shiftaudit.protocol",
+    "assert_shift_invariant": "shiftaudit.testing",
+    "load_model": "shiftaudit.models",
+    "score": "shiftaudit.api",
+}
 
-__all__ = ["__version__", "assert_shift_invariant"]
+__all__ = [
+    "BlurPool",
+    "LoadedModel",
+    "ModelOptions",
+    "Settings",
+    "__version__",
+    "assert_shift_invariant",
+    "load_model",
+    "score",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,14 +15,12 @@ from pathlib import Path
 
 from torch import nn
 
-from shiftaudit.audit import audit
+from shiftaudit.api import score
 from shiftaudit.baseline import baseline_of, read_baseline
 from shiftaudit.errors import InputError
 from shiftaudit.gate import judge
 from shiftaudit.gate_rules import Rules
-from shiftaudit.images import find_images
-from shiftaudit.labels import read_labels
-from shiftaudit.models import LoadedModel, load_model
+from shiftaudit.models import LoadedModel
 from shiftaudit.protocol import Settings, settings_of
 from shiftaudit.records.gate import FAIL, INCONCLUSIVE, PASS, GateResult
 from shiftaudit.records.report import Preprocessing
@@ -75,11 +73,8 @@ def assert_shift_invariant(
     if against is not None:
         run = {key: getattr(settings, key) for key in ("batch_size", "workers", "device")}
         settings = replace(settings_of(against.protocol), **run)
-    loaded = _load(model, preprocessing, settings.device)
-    paths = [Path(path) for path in ([images] if isinstance(images, (str, Path)) else images)]
-    files, skipped = find_images(paths)
-    found = read_labels(labels, files, class_names=loaded.class_names, n_classes=None)
-    candidate = baseline_of(audit(loaded, files, settings, labels=dict(found.by_path), skipped=skipped))
+    report = score(model, images, settings, labels=labels, preprocessing=preprocessing)
+    candidate = baseline_of(report)
     # Without a baseline the candidate stands in for it, and no drop is asked about.
     margins = margins or {} if against is not None else {"consistency": None, "accuracy": None}
     result = judge(candidate, against or candidate, Rules(margins, floors or {}, stages or {}))
@@ -89,11 +84,3 @@ def assert_shift_invariant(
         found_bad = [f"{v.name}: {sentence(v)}" for v in result.verdicts if v.outcome != PASS]
         raise AssertionError("\n".join([headline(result), *found_bad]))
     return result
-
-
-def _load(model: LoadedModel | nn.Module | str | Path, preprocessing: Preprocessing | None, device: str) -> LoadedModel:
-    if isinstance(model, nn.Module):
-        return LoadedModel.from_module(model, preprocessing).to(device)
-    if preprocessing is not None:
-        raise InputError("preprocessing is for a module of your own", hint="load_model takes it as ModelOptions")
-    return model if isinstance(model, LoadedModel) else load_model(str(model), device=device)
