@@ -6,11 +6,15 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from shiftaudit.cli.main import main
+from shiftaudit.records.gate import Comparison, MetricComparison
+from shiftaudit.render.patch import verdict
 
 
 class Tiny(nn.Module):
@@ -115,6 +119,63 @@ def test_a_patched_file_is_not_patched_again(run, tmp_path: Path) -> None:
     code, _, err = run(str(target), "-o", str(tmp_path / "twice.pt"))
     assert code == 2
     assert "patched already" in err
+
+
+def write_pictures(folder: Path) -> Path:
+    generator = np.random.default_rng(0)
+    for index in range(3):
+        path = folder / str(index % 2) / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 255, (24, 24, 3), dtype=np.uint8)).save(path)
+    return folder
+
+
+def test_verify_scores_both_on_the_same_views_and_gives_a_verdict(run, tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "pictures")
+    arguments = (
+        MODEL,
+        "--size",
+        "64",
+        "--filter-size",
+        "1",
+        "--verify",
+        str(pictures),
+        "-o",
+        str(tmp_path / "aa.pt"),
+        "-q",
+    )
+    code, out, err = run(*arguments)
+    assert not err
+    assert code == 0
+    assert "circular.consistency" in out
+    assert "Verdict: no measurable difference" in out
+    code, out, _ = run(*arguments, "--force", "--json")
+    comparison = json.loads(out)["comparison"]
+    assert code == 0
+    assert comparison["n_shared"] == 3
+    assert all(abs(metric["difference"] or 0) < 1e-6 for metric in comparison["metrics"])
+
+
+def test_verify_without_pictures_writes_nothing(run, tmp_path: Path) -> None:
+    code, _, err = run(MODEL, "--size", "16", "--verify", str(tmp_path / "missing"), "-o", str(tmp_path / "aa.pt"))
+    assert code == 2
+    assert "missing" in err
+    assert not list(tmp_path.iterdir())
+
+
+def metric(name: str, low: float, high: float) -> MetricComparison:
+    return MetricComparison(name, 0.5, 0.5, (low + high) / 2, low, high, 10, True)
+
+
+def test_verdict_is_plain() -> None:
+    def say(*metrics: MetricComparison) -> str:
+        return verdict(Comparison(1, "0", "a", "b", 10, 0, 0, metrics, (), ()))
+
+    assert "worse in accuracy (better: crop.consistency)" in say(
+        metric("accuracy", -0.5, -0.1), metric("crop.consistency", 0.1, 0.2)
+    )
+    assert "better in crop.consistency" in say(metric("crop.consistency", 0.1, 0.2))
+    assert "no measurable difference" in say(metric("accuracy", -0.5, 0.1))
 
 
 def test_missing_output_is_a_usage_error(run) -> None:

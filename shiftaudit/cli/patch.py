@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from shiftaudit.models import LoadedModel
+    from shiftaudit.patch import PatchResult
+    from shiftaudit.records.gate import Comparison
     from shiftaudit.records.patch import PatchRecord
 
 _SITES = "Sites"
@@ -56,6 +59,10 @@ def patch(
     force: Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+    verify: Annotated[
+        list[Path] | None,
+        typer.Option("--verify", metavar="IMAGES", help="Score the original and the copy on these pictures."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of random weights.")] = 0,
     weights: opt.Weights = None,
     arch: opt.Arch = None,
@@ -81,10 +88,13 @@ def patch(
     if loaded.patch_record is not None:
         raise PatchError(f"{model} is patched already", hint="patch the original again, with other options")
     if output is None or dry_run:
-        _print(_plan(loaded, choices), model, None, as_json=as_json)
+        _print(_plan(loaded, choices), model, None, None, as_json=as_json)
         return
-    record = _write(loaded, choices, output, chosen_format, quiet=quiet)
-    _print(record, model, output, as_json=as_json)
+    if verify:
+        _check_pictures(verify)
+    result = _write(loaded, choices, output, chosen_format, quiet=quiet)
+    comparison = _verify(loaded, result, output, verify, quiet=quiet) if verify else None
+    _print(result.record, model, output, comparison, as_json=as_json)
 
 
 def _check_output(output: Path | None, file_format: str | None, *, force: bool, dry_run: bool) -> str:
@@ -107,7 +117,7 @@ def _plan(loaded: LoadedModel, choices: PatchOptions) -> PatchRecord:
     return plan_patch(loaded.module, choices, example_input=_example(loaded))
 
 
-def _write(loaded: LoadedModel, choices: PatchOptions, output: Path, file_format: str, *, quiet: bool) -> PatchRecord:
+def _write(loaded: LoadedModel, choices: PatchOptions, output: Path, file_format: str, *, quiet: bool) -> PatchResult:
     from shiftaudit.patch import patch as patch_module
     from shiftaudit.patch.save import Contents, save_model
 
@@ -116,7 +126,25 @@ def _write(loaded: LoadedModel, choices: PatchOptions, output: Path, file_format
     contents = Contents(loaded.preprocessing, loaded.class_names, loaded.info.arch, result.record)
     for note in save_model(output, result.module, contents, file_format=file_format, example=example):
         warn(note, quiet=quiet)
-    return result.record
+    return result
+
+
+def _check_pictures(images: list[Path]) -> None:
+    """Raises: InputError when there is nothing to verify on, before anything is written."""
+    from shiftaudit.images import find_images
+
+    find_images(images)
+
+
+def _verify(loaded: LoadedModel, result: PatchResult, output: Path, images: list[Path], *, quiet: bool) -> Comparison:
+    """The original (A) and the copy (B) on the same views of the same pictures."""
+    from shiftaudit.cli.run_audit import ImageOptions, run_audit
+    from shiftaudit.compare import compare
+    from shiftaudit.protocol import Settings
+
+    copy = replace(loaded, module=result.module, info=replace(loaded.info, source=output.name))
+    original, patched = (run_audit(one, ImageOptions(images), Settings(), quiet=quiet) for one in (loaded, copy))
+    return compare(original, patched)
 
 
 def _example(loaded: LoadedModel) -> Tensor:
@@ -129,10 +157,19 @@ def _example(loaded: LoadedModel) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(weight.device, weight.dtype)
 
 
-def _print(record: PatchRecord, model: str, output: Path | None, *, as_json: bool) -> None:
-    from shiftaudit.render.patch import render_patch
+def _print(
+    record: PatchRecord, model: str, output: Path | None, comparison: Comparison | None, *, as_json: bool
+) -> None:
+    from shiftaudit.records.codec import dumps, plain
+    from shiftaudit.render.compare import render_comparison
+    from shiftaudit.render.patch import render_patch, verdict
     from shiftaudit.render.terminal import detect
 
-    written = None if output is None else str(output)
-    form = "json" if as_json else "table"
-    sys.stdout.write(render_patch(record, form, output=written, model=model, terminal=detect(sys.stdout)))
+    if as_json:
+        both = {"patch": plain(record), "comparison": plain(comparison)}
+        sys.stdout.write(dumps(record if comparison is None else both))
+        return
+    written, terminal = None if output is None else str(output), detect(sys.stdout)
+    sys.stdout.write(render_patch(record, output=written, model=model, terminal=terminal))
+    if comparison is not None:
+        sys.stdout.write("\n" + render_comparison(comparison, "table", terminal) + verdict(comparison) + "\n")

@@ -75,12 +75,12 @@ def _run(
     options = options or PatchOptions()
     example = _example(module, input_size) if example_input is None else example_input
     if isinstance(module, torch.jit.ScriptModule):
-        from shiftaudit.patch import torchscript
+        from shiftaudit.patch import torchscript as scripted
 
-        return torchscript.patch_module(module, options, example, dry_run=dry_run)
-    from shiftaudit.patch import fx
+        return scripted.patch_module(module, options, example, dry_run=dry_run)
+    from shiftaudit.patch import fx as eager
 
-    return fx.patch_module(module, options, example, dry_run=dry_run)
+    return eager.patch_module(module, options, example, dry_run=dry_run)
 
 
 def _example(module: nn.Module, input_size: int | tuple[int, int]) -> Tensor:

@@ -8,12 +8,14 @@ from rich.table import Table
 from rich.text import Text
 
 from shiftaudit.records import codec
+from shiftaudit.records.gate import Comparison
 from shiftaudit.records.patch import LEAVE, PatchRecord, SiteRecord
 from shiftaudit.render.table import clean
 from shiftaudit.render.terminal import Terminal, to_text
 
 FORMATS = ("table", "json")
 WIDE = 110
+_VERDICT_METRICS = ("consistency", "agreement_with_unshifted", "accuracy", "accuracy_shifted")
 WARNING = (
     "An untrained patch is worse than the original: its weights were learned for aliased features. An ImageNet "
     "EfficientNet-Lite0 that answered 90 % of 20 pictures right answered 45, 35 and 15 % right with filters of size 2, 3 "
@@ -112,3 +114,25 @@ def _pair(values: tuple[float, float]) -> str:
 
 def _mega(macs: int) -> str:
     return f"{macs / 1e6:.1f}" if macs < 1e8 else f"{macs / 1e6:.0f}"
+
+
+def verdict(comparison: Comparison) -> str:
+    """What an original (A) and its copy (B) on the same views say about the patch, in one or two sentences.
+
+    A change counts only where its 95 % interval leaves zero out.
+    """
+    better, worse = [], []
+    for metric in comparison.metrics:
+        if metric.name.rpartition(".")[2] not in _VERDICT_METRICS or metric.ci_low is None or metric.ci_high is None:
+            continue
+        sign = 1 if metric.higher_is_better else -1
+        if sign * metric.ci_low > 0 and sign * metric.ci_high > 0:
+            better.append(metric.name)
+        elif sign * metric.ci_low < 0 and sign * metric.ci_high < 0:
+            worse.append(metric.name)
+    if worse:
+        gained = f" (better: {', '.join(better)})" if better else ""
+        return f"Verdict: the copy is worse in {', '.join(worse)}{gained}. Tune it before use."
+    if better:
+        return f"Verdict: the copy is better in {', '.join(better)} and not measurably worse in anything else measured."
+    return "Verdict: no measurable difference on these pictures."
