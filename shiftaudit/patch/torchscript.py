@@ -90,7 +90,7 @@ def _notes(reading: Reading) -> tuple[str, ...]:
 
 
 def _check(patched: torch.jit.ScriptModule, example: Tensor, original: Any) -> None:
-    training = any(bool(child.training) for child in patched.modules())
+    training = any(bool(getattr(child, "training", False)) for child in patched.modules())
     tried = copied(patched).eval() if training else patched
     try:
         with torch.no_grad():
@@ -112,7 +112,7 @@ class _Surgeon:
         self.module = module
         self.graph = graph
         self.itself = next(iter(graph.inputs()))
-        self.training = module.training
+        self.training = bool(getattr(module, "training", False))  # frozen modules have no such flag
 
     def apply(self, found: FoundSite, decision: Decision) -> None:
         site = found.site
@@ -163,7 +163,8 @@ class _Surgeon:
 
     def _replace(self, prefix: str, found: FoundSite, layer: nn.Module) -> Any:
         result = self._call(prefix, found.site, layer, found.node.inputsAt(0), before=found.node)
-        found.node.outputsAt(0).replaceAllUsesWith(result)
+        for output in found.node.outputs():  # nothing reads a max-pool's indices, but a tuple may hold them
+            output.replaceAllUsesWith(result)
         found.node.destroy()
         return result
 

@@ -9,7 +9,7 @@ from typing import Any
 from shiftaudit.names import static_kind
 from shiftaudit.patch.plan import ADAPTIVE_POOLS, CONV, INTERPOLATE, SLICE, Size
 
-_COMPUTED = "its parameters are computed while the network runs"
+COMPUTED = "its parameters are computed while the network runs"
 _INDICES = "its indices are returned, and blurred values have none"
 
 # Where stride, padding, dilation and groups are among a convolution's arguments.
@@ -146,7 +146,7 @@ def _read_conv(node: Any, inputs: list[Any], weight_shape: tuple[int, ...] | Non
     stride, padding, dilation, groups = (constant(inputs[at]) for at in (at_stride, at_padding, at_dilation, at_groups))
     kernel = (weight_shape[-2], weight_shape[-1])
     if stride is None or padding is None or dilation is None or groups is None:
-        return Op(CONV, kernel, blocker=_COMPUTED)
+        return Op(CONV, kernel, blocker=COMPUTED)
     size = (0, 0) if isinstance(padding, str) else _pair(padding)
     return Op(CONV, kernel, _pair(stride), size, _pair(dilation), groups)
 
@@ -154,18 +154,18 @@ def _read_conv(node: Any, inputs: list[Any], weight_shape: tuple[int, ...] | Non
 def _read_pool(node: Any, kind: str, inputs: list[Any]) -> Op:
     values = [constant(value) for value in inputs[1:6]]
     if any(value is None for value in values[:5]):
-        return Op(kind, blocker=_COMPUTED)
+        return Op(kind, blocker=COMPUTED)
     kernel, stride, padding = _pair(values[0]), _pair(values[1] or values[0]), _pair(values[2])
     if kind == "avg_pool":
         divisor = constant(inputs[6])
         computed = divisor is None and not inputs[6].node().mustBeNone()
         return Op(
             kind, kernel, stride, padding, ceil_mode=values[3], count_include_pad=values[4], divisor_override=divisor,
-            blocker=_COMPUTED if computed else None,
+            blocker=COMPUTED if computed else None,
         )  # fmt: skip
     return Op(
         kind, kernel, stride, padding, _pair(values[3]), ceil_mode=values[4],
-        blocker=_INDICES if node.outputsSize() > 1 else None,
+        blocker=_INDICES if _indices_used(node) else None,
     )  # fmt: skip
 
 
@@ -181,7 +181,16 @@ def _read_slice(node: Any, inputs: list[Any], rank: int) -> Op | None:
 
 
 def _indices_used(node: Any) -> bool:
-    return node.outputsSize() > 1 and bool(node.outputsAt(1).uses())
+    """Whether anything reads a pool's second output; library code packs both into a tuple and takes the first."""
+    if node.outputsSize() < 2:
+        return False
+    for use in node.outputsAt(1).uses():
+        if use.user.kind() != "prim::TupleConstruct":
+            return True
+        for reader in use.user.output().uses():
+            if reader.user.kind() != "prim::TupleIndex" or constant(reader.user.inputsAt(1)) != 0:
+                return True
+    return False
 
 
 def _pair(values: list[int]) -> Size:

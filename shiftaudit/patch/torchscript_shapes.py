@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from shiftaudit.errors import PatchError
+from shiftaudit.lowpass import BlurPool
+from shiftaudit.names import static_kind
 from shiftaudit.patch.torchscript_ops import walk
 
 Shape = tuple[int, ...]
@@ -56,8 +58,43 @@ def flat_graph(module: torch.jit.ScriptModule) -> Any:
     """The graph of `forward`, changed in place: calls inlined, constants folded, so that each operation can be rewritten."""
     graph = module._c._get_method("forward").graph
     torch._C._jit_pass_inline(graph)
+    _fold_numbers(module, graph)
     torch._C._jit_pass_constant_propagation(graph)
     return graph
+
+
+def _fold_numbers(module: torch.jit.ScriptModule, graph: Any) -> None:
+    """Give operations the numbers they read from attributes (`self.stride`) as constants, unless the graph sets them."""
+    written = {node.s("name") for node in graph.findAllNodes("prim::SetAttr")}
+    for node in list(walk(graph)):
+        if static_kind(node.kind()) is None:
+            continue
+        lists = [value.node() for value in node.inputs() if value.node().kind() == "prim::ListConstruct"]
+        for holder in (node, *lists):
+            for at, value in enumerate(list(holder.inputs())):
+                number = _stored_number(module, value) if value.node().kind() == "prim::GetAttr" else None
+                if number is not None and value.node().s("name") not in written:
+                    with graph.insert_point_guard(holder):
+                        holder.replaceInput(at, graph.insertConstant(number))
+
+
+def _stored_number(module: torch.jit.ScriptModule, value: Any) -> Any:
+    """What `self.a.b` holds where that is a number or a list of whole numbers, else None."""
+    parts: list[str] = []
+    node = value.node()
+    while node.kind() == "prim::GetAttr":
+        parts.insert(0, node.s("name"))
+        node = node.inputsAt(0).node()
+    found: Any = module
+    for part in parts:
+        found = getattr(found, part, None)
+    whole = isinstance(found, list) and bool(found) and all(isinstance(item, int) for item in found)
+    return found if isinstance(found, (bool, int, float)) or whole else None
+
+
+def is_blur(module: nn.Module) -> bool:
+    """Whether a module is a scripted or traced BlurPool, as an earlier patch put in."""
+    return getattr(module, "original_name", "") == BlurPool.__name__
 
 
 def tensors(graph: Any) -> Iterator[Any]:

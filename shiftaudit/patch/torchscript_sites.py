@@ -14,8 +14,8 @@ from torch import Tensor
 from shiftaudit.errors import PatchError
 from shiftaudit.names import NamedOp, align, scripted_ops, static_kind
 from shiftaudit.patch.plan import ADAPTIVE_POOLS, CONV, INTERPOLATE, SLICE, Site
-from shiftaudit.patch.torchscript_ops import Op, key, only_checks, operation, pointwise, read, walk
-from shiftaudit.patch.torchscript_shapes import Shape, flat_graph, run_for_shapes, tensors
+from shiftaudit.patch.torchscript_ops import COMPUTED, Op, key, only_checks, operation, pointwise, read, walk
+from shiftaudit.patch.torchscript_shapes import Shape, flat_graph, is_blur, run_for_shapes, tensors
 
 _LEARNED = ("conv", "linear", "matmul", "mm", "pool")
 _PACKED = (
@@ -96,6 +96,7 @@ class _Reader:
         self.behind: dict[int, _Behind] = {}
         self.sliced: dict[int, str] = {}
         self.taken: dict[str, int] = {}
+        self.blurs = {name for name, child in module.named_modules() if is_blur(child)}
         for node in graph.findAllNodes("prim::GetAttr"):
             owner = self.paths.get(key(node.input()))
             if owner is not None:
@@ -124,6 +125,8 @@ class _Reader:
                 behind = replace(behind, learned=True)
             for value in node.outputs():
                 self.behind[key(value)] = behind
+            if node.kind() == "aten::append":
+                self.behind[key(node.inputsAt(0))] = behind
 
     def _read_inner(self, node: Any, inner: list[Any], behind: _Behind) -> None:
         for block in inner:
@@ -144,7 +147,7 @@ class _Reader:
         return _Behind(nearest, any(item.learned for item in known))
 
     def _site(self, node: Any, behind: _Behind) -> FoundSite | None:
-        if static_kind(node.kind()) is None:
+        if static_kind(node.kind()) is None or self._in_blur(node):
             return None
         source = node.inputsAt(0)
         before = self.shapes.get(key(source))
@@ -169,6 +172,10 @@ class _Reader:
             op.dilation, op.groups, tail_names, not behind.learned, tuple(sorted(behind.nearest)), None, False, op.blocker,
         )  # fmt: skip
         return FoundSite(site, op, node, tail)
+
+    def _in_blur(self, node: Any) -> bool:
+        """Whether the node belongs to a filter that an earlier patch put in."""
+        return self.names[key(node.outputsAt(0))].partition("/")[0] in self.blurs
 
     def _shape_of_weight(self, node: Any) -> Shape | None:
         if static_kind(node.kind()) != CONV:
@@ -238,7 +245,13 @@ class _Reader:
 
 
 def _with_sizes(op: Op, size_in: tuple[int, int], size_out: tuple[int, int]) -> Op:
-    """Adaptive pools and interpolation have no stride of their own: the ratio of the sizes, at least 2 where they reduce."""
+    """Adaptive pools and interpolation have no stride of their own: the ratio of the sizes, at least 2 where they reduce.
+
+    A stride that is computed while the network runs is told by the sizes as well.
+    """
+    if op.blocker == COMPUTED:
+        near = [max(1, round(big / small)) for big, small in zip(size_in, size_out, strict=True)]
+        return replace(op, stride=(near[0], near[1]))
     if op.kind not in (*ADAPTIVE_POOLS, INTERPOLATE):
         return op
     ratio = [max(2, big // small) if big > small else 1 for big, small in zip(size_in, size_out, strict=True)]
