@@ -42,7 +42,7 @@ def draw_shifts(spec: str, max_shift: int, *, seed: int, image_id: str, protocol
 
     Random shifts depend on (seed, image_id, protocol) alone: not on order, batch, workers, ranks or other images. Stratified
     means a Latin hypercube: each axis is cut into K equal strata, each used once, so that few shifts cover the range and no
-    two views are equal; each shift by itself is uniform on {-m..m}².
+    two views are equal (with K above 2m + 1, K different places); each shift by itself is uniform on {-m..m}².
 
     Raises:
         InputError: the spec is not one of these, or asks for more shifts than there are.
@@ -62,12 +62,20 @@ def draw_shifts(spec: str, max_shift: int, *, seed: int, image_id: str, protocol
         low, high = (-max_shift + 1, max_shift + 1) if protocol == CROP else (-max_shift, max_shift)
         drawn = generator.integers(low, high, size=(number, 2))
         return tuple((int(dy), int(dx)) for dy, dx in drawn)
+    return _stratified(number, max_shift, generator)
+
+
+def _stratified(number: int, max_shift: int, generator: np.random.Generator) -> tuple[Shift, ...]:
     span = 2 * max_shift + 1
-    if number > span:
+    if number > span**2:
         raise InputError(
-            f"{number} random shifts were asked for, but only {span} different rows exist within ±{max_shift} px",
+            f"{number} random shifts were asked for, but only {span**2} exist within ±{max_shift} px",
             hint="use fewer --shifts, a larger --max-shift or --shifts grid:1",
         )
+    if number > span:
+        # More views than rows: an axis cannot give each its own, so draw places without replacement instead.
+        places = generator.permutation(span**2)[:number]
+        return tuple((int(place) // span - max_shift, int(place) % span - max_shift) for place in places)
     axes = [np.floor((generator.permutation(number) + generator.random(number)) / number * span) for _ in range(2)]
     return tuple((int(dy) - max_shift, int(dx) - max_shift) for dy, dx in zip(*axes, strict=True))
 

@@ -178,7 +178,9 @@ def make():
 """
 
 
-def torchrun(n: int, folder: Path, report: Path, trouble: str = "pass", **environment: str) -> subprocess.CompletedProcess[str]:
+def torchrun(
+    n: int, folder: Path, report: Path, trouble: str = "pass", **environment: str
+) -> subprocess.CompletedProcess[str]:
     (folder.parent / "net.py").write_text(SCRIPT.format(trouble=trouble))
     command = [sys.executable, "-m"] + (["torch.distributed.run", f"--nproc-per-node={n}", "-m"] if n > 1 else [])
     command += ["shiftaudit", "score", "net:make", str(folder), "--size", "16", "--resize", "20", "--shifts", "3"]
@@ -190,6 +192,7 @@ def torchrun(n: int, folder: Path, report: Path, trouble: str = "pass", **enviro
         capture_output=True,
         text=True,
         timeout=120,
+        check=False,
     )
 
 

@@ -61,9 +61,18 @@ def test_a_malformed_specification_is_refused(spec: str) -> None:
         draw_shifts(spec, 8, seed=0, image_id="00", protocol="crop")
 
 
-def test_more_shifts_than_rows_are_refused_with_a_way_out() -> None:
+def test_more_shifts_than_rows_are_different_places_of_the_whole_range() -> None:
+    seen = set()
+    for number in range(200):
+        shifts = draw_shifts("8", 1, seed=0, image_id=image_id(number), protocol="crop")
+        assert len(set(shifts)) == 8
+        seen.update(shifts)
+    assert len(seen) == 9
+
+
+def test_more_shifts_than_places_are_refused_with_a_way_out() -> None:
     with pytest.raises(InputError, match=r"use fewer --shifts"):
-        draw_shifts("8", 3, seed=0, image_id="00", protocol="crop")
+        draw_shifts("10", 1, seed=0, image_id="00", protocol="crop")
 
 
 def test_a_positive_shift_moves_content_down_and_right_in_both_protocols() -> None:

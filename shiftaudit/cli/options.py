@@ -21,7 +21,8 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A torchvision name (resnet50), timm:NAME, package.module:callable, or a TorchScript, .pt2, .safetensors or state-dict file.",
+        help="A torchvision name (resnet50), timm:NAME, package.module:callable, or a TorchScript, .pt2, .safetensors "
+        "or state-dict file.",
     ),
 ]
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Folders of pictures, or pictures.")]
