@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from shiftaudit.errors import PatchError
 from shiftaudit.lowpass import BlurPool
 from shiftaudit.names import static_kind
-from shiftaudit.patch.torchscript_ops import walk
+from shiftaudit.patch.torchscript_ops import key, walk
 
 Shape = tuple[int, ...]
+
+_NUMBERS = ("IntType", "BoolType", "FloatType", "ListType")
 
 
 class _ShapeLog(nn.Module):
@@ -64,18 +66,22 @@ def flat_graph(module: torch.jit.ScriptModule) -> Any:
 
 
 def _fold_numbers(module: torch.jit.ScriptModule, graph: Any) -> None:
-    """Give operations the numbers they read from attributes (`self.stride`) as constants, unless the graph sets them."""
+    """Give operations the numbers they make from attributes (`self.kernel // 2`) as constants, unless the graph sets them."""
     written = {node.s("name") for node in graph.findAllNodes("prim::SetAttr")}
-    for node in list(walk(graph)):
-        if static_kind(node.kind()) is None:
-            continue
-        lists = [value.node() for value in node.inputs() if value.node().kind() == "prim::ListConstruct"]
-        for holder in (node, *lists):
-            for at, value in enumerate(list(holder.inputs())):
-                number = _stored_number(module, value) if value.node().kind() == "prim::GetAttr" else None
-                if number is not None and value.node().s("name") not in written:
+    seen: set[int] = set()
+    pending = [node for node in walk(graph) if static_kind(node.kind()) is not None]
+    while pending:
+        holder = pending.pop()
+        for at, value in enumerate(list(holder.inputs())):
+            maker = value.node()
+            if maker.kind() == "prim::GetAttr" and maker.s("name") not in written:
+                number = _stored_number(module, value)
+                if number is not None:
                     with graph.insert_point_guard(holder):
                         holder.replaceInput(at, graph.insertConstant(number))
+            elif value.type().kind() in _NUMBERS and key(value) not in seen:
+                seen.add(key(value))
+                pending.append(maker)
 
 
 def _stored_number(module: torch.jit.ScriptModule, value: Any) -> Any:
@@ -97,12 +103,18 @@ def is_blur(module: nn.Module) -> bool:
     return getattr(module, "original_name", "") == BlurPool.__name__
 
 
-def tensors(graph: Any) -> Iterator[Any]:
-    """Every tensor that a node of the graph puts out, in program order."""
+def tensors(graph: Any) -> Iterator[tuple[Any, Any]]:
+    """Tensors that ATen calls read and put out, each with the call, in program order; one tensor may come several times.
+
+    What other nodes put out, such as an `if`, is taken where a call reads it: before, it may hold nothing.
+    """
     for node in walk(graph):
-        for value in node.outputs():
+        if not str(node.kind()).startswith("aten::"):
+            continue
+        given = [value for value in node.inputs() if not str(value.node().kind()).startswith("aten::")]
+        for value in (*given, *node.outputs()):
             if value.type().kind() == "TensorType":
-                yield value
+                yield value, node
 
 
 def run_for_shapes(module: torch.jit.ScriptModule, example: Tensor) -> tuple[dict[int, Shape], Any]:
@@ -119,8 +131,8 @@ def run_for_shapes(module: torch.jit.ScriptModule, example: Tensor) -> tuple[dic
     log = scripted(_ShapeLog())
     observed._c._register_attribute("shiftaudit_shapes", log._c._type(), log._c)
     itself = next(iter(graph.inputs()))
-    for position, value in enumerate(list(tensors(graph))):
-        add_call(graph, itself, ("shiftaudit_shapes", log), value, after=value.node(), number=position)
+    for position, (value, node) in enumerate(list(tensors(graph))):
+        add_call(graph, itself, ("shiftaudit_shapes", log), value, after=node, number=position)
     try:
         with torch.no_grad():
             output = observed(example)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from shiftaudit.errors import PatchError
-from shiftaudit.names import NamedOp, align, scripted_ops, static_kind
+from shiftaudit.names import NamedOp, align, may_stride, scripted_ops, static_kind
 from shiftaudit.patch.plan import ADAPTIVE_POOLS, CONV, INTERPOLATE, SLICE, Site
 from shiftaudit.patch.torchscript_ops import COMPUTED, Op, key, only_checks, operation, pointwise, read, walk
 from shiftaudit.patch.torchscript_shapes import Shape, flat_graph, is_blur, run_for_shapes, tensors
@@ -69,7 +69,7 @@ def read_module(module: torch.jit.ScriptModule, example: Tensor) -> Reading:
                 f"the model computes with quantised or packed weights ({node.kind()}) and cannot be patched",
                 hint="patch the float model, before it is quantised or optimised",
             )
-    shapes = {key(value): by_position[at] for at, value in enumerate(tensors(graph)) if at in by_position}
+    shapes = {key(value): by_position[at] for at, (value, _) in enumerate(tensors(graph)) if at in by_position}
     shapes.update({key(value): tuple(example.shape) for value in list(graph.inputs())[1:2]})
     reader = _Reader(module, graph, static, shapes)
     reader.read_block(graph)
@@ -101,7 +101,7 @@ class _Reader:
             owner = self.paths.get(key(node.input()))
             if owner is not None:
                 self.paths[key(node.output())] = f"{owner}.{node.s('name')}".removeprefix(".")
-        nodes = [node for node in walk(graph) if static_kind(node.kind()) is not None]
+        nodes = [node for node in walk(graph) if static_kind(node.kind()) is not None and may_stride(node)]
         names = align(static, [(str(static_kind(node.kind())), self._weight(node)) for node in nodes])
         self.names = {key(next(iter(node.outputs()))): name for node, name in zip(nodes, names, strict=True)}
 
@@ -175,7 +175,7 @@ class _Reader:
 
     def _in_blur(self, node: Any) -> bool:
         """Whether the node belongs to a filter that an earlier patch put in."""
-        return self.names[key(node.outputsAt(0))].partition("/")[0] in self.blurs
+        return self.names.get(key(node.outputsAt(0)), "").partition("/")[0] in self.blurs
 
     def _shape_of_weight(self, node: Any) -> Shape | None:
         if static_kind(node.kind()) != CONV:

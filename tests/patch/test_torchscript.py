@@ -16,7 +16,10 @@ from shiftaudit.patch import PatchOptions, patch, plan_patch
 from shiftaudit.records.patch import PatchRecord
 from shiftaudit.tune.filters import set_strength
 
-pytestmark = pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # Swin compares sizes while it is traced
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),  # Swin compares sizes while it is traced
+    pytest.mark.filterwarnings("ignore:Scripted GoogleNet"),
+]
 
 EVERYTHING = PatchOptions(filter_size=1, stem=True, patchify=True)
 FAMILIES = [
