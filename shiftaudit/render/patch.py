@@ -103,7 +103,8 @@ def _totals(record: PatchRecord) -> str:
     before, after = record.macs_before, record.macs_after
     growth = f" ({after / before:.2f}×)" if before else ""
     drift = f"sample grid moved by up to {_pair(record.drift)} input px" if any(record.drift) else "no drift"
-    return f"Multiply-adds {before / 1e9:.2f} G → {after / 1e9:.2f} G{growth}; {drift}."
+    scale, unit = (1e9, "G") if before >= 1e9 else (1e6, "M")
+    return f"Multiply-adds {before / scale:.2f} {unit} → {after / scale:.2f} {unit}{growth}; {drift}."
 
 
 def _pair(values: tuple[float, float]) -> str:
