@@ -42,7 +42,9 @@ def write_pictures(out: Path, pixels: NDArray[np.uint8], labels: NDArray[np.int6
         start += count
 
 
-def train(pixels: NDArray[np.uint8], labels: NDArray[np.int64], *, antialiased: bool, seed: int, epochs: int) -> SmallNet:
+def train(
+    pixels: NDArray[np.uint8], labels: NDArray[np.int64], *, antialiased: bool, seed: int, epochs: int
+) -> SmallNet:
     """Train one network on labelled digits."""
     torch.manual_seed(seed)
     network = SmallNet(antialiased=antialiased).to(memory_format=torch.channels_last)

@@ -34,19 +34,25 @@ def tune(
     output: Annotated[Path | None, typer.Option("--output-file", "-o", help="The tuned copy, a .pt file.")] = None,
     labels: Annotated[
         str,
-        typer.Option("--labels", help="none, folder, auto or a CSV file of path,label: ordinary fine-tuning in addition."),
+        typer.Option(
+            "--labels", help="none, folder, auto or a CSV file of path,label: ordinary fine-tuning in addition."
+        ),
     ] = "none",
     limit: opt.Limit = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", help="Training steps; default: what fits --minutes.", rich_help_panel=_TRAINING)
+        int | None,
+        typer.Option("--steps", help="Training steps; default: what fits --minutes.", rich_help_panel=_TRAINING),
     ] = None,
     minutes: Annotated[
-        float, typer.Option("--minutes", help="Budget in minutes where --steps is not given.", rich_help_panel=_TRAINING)
+        float,
+        typer.Option("--minutes", help="Budget in minutes where --steps is not given.", rich_help_panel=_TRAINING),
     ] = _DEFAULT.minutes,
     batch_size: Annotated[
         int, typer.Option("--batch-size", help="Crops in one step.", rich_help_panel=_TRAINING)
     ] = _DEFAULT.batch_size,
-    lr: Annotated[float, typer.Option("--lr", help="Peak learning rate (AdamW).", rich_help_panel=_TRAINING)] = _DEFAULT.lr,
+    lr: Annotated[
+        float, typer.Option("--lr", help="Peak learning rate (AdamW).", rich_help_panel=_TRAINING)
+    ] = _DEFAULT.lr,
     strength: Annotated[
         float,
         typer.Option("--strength", help="Where the filters end: 1 is full, less blends in plain subsampling."),
@@ -64,11 +70,16 @@ def tune(
     ] = _DEFAULT.flip,
     max_shift: Annotated[
         int | None,
-        typer.Option("--max-shift", help="Largest shift of the crops in pixels [16 at 224].", rich_help_panel=_TRAINING),
+        typer.Option(
+            "--max-shift", help="Largest shift of the crops in pixels [16 at 224].", rich_help_panel=_TRAINING
+        ),
     ] = None,
     holdout: Annotated[
         float, typer.Option("--holdout", help="Share of the pictures kept for choosing the best state.")
     ] = _DEFAULT.holdout,
+    checks: Annotated[
+        int, typer.Option("--checks", help="How often the held-out pictures are scored.", rich_help_panel=_TRAINING)
+    ] = _DEFAULT.checks,
     patience: Annotated[
         int, typer.Option("--patience", help="Checks without improvement before stopping.", rich_help_panel=_TRAINING)
     ] = _DEFAULT.patience,
@@ -88,7 +99,8 @@ def tune(
     """Win back what a patch cost, without labels: the original teaches the copy on your own pictures."""
     settings = TuneSettings(
         steps=steps, minutes=minutes, batch_size=batch_size, lr=lr, strength=strength, train_size=train_size,
-        min_scale=min_scale, flip=flip, shift=max_shift, holdout=holdout, patience=patience, seed=seed,
+        min_scale=min_scale, flip=flip, shift=max_shift, holdout=holdout, checks=checks,
+        patience=patience, seed=seed,
     )  # fmt: skip
     target = _check_output(output, checkpoint, force=force)
     copy, original = _load(patched, teacher, device, weights=weights, arch=arch, trust=trust, seed=seed)
@@ -130,7 +142,9 @@ def _load(
             f"{patched} is a {copy.info.kind} model; only TorchScript files can be tuned", hint="patch to a .pt file"
         )
     if copy.patch_record is None:
-        raise InputError(f"{patched} carries no record of a patch", hint="make it with shiftaudit patch MODEL -o PATCHED.pt")
+        raise InputError(
+            f"{patched} carries no record of a patch", hint="make it with shiftaudit patch MODEL -o PATCHED.pt"
+        )
     original = load_model(teacher, ModelOptions(weights=weights, arch=arch, trust=trust, seed=seed), device=device)
     # The copy's own preprocessing decides what both see.
     return copy, replace(original, info=replace(original.info, preprocessing=copy.preprocessing))
@@ -177,7 +191,7 @@ def _write(result: TuneResult, output: Path) -> None:
     contents = Contents(model.preprocessing, model.class_names, model.info.arch, record, result.record)
     side = model.preprocessing.size
     example = torch.zeros(1, model.preprocessing.channels, side, side)
-    module = model.module.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    module = model.module.cpu().to(memory_format=torch.contiguous_format)
     save_model(output, module, contents, file_format="torchscript", example=example)
 
 

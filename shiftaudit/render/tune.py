@@ -45,19 +45,21 @@ def _draw_tune(console: Console, record: TuneRecord) -> None:
     for name in ("original", "patched", "tuned"):
         table.add_column(name, justify="right")
     scores = (record.original, record.patched, record.tuned)
-    for label, value in (
-        ("agreement with the original", lambda s: s.agreement),
-        ("consistency, crop", lambda s: s.consistency_crop),
-        ("consistency, circular", lambda s: s.consistency_circular),
+    for label, field in (
+        ("agreement with the original", "agreement"),
+        ("consistency, crop", "consistency_crop"),
+        ("consistency, circular", "consistency_circular"),
     ):
-        table.add_row(label, *(_percent(value(score)) for score in scores))
+        table.add_row(label, *(_percent(getattr(score, field)) for score in scores))
     if record.tuned.accuracy is not None:
         table.add_row("accuracy", *(_percent(score.accuracy) for score in scores))
     console.print(table)
     console.print(Text(_what_was_done(record)))
     console.print(Text(_verdict(record.original, record.tuned)))
     if record.holdout_is_training_data:
-        console.print(Text("too few pictures to hold any out: these figures are of the training pictures", style="yellow"))
+        console.print(
+            Text("too few pictures to hold any out: these figures are of the training pictures", style="yellow")
+        )
 
 
 def _what_was_done(record: TuneRecord) -> str:
@@ -70,7 +72,10 @@ def _what_was_done(record: TuneRecord) -> str:
 
 
 def _verdict(original: HoldoutScore, tuned: HoldoutScore) -> str:
-    gains = [tuned.consistency_crop - original.consistency_crop, tuned.consistency_circular - original.consistency_circular]
+    gains = [
+        tuned.consistency_crop - original.consistency_crop,
+        tuned.consistency_circular - original.consistency_circular,
+    ]
     if min(gains) > 0:
         return "more consistent than the original under both protocols; `shiftaudit compare` tells whether that is sure"
     if max(gains) > 0:

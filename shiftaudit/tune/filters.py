@@ -20,7 +20,10 @@ def set_strength(module: nn.Module, strength: float) -> int:
     layers = [layer for layer in module.modules() if _set_layer(layer, strength)]
     if layers:
         return len(layers)
-    raise PatchError("the model to tune holds no BlurPool", hint="patch it first: shiftaudit patch MODEL -o PATCHED.pt")
+    raise PatchError(
+        "the model to tune holds no BlurPool whose strength can be set",
+        hint="patch it first; where `patch` had to trace, save the original as TorchScript and patch that file",
+    )
 
 
 def _set_layer(layer: nn.Module, strength: float) -> bool:

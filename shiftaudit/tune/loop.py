@@ -118,7 +118,7 @@ class _Run:
         )
         for module in (patched.module, teacher.module):
             module.eval()  # batch-norm statistics stay the original's, and dropout stays out
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            module.to(memory_format=torch.channels_last)
         for parameter in teacher.module.parameters():  # ScriptModules refuse `requires_grad_`
             parameter.requires_grad_(False)
         self.parameters = _trainable(patched.module)
@@ -230,7 +230,7 @@ class _Training:
         if not np.isfinite(value):
             raise ModelError(f"the loss became {value} at step {step + 1}", hint="try a smaller --lr")
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self.run.parameters, GRADIENT_NORM)
         self.optimiser.step()
         self.schedule.step()
@@ -277,7 +277,7 @@ class _Training:
         seconds = []
         for index in range(TIMED_STEPS):
             started = time.monotonic()
-            self._loss(index).backward()  # type: ignore[no-untyped-call]
+            self._loss(index).backward()
             seconds.append(time.monotonic() - started)
         self.module.zero_grad(set_to_none=True)
         return max(1, int(self.settings.minutes * 60 / float(np.mean(seconds[1:]))))

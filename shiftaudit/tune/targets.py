@@ -76,7 +76,7 @@ class _ScriptTaps:
         if key not in self._functions:
             self._functions[key] = _function_with_taps(_inlined(self._module), key)
         # Unoptimised: the profiling executor would specialise the graph for every new batch shape.
-        with torch.jit.optimized_execution(False):
+        with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             output, *tensors = self._functions[key](self._module._c, x)
         return self._select(output, len(x)), tensors
 
@@ -124,7 +124,7 @@ def _function_with_taps(graph: Any, taps: tuple[str, ...]) -> Any:
     graph.eraseOutput(0)
     graph.registerOutput(returned.output())
     graph.lint()
-    return torch._C._create_function_from_graph("tapped", graph)  # type: ignore[attr-defined]
+    return torch._C._create_function_from_graph("tapped", graph)
 
 
 @dataclass(frozen=True)

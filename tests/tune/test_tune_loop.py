@@ -122,20 +122,22 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(pictures: 
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
-def test_a_resumed_run_ends_exactly_as_one_that_was_never_interrupted(pictures: list[ImageFile], tmp_path: Path) -> None:
+def test_a_resumed_run_ends_exactly_as_one_that_was_never_interrupted(
+    pictures: list[ImageFile], tmp_path: Path
+) -> None:
     teacher = loaded(network(False))
     whole, halved = loaded(network(True)), loaded(network(True))
     complete = tune(whole, teacher, pictures, QUICK)
 
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop(progress: Progress) -> None:
         if progress.step == 5:
-            raise Stopped
+            raise StoppedError
 
     checkpoint = tmp_path / "run.ckpt"
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         tune(halved, teacher, pictures, QUICK, stop, checkpoint=checkpoint)
     fresh = loaded(network(True))
     resumed = tune(fresh, teacher, pictures, QUICK, resume=checkpoint)

@@ -1,0 +1,200 @@
+"""Make the study's pictures: `python prepare.py OUT /usr/share/backgrounds /usr/share/wallpapers`.
+
+From Debian's mate-backgrounds, lomiri-wallpapers-*, gnome-backgrounds, ukui-wallpapers and plasma-workspace-wallpapers
+(wherever they are unpacked), and the photographs of scikit-image and scikit-learn:
+- OUT/tune: what the copy is taught on, photographs and drawings, shorter side at most 900 pixels;
+- OUT/test: 21 random square crops of 256×256 pixels from each of 24 photographs that are not in OUT/tune;
+- OUT/labelled: the 20 labelled ImageNet pictures of foolbox, and their classes in labels.csv.
+
+Whole photographs are assigned, never crops: 24 to the test and 8 to trying ideas out, by the hash of their names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+Image.MAX_IMAGE_PIXELS = None
+
+SHORTER_SIDE, CROP, CROPS = 900, 256, 21
+N_TEST, N_TRIALS = 24, 8
+
+# Chosen by eye among the files: photographs of things and places. Everything else is a drawing or a pattern.
+PHOTOGRAPHS = [
+    "Aqua",
+    "Autumn",
+    "Blinds",
+    "Bridge_by_Sander_Klootwijk",
+    "BytheWater",
+    "ColdRipple",
+    "ColorfulCups",
+    "DarkestHour",
+    "Dragonfly_by_Bolly",
+    "Dune",
+    "EveningGlow",
+    "FallenLeaf",
+    "Fossa_by_Jasper_Roks",
+    "Garden",
+    "GreenMeadow",
+    "Infinite_Sea_by_Aury88",
+    "Kleiber_by_Lukas_Baubkus",
+    "LadyBird",
+    "MilkyWay",
+    "OneStandsOut",
+    "Painting_Colors_by_herobrine7gamer",
+    "Picture_0B_by_freespace",
+    "Picture_1A_by_freespace",
+    "RainDrops",
+    "Storm",
+    "TwoWings",
+    "Wine_by_Jakkub_Mede",
+    "Wood",
+    "YellowFlower",
+    "aitzgorri_by_Aitzol_Berasategi",
+    "astronaut",
+    "camera",
+    "chelsea",
+    "china",
+    "coffee",
+    "coins",
+    "firstgeneration",
+    "flower",
+    "free_by_Peter_Nerlich",
+    "friends_by_Aitzol_Berasategi",
+    "greentock_by_Peter_Nerlich",
+    "life_by_Aitzol_Berasategi",
+    "motorcycle_left",
+    "picosdeeuropa_by_Aitzol_Berasategi",
+    "rocket",
+    "seeding_by_Clements_Engelhardt",
+    "summer_1am",
+    "sunset_by_Aitzol_Berasategi",
+    "Grey",
+    "Kite",
+]
+# Empty once their transparency is dropped, or nearly so; and one near-duplicate.
+UNUSABLE = [
+    "Arc_Colors_Transparent_Wallpaper",
+    "GreenTraditional",
+    "Gulp",
+    "MATE_Stripes_Dark",
+    "MATE_Stripes_Light",
+    "Silk",
+    "Waves",
+    "Stripes",
+    "Ubuntu_Mate_Dark_no_logo",
+    "truchet_l",
+    "Float_into_MATE",
+    "Ubuntu_Mate_Cold_no_logo",
+    "2004default",
+]
+# Other sizes, dark variants and previews of the same picture.
+_COPIES = re.compile(r"screenshot|images_dark|1080x1920|720x1440|1622x2880|Elephants_|-d\.webp")
+_SCIKIT_IMAGE = [
+    "coffee",
+    "camera",
+    "astronaut",
+    "gravel",
+    "brick",
+    "hubble_deep_field",
+    "grass",
+    "retina",
+    "ihc",
+    "moon",
+    "motorcycle_left",
+    "rocket",
+    "chelsea",
+    "coins",
+    "page",
+    "text",
+]
+
+
+def sources(folders: list[Path]) -> dict[str, Path]:
+    """One file a picture, by name."""
+    import skimage
+    import sklearn
+
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            picture = path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp") and not path.is_symlink()
+            if picture and path.stat().st_size > 90_000 and not _COPIES.search(str(path)):
+                parts = path.parts
+                name = parts[parts.index("contents") - 1] if "contents" in parts else path.stem
+                found[re.sub(r"[^A-Za-z0-9]+", "_", name)] = path
+    data = Path(skimage.__file__).parent / "data"
+    for name in _SCIKIT_IMAGE:
+        found[name] = next(path for path in (data / f"{name}.png", data / f"{name}.jpg") if path.exists())
+    for path in sorted((Path(sklearn.__file__).parent / "datasets" / "images").glob("*.jpg")):
+        found[path.stem] = path
+    return {name: path for name, path in sorted(found.items()) if name not in UNUSABLE}
+
+
+def split(names: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """Names of pictures to tune on, to try ideas on, and to test on."""
+    photographs = [name for name in PHOTOGRAPHS if name in names]
+    ranked = sorted(photographs, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    test, trials = ranked[:N_TEST], ranked[N_TEST : N_TEST + N_TRIALS]
+    return sorted(set(names) - set(test) - set(trials)), trials, test
+
+
+def shrunk(path: Path) -> Image.Image:
+    """The picture with a shorter side of at most 900 pixels."""
+    image = Image.open(path).convert("RGB")
+    factor = SHORTER_SIDE / min(image.size)
+    if factor >= 1:
+        return image
+    return image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.LANCZOS)
+
+
+def write_crops(image: Image.Image, name: str, folder: Path, generator: np.random.Generator) -> None:
+    """Random squares that show 5 % to 90 % of the picture's area, as far as they fit."""
+    for index in range(CROPS):
+        area = image.width * image.height * np.exp(generator.uniform(np.log(0.05), np.log(0.9)))
+        side = min(float(np.sqrt(area)), *image.size)
+        x, y = generator.uniform(0, image.width - side), generator.uniform(0, image.height - side)
+        crop = image.resize((CROP, CROP), Image.Resampling.BICUBIC, box=(x, y, x + side, y + side), reducing_gap=2.0)
+        crop.save(folder / f"{name}-{index:02d}.png")
+
+
+def labelled(folder: Path) -> None:
+    """foolbox names its pictures after their class."""
+    import foolbox
+
+    rows = ["path,label"]
+    for path in sorted((Path(foolbox.__file__).parent / "data").glob("imagenet_*.jpg")):
+        shutil.copy(path, folder / path.name)
+        rows.append(f"{path.name},{int(path.stem.split('_')[-1])}")
+    (folder.parent / "labels.csv").write_text("\n".join(rows) + "\n")
+
+
+def main() -> None:
+    """Write the three folders."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("folders", type=Path, nargs="+")
+    arguments = parser.parse_args()
+    folders = {name: arguments.out / name for name in ("tune", "trials", "test", "labelled")}
+    for folder in folders.values():
+        folder.mkdir(parents=True, exist_ok=True)
+    found = sources(arguments.folders)
+    tune, trials, test = split(list(found))
+    generator = np.random.default_rng(0)
+    for name in tune:
+        shrunk(found[name]).save(folders["tune"] / f"{name}.jpg", quality=93)
+    for share, names in (("trials", trials), ("test", test)):
+        for name in names:
+            write_crops(shrunk(found[name]), name, folders[share], generator)
+    labelled(folders["labelled"])
+    print(f"{len(tune)} pictures to tune on, {len(test)} photographs in the test")
+
+
+if __name__ == "__main__":
+    main()
