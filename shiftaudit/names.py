@@ -123,7 +123,7 @@ class _ScriptReader:
                 self.found.append(NamedOp(f"{kind}_{self.nameless}", kind))
             else:
                 self.found.append(NamedOp(module.label(kind), kind))
-        elif node.kind() != "aten::slice" or _may_stride(inputs):
+        elif may_stride(node):
             self.found.append(NamedOp(module.label(kind), kind))
 
 
@@ -159,8 +159,11 @@ def _bind_attribute(node: Any, values: dict[str, _Value]) -> None:
     values[node.output().debugName()] = bound
 
 
-def _may_stride(inputs: Sequence[Any]) -> bool:
-    """Whether an `aten::slice` reads a tensor and skips elements; a step computed at run time may."""
+def may_stride(node: Any) -> bool:
+    """False for an `aten::slice` that reads no tensor or skips nothing; a step computed at run time may skip."""
+    if node.kind() != "aten::slice":
+        return True
+    inputs = list(node.inputs())
     if inputs[0].type().kind() != "TensorType" or len(inputs) < 5:
         return False
     step = inputs[4].toIValue()
