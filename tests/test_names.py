@@ -61,6 +61,7 @@ EXPECTED = {
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:Scripted GoogleNet always returns")
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n != "resnet18" else ()) for n in EXPECTED])
 def test_stages_of_every_stored_form_have_the_names_of_the_eager_model(name: str) -> None:
     model, example = _model(name), torch.zeros(1, 3, 64, 64)
