@@ -90,15 +90,19 @@ StageViews = Annotated[
         rich_help_panel=_VIEWS,
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of the shifts, and of random weights.", rich_help_panel=_VIEWS)]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, help="Of the shifts, and of random weights.", rich_help_panel=_VIEWS)
+]
 
 Labels = Annotated[
     str, typer.Option("--labels", help="auto, folder, none, or a CSV file of path,label.", rich_help_panel=_DATA)
 ]
-Limit = Annotated[int | None, typer.Option("--limit", help="Score at most this many pictures.", rich_help_panel=_DATA)]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Score at most this many pictures.", rich_help_panel=_DATA)
+]
 MaxSkipped = Annotated[
     int | None,
-    typer.Option("--max-skipped", help="Fail when more files than this cannot be read.", rich_help_panel=_DATA),
+    typer.Option("--max-skipped", min=0, help="Fail when more files than this cannot be read.", rich_help_panel=_DATA),
 ]
 
 Precision = Annotated[
@@ -118,8 +122,8 @@ ShardOf = Annotated[
         "--shard", help="Score the i-th of n parts (i/n); put parts together with merge.", rich_help_panel=_RUN
     ),
 ]
-BatchSize = Annotated[int, typer.Option("--batch-size", help="Views in one forward pass.", rich_help_panel=_RUN)]
-Workers = Annotated[int, typer.Option("--workers", help="Processes that decode pictures.", rich_help_panel=_RUN)]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Views in one forward pass.", rich_help_panel=_RUN)]
+Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that decode pictures.", rich_help_panel=_RUN)]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps.", rich_help_panel=_RUN)]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress and no warnings on stderr.", rich_help_panel=_RUN)

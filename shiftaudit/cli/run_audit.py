@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from shiftaudit.cli.progress import note, progress_bar
-from shiftaudit.errors import InputError
+from shiftaudit.cli.progress import note, progress_bar, warn
 from shiftaudit.records.report import AuditReport, Skipped
 
 if TYPE_CHECKING:
@@ -29,6 +29,21 @@ class ImageOptions:
     limit: int | None = None
     max_skipped: int | None = None
 
+    @cached_property
+    def found(self) -> tuple[list[ImageFile], list[Skipped]]:
+        """The files, and what looked like one but cannot be; searched for once.
+
+        Raises:
+            InputError: there is no picture, or the limit is below 1.
+        """
+        from shiftaudit.image_files import find_images
+
+        return find_images(list(self.paths), limit=self.limit)
+
+    def check(self) -> None:
+        """Look for the files now: a folder without pictures is to be told before a network is loaded."""
+        _ = self.found
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -41,12 +56,9 @@ class Pictures:
 
 def find_pictures(options: ImageOptions, model: LoadedModel, *, n_classes: int | None, quiet: bool) -> Pictures:
     """The files to score and their labels; a note on stderr says where labels came from, or why there are none."""
-    from shiftaudit.images import find_images
     from shiftaudit.labels import read_labels
 
-    if options.limit is not None and options.limit < 1:
-        raise InputError(f"--limit got {options.limit}; expected at least 1")
-    files, skipped = find_images(list(options.paths), limit=options.limit)
+    files, skipped = options.found
     labels = read_labels(options.labels, files, class_names=model.class_names, n_classes=n_classes)
     if labels.note:
         note(labels.note, quiet=quiet)
@@ -82,4 +94,13 @@ def run_audit(
             report = run(audit, found.files, found.labels, found.skipped, options, observer=bar, here=here)
     if report is None:
         raise typer.Exit(0)
+    _warn_of_skipped(report, quiet=quiet)
     return report
+
+
+def _warn_of_skipped(report: AuditReport, *, quiet: bool) -> None:
+    skipped = report.data.skipped
+    if skipped:
+        first = f"{skipped[0].path}: {skipped[0].reason}"
+        count = f"{len(skipped)} files were skipped, the first is" if len(skipped) > 1 else "1 file was skipped,"
+        warn(f"{count} {first}", quiet=quiet)

@@ -53,8 +53,11 @@ def score(
     quiet: opt.Quiet = False,
 ) -> None:
     """Score MODEL on pictures under circular and cropping shifts: does its answer stay, and where do its features alias?"""
-    check_outputs(format, output_file, html, samples)
+    check_outputs(format, output_file, html, samples, keep=[Path(model)])
     from shiftaudit.cli.run_audit import ImageOptions, run_audit
+
+    pictures = ImageOptions(images, labels, limit, max_skipped)
+    pictures.check()
     from shiftaudit.distributed import ranks
     from shiftaudit.models import load_model
     from shiftaudit.protocol import Settings
@@ -92,7 +95,6 @@ def score(
         device=device,
     )
     options = RunOptions(samples, resume, parse_shard(shard) if shard else None, precision)
-    pictures = ImageOptions(images, labels, limit, max_skipped)
     report = run_audit(loaded, pictures, settings, quiet=quiet, options=options)
     emit_report(report, format, output_file, html, images)
 

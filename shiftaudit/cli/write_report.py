@@ -19,17 +19,21 @@ OutputFile = Annotated[Path | None, typer.Option("--output-file", "-o", help="Wr
 ReportFormat = Annotated[str, typer.Option("--format", help="What to print: table, json or markdown.")]
 
 
-def check_outputs(format: str, *paths: Path | None) -> None:
+def check_outputs(format: str, *paths: Path | None, keep: Sequence[Path] = ()) -> None:
     """Everything that could fail when the results are there, checked before the work begins.
 
     Raises:
-        InputError: an unknown format, or a file that cannot be written.
+        InputError: an unknown format, a file that cannot be written, two results for one file, or one for a file to `keep`.
     """
     if format not in FORMATS:
         raise InputError(f"--format got {format!r}; expected one of {', '.join(FORMATS)}")
-    for path in paths:
-        if path is not None:
-            check_writable(path)
+    outputs = [path for path in paths if path is not None]
+    for number, path in enumerate(outputs):
+        check_writable(path)
+        if path.is_file() and any(kept.is_file() and path.samefile(kept) for kept in keep):
+            raise InputError(f"cannot write {path}: it is the model", hint="choose another path")
+        if path.absolute() in [other.absolute() for other in outputs[:number]]:
+            raise InputError(f"two results would be written to {path}", hint="give each its own file")
 
 
 def emit_report(
@@ -55,4 +59,5 @@ def emit_report(
         from shiftaudit.render import table
         from shiftaudit.render.terminal import detect
 
-        sys.stdout.write(table.render(report, detect(sys.stdout)))
+        text = table.render(report, detect(sys.stdout))
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")

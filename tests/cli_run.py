@@ -1,0 +1,49 @@
+"""Run the command line, in a process of its own or in this one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shiftaudit.cli.main import main
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's, without what the tests of a project of its own may have set."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SHIFTAUDIT", "GITHUB_", "CI"))}
+    return {**clean, "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1", **more}
+
+
+def installed(*arguments: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """The command as users start it."""
+    return subprocess.run(
+        [sys.executable, "-m", "shiftaudit", *map(str, arguments)],
+        cwd=cwd,
+        env=environment(**env),
+        capture_output=True,
+        check=False,
+        encoding="utf-8",
+        timeout=120,
+    )
+
+
+class InProcess:
+    """The command in this process, in a folder of its own: as good as installed where only words and files count."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+        monkeypatch.chdir(folder)
+
+    def __call__(self, *arguments: object) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr."""
+        self._monkeypatch.setattr(sys, "argv", ["shiftaudit", *map(str, arguments)])
+        self._capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = self._capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out, err
