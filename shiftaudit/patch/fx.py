@@ -194,10 +194,11 @@ def _blur_before_slices(copy: fx.GraphModule, found: FoundSite, decision: Decisi
     if found.channels_last:
         blur = ChannelsLastBlur(blur)  # type: ignore[arg-type]
     layer = _add_layer(copy, found.site.name, blur)
+    source = source_of(found.slices[0])  # not found.node, where the map itself was patched: its blur comes first
     with copy.graph.inserting_before(found.slices[0]):
-        node = copy.graph.call_module(layer, (found.node,))
+        node = copy.graph.call_module(layer, (source,))
     for reader in found.slices:
-        reader.replace_input_with(found.node, node)
+        reader.replace_input_with(source, node)
 
 
 def _check_trace(expected: Any, got: Any) -> None:

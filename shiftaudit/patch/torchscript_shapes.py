@@ -17,7 +17,7 @@ from shiftaudit.patch.torchscript_ops import key, walk
 
 Shape = tuple[int, ...]
 
-_NUMBERS = ("IntType", "BoolType", "FloatType", "ListType")
+_PLAIN = ("IntType", "BoolType", "FloatType", "ListType", "StringType")
 
 
 class _ShapeLog(nn.Module):
@@ -60,12 +60,12 @@ def flat_graph(module: torch.jit.ScriptModule) -> Any:
     """The graph of `forward`, changed in place: calls inlined, constants folded, so that each operation can be rewritten."""
     graph = module._c._get_method("forward").graph
     torch._C._jit_pass_inline(graph)
-    _fold_numbers(module, graph)
+    _fold_attributes(module, graph)
     torch._C._jit_pass_constant_propagation(graph)
     return graph
 
 
-def _fold_numbers(module: torch.jit.ScriptModule, graph: Any) -> None:
+def _fold_attributes(module: torch.jit.ScriptModule, graph: Any) -> None:
     """Give operations the numbers they make from attributes (`self.kernel // 2`) as constants, unless the graph sets them."""
     written = {node.s("name") for node in graph.findAllNodes("prim::SetAttr")}
     seen: set[int] = set()
@@ -75,17 +75,17 @@ def _fold_numbers(module: torch.jit.ScriptModule, graph: Any) -> None:
         for at, value in enumerate(list(holder.inputs())):
             maker = value.node()
             if maker.kind() == "prim::GetAttr" and maker.s("name") not in written:
-                number = _stored_number(module, value)
-                if number is not None:
+                stored = _stored_constant(module, value)
+                if stored is not None:
                     with graph.insert_point_guard(holder):
-                        holder.replaceInput(at, graph.insertConstant(number))
-            elif value.type().kind() in _NUMBERS and key(value) not in seen:
+                        holder.replaceInput(at, graph.insertConstant(stored))
+            elif value.type().kind() in _PLAIN and key(value) not in seen:
                 seen.add(key(value))
                 pending.append(maker)
 
 
-def _stored_number(module: torch.jit.ScriptModule, value: Any) -> Any:
-    """What `self.a.b` holds where that is a number or a list of whole numbers, else None."""
+def _stored_constant(module: torch.jit.ScriptModule, value: Any) -> Any:
+    """What `self.a.b` holds where that is a number, a text or a list of whole numbers, else None."""
     parts: list[str] = []
     node = value.node()
     while node.kind() == "prim::GetAttr":
@@ -95,7 +95,7 @@ def _stored_number(module: torch.jit.ScriptModule, value: Any) -> Any:
     for part in parts:
         found = getattr(found, part, None)
     whole = isinstance(found, list) and bool(found) and all(isinstance(item, int) for item in found)
-    return found if isinstance(found, (bool, int, float)) or whole else None
+    return found if isinstance(found, (bool, int, float, str)) or whole else None
 
 
 def is_blur(module: nn.Module) -> bool:

@@ -12,6 +12,7 @@ from test_fx import Chain, Functional, Slices, randomise, relative
 from torch import Tensor, nn
 
 from shiftaudit.errors import PatchError
+from shiftaudit.lowpass import BlurPool
 from shiftaudit.patch import PatchOptions, patch, plan_patch
 from shiftaudit.records.patch import PatchRecord
 from shiftaudit.tune.filters import set_strength
@@ -92,6 +93,28 @@ def test_both_backends_agree(name: str, filter_size: int, how: str) -> None:
     assert facts(result.record) == facts(wanted.record)
     assert result.record.drift == wanted.record.drift
     assert result.record.macs_before == wanted.record.macs_before
+
+
+class SlicedPool(nn.Module):
+    """A strided slice of a strided pool's output: two filters, one behind the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.max_pool2d(self.conv(x), 2)[:, :, ::2, ::2].mean((2, 3))
+
+
+def test_a_slice_of_a_patched_pool_is_filtered_twice() -> None:
+    torch.manual_seed(0)
+    model = SlicedPool().eval()
+    x = torch.randn(1, 3, 24, 24)
+    with torch.no_grad():
+        dense = F.max_pool2d(model.conv(x), 2, 1)
+        wanted = BlurPool(4, 3, 1)(BlurPool(4, 3, 2)(dense))[:, :, ::2, ::2].mean((2, 3))
+        for module in (model, torch.jit.script(model), torch.jit.trace(model, x, check_trace=False)):
+            torch.testing.assert_close(patch(module, example_input=x).module(x), wanted)
 
 
 AWKWARD = {"functions": (Functional, (45, 37)), "slices": (Slices, (16, 16)), "a fork": (Chain, (17, 18))}
