@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -75,6 +75,14 @@ class Discovery:
         """The largest cumulative stride per axis, (1, 1) for a network without stages."""
         strides = [self.slots[stage.output_slot].stride for stage in self.stages]
         return (max((s[0] for s in strides), default=1.0), max((s[1] for s in strides), default=1.0))
+
+    def measures_the_same_as(self, other: Discovery) -> bool:
+        """Whether both have the same stages and tensors in the same order, whatever they are named and where they are called."""
+
+        def essence(found: Discovery) -> tuple[list[FoundStage], list[Slot]]:
+            return [replace(stage, name="") for stage in found.stages], [replace(slot, call=0) for slot in found.slots]
+
+        return essence(self) == essence(other)
 
 
 @dataclass

@@ -19,6 +19,7 @@ from torch import Tensor
 from shiftaudit import metrics
 from shiftaudit.discovery import Discovery, discover
 from shiftaudit.errors import ModelError
+from shiftaudit.fuse import folded
 from shiftaudit.models import LoadedModel
 from shiftaudit.probe import Row, StageProbe
 from shiftaudit.protocol import Settings, ViewPlan, plan_views
@@ -57,14 +58,22 @@ class Scorer:
         example = torch.zeros(1, channels, self.size, self.size, device=self._device)
         self.n_classes = 0
         self.discovery: Discovery = discover(self._first_run, model.module, example)
-        self._probe = StageProbe(self.discovery) if info.stages and self.discovery.stages else None
+        self._fast = folded(model, example, keep_strided=False)
+        self._watched, watched = self._to_watch(example)
+        self._probe = StageProbe(watched) if info.stages and watched.stages else None
 
     def _first_run(self, example: Tensor) -> None:
-        self.n_classes = int(self._run(example).shape[-1])
+        self.n_classes = int(_run(self.model, example).shape[-1])
 
-    def _run(self, batch: Tensor) -> Tensor:
-        # Channels last is the faster layout for convolutions on CPUs and tensor cores alike.
-        return self.model(batch.contiguous(memory_format=torch.channels_last))
+    def _to_watch(self, example: Tensor) -> tuple[LoadedModel, Discovery]:
+        """The model to measure stages on, and where they are in it: folded where it certainly has the same stages."""
+        if not self.info.stages or not self.discovery.stages:
+            return self._fast, self.discovery
+        fast = folded(self.model, example, keep_strided=True)
+        found = discover(lambda batch: _run(fast, batch), fast.module, example)
+        if not found.measures_the_same_as(self.discovery):
+            return self.model, self.discovery
+        return fast, found
 
     def score(self, pixels: NDArray[np.uint8], image_id: str, path: str, label: int | None) -> ImageScore:
         """Score one canvas of shape (C, canvas, canvas), uint8.
@@ -101,11 +110,11 @@ class Scorer:
         batch = torch.stack([self._pixels(canvas, view) for view in views])
         with torch.inference_mode():
             if self._probe is None or not views[0].watched:
-                return self._run(batch)
+                return _run(self._fast, batch)
             first = views[0].role == UNSHIFTED
             self._probe.rows([view.row for view in views[first:]], first_is_reference=first)
             with self._probe:
-                logits = self._run(batch)
+                logits = _run(self._watched, batch)
             self._probe.end_pass()
             return logits
 
@@ -158,6 +167,11 @@ class Scorer:
             )
             for role in dict.fromkeys(watched)
         }
+
+
+def _run(model: LoadedModel, batch: Tensor) -> Tensor:
+    # Channels last is the faster layout for convolutions on CPUs and tensor cores alike.
+    return model(batch.contiguous(memory_format=torch.channels_last))
 
 
 def _finite(value: float) -> float | None:

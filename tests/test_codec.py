@@ -1,0 +1,105 @@
+"""The JSON of records: its exact layout, against the plain and slow way of writing it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shiftaudit.records import codec
+
+
+@dataclass(frozen=True)
+class Inner:
+    share: float | None
+    shifts: tuple[tuple[int, int], ...]
+    flag: bool = True
+
+
+@dataclass(frozen=True)
+class Outer:
+    name: str
+    views: dict[str, Inner]
+    rows: tuple[Inner, ...] = ()
+
+
+def slow_plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, dict):
+        return {str(key): slow_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [slow_plain(item) for item in value]
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    return codec.round6(float(value))
+
+
+def slow_layout(value: Any, depth: int, sort_keys: bool) -> str:
+    def is_flat(container: Any) -> bool:
+        if isinstance(container, dict):
+            return all(not isinstance(item, (dict, list)) or item in ([], {}) for item in container.values())
+        return all(
+            not isinstance(item, dict)
+            and (not isinstance(item, list) or not any(isinstance(i, (dict, list)) for i in item))
+            for item in container
+        )
+
+    if not isinstance(value, (dict, list)) or not value or is_flat(value):
+        return json.dumps(value, sort_keys=sort_keys, allow_nan=False, ensure_ascii=False)
+    pad = "\n" + " " * (depth + 1)
+    if isinstance(value, dict):
+        keys = sorted(value) if sort_keys else list(value)
+        rows = [
+            f"{json.dumps(key, ensure_ascii=False)}: {slow_layout(value[key], depth + 1, sort_keys)}" for key in keys
+        ]
+        return "{" + pad + ("," + pad).join(rows) + pad[:-1] + "}"
+    return "[" + pad + ("," + pad).join(slow_layout(item, depth + 1, sort_keys) for item in value) + pad[:-1] + "]"
+
+
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6)
+trees = st.recursive(
+    leaves,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=4).map(tuple)
+        | st.dictionaries(st.text(max_size=4), inner, max_size=4)
+    ),
+    max_leaves=25,
+)
+
+
+@given(trees, st.booleans())
+def test_any_tree_is_written_byte_for_byte_as_the_slow_way_writes_it(tree: Any, sort_keys: bool) -> None:
+    assert codec.dumps(tree, sort_keys=sort_keys) == slow_layout(slow_plain(tree), 0, sort_keys) + "\n"
+
+
+inners = st.builds(
+    Inner,
+    share=st.none() | st.floats(),
+    shifts=st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), max_size=3).map(tuple),
+)
+
+
+@given(st.builds(Outer, name=st.text(max_size=5), views=st.dictionaries(st.text(max_size=3), inners, max_size=3)))
+def test_records_are_written_byte_for_byte_as_through_asdict(record: Outer) -> None:
+    assert codec.dumps(record) == slow_layout(slow_plain(record), 0, False) + "\n"
+
+
+def test_numbers_of_numpy_are_rounded_like_any_other() -> None:
+    assert codec.plain({"a": np.float64(0.123456789), "b": np.float32(0.5), "c": np.float64("nan")}) == {
+        "a": 0.123457,
+        "b": 0.5,
+        "c": None,
+    }
+
+
+def test_keys_become_text_and_what_is_no_number_is_an_error() -> None:
+    assert codec.plain({1: 2.0}) == {"1": 2.0}
+    with pytest.raises((TypeError, ValueError)):
+        codec.plain({"a": object()})
