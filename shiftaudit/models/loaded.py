@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from shiftaudit.errors import InputError, ModelError
+from shiftaudit.models.interrupts import interrupts_kept
 from shiftaudit.models.preprocessing import preset
 from shiftaudit.models.quiet import stdout_to_stderr
 from shiftaudit.records.report import ModelInfo, Preprocessing
@@ -74,7 +75,10 @@ class LoadedModel:
         if step is None:
             return self.logits_of(self._run(batch), n)
         if n % step:
-            batch = torch.cat([batch, batch[-1:].expand(step - n % step, -1, -1, -1)])
+            # One gather, where a slice and a concatenation would do: stages are found by counting those, and a full batch
+            # must count as many as one that was filled up.
+            rows = torch.arange(n + step - n % step, device=batch.device).clamp_(max=n - 1)
+            batch = batch.index_select(0, rows)
         groups = [self.logits_of(self._run(group), step) for group in batch.split(step)]
         return torch.cat(groups)[:n]
 
@@ -83,7 +87,7 @@ class LoadedModel:
 
     def _run(self, batch: Tensor) -> Any:
         try:
-            with stdout_to_stderr():
+            with stdout_to_stderr(), interrupts_kept():
                 return self.module(batch)
         except Exception as error:
             what, kind = last_line(error), type(error).__name__
