@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 from shiftaudit.errors import PatchError
 from shiftaudit.lowpass import BlurPool
 from shiftaudit.names import static_kind
-from shiftaudit.patch.torchscript_ops import key, walk
+from shiftaudit.patch.plan import CONV
+from shiftaudit.patch.torchscript_ops import key, operation, walk
 
 Shape = tuple[int, ...]
 
@@ -144,6 +146,26 @@ def run_for_shapes(module: torch.jit.ScriptModule, example: Tensor) -> tuple[dic
     for position, shape in (noted or observed._c.getattr("shiftaudit_shapes")).getattr("log"):
         shapes.setdefault(position, tuple(shape))
     return shapes, output
+
+
+def network_macs(graph: Any, shapes: dict[int, Shape]) -> int:
+    """Multiply-adds of convolutions and matrix products that ran, a loop's body once."""
+    total = 0
+    for node in walk(graph):
+        name = operation(node)
+        out = shapes.get(key(node.outputsAt(0))) if node.outputsSize() else None
+        inputs = [shapes.get(key(value), ()) for value in node.inputs()]
+        if out is None or name == "":
+            continue
+        if static_kind(node.kind()) == CONV and len(inputs[1]) == 4:
+            total += math.prod(out) * math.prod(inputs[1][1:])
+        elif name in ("linear", "matmul", "mm", "bmm") and inputs[0]:
+            total += math.prod(out) * inputs[0][-1]
+        elif name in ("addmm", "baddbmm") and inputs[1]:
+            total += math.prod(out) * inputs[1][-1]
+        elif name == "scaled_dot_product_attention" and inputs[0]:
+            total += 2 * math.prod(inputs[0]) * inputs[1][-2]
+    return total
 
 
 def add_call(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -15,7 +14,14 @@ from shiftaudit.errors import PatchError
 from shiftaudit.names import NamedOp, align, may_stride, scripted_ops, static_kind
 from shiftaudit.patch.plan import ADAPTIVE_POOLS, CONV, INTERPOLATE, SLICE, Site
 from shiftaudit.patch.torchscript_ops import COMPUTED, Op, key, only_checks, operation, pointwise, read, walk
-from shiftaudit.patch.torchscript_shapes import Shape, flat_graph, is_blur, run_for_shapes, tensors
+from shiftaudit.patch.torchscript_shapes import (
+    Shape,
+    flat_graph,
+    is_blur,
+    network_macs,
+    run_for_shapes,
+    tensors,
+)
 
 _LEARNED = ("conv", "linear", "matmul", "mm", "pool")
 _PACKED = (
@@ -73,7 +79,7 @@ def read_module(module: torch.jit.ScriptModule, example: Tensor) -> Reading:
     shapes.update({key(value): tuple(example.shape) for value in list(graph.inputs())[1:2]})
     reader = _Reader(module, graph, static, shapes)
     reader.read_block(graph)
-    return Reading(graph, tuple(reader.found), _macs(graph, shapes) // example.shape[0], reader.not_run, output)
+    return Reading(graph, tuple(reader.found), network_macs(graph, shapes) // example.shape[0], reader.not_run, output)
 
 
 @dataclass(frozen=True)
@@ -308,23 +314,3 @@ def _steps_below(node: Any, source: Any) -> tuple[dict[int, int], bool]:
         steps.update(below)
         written = written or writes
     return steps, written
-
-
-def _macs(graph: Any, shapes: dict[int, Shape]) -> int:
-    """Multiply-adds of convolutions and matrix products that ran, a loop's body once."""
-    total = 0
-    for node in walk(graph):
-        name = operation(node)
-        out = shapes.get(key(node.outputsAt(0))) if node.outputsSize() else None
-        inputs = [shapes.get(key(value), ()) for value in node.inputs()]
-        if out is None or name == "":
-            continue
-        if static_kind(node.kind()) == CONV and len(inputs[1]) == 4:
-            total += math.prod(out) * math.prod(inputs[1][1:])
-        elif name in ("linear", "matmul", "mm", "bmm") and inputs[0]:
-            total += math.prod(out) * inputs[0][-1]
-        elif name in ("addmm", "baddbmm") and inputs[1]:
-            total += math.prod(out) * inputs[1][-1]
-        elif name == "scaled_dot_product_attention" and inputs[0]:
-            total += 2 * math.prod(inputs[0]) * inputs[1][-2]
-    return total
