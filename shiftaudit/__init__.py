@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from shiftaudit.api import score
     from shiftaudit.lowpass import BlurPool
     from shiftaudit.models import LoadedModel, ModelOptions, load_model
+    from shiftaudit.patch import patch
     from shiftaudit.protocol import Settings
+    from shiftaudit.records.patch import PatchOptions
     from shiftaudit.testing import assert_shift_invariant
 
 # Loaded at first use: importing the package must not import torch.
@@ -19,9 +21,11 @@ _LAZY = {
     "BlurPool": "shiftaudit.lowpass",
     "LoadedModel": "shiftaudit.models",
     "ModelOptions": "shiftaudit.models",
+    "PatchOptions": "shiftaudit.records.patch",
     "Settings": "shiftaudit.protocol",
     "assert_shift_invariant": "shiftaudit.testing",
     "load_model": "shiftaudit.models",
+    "patch": "shiftaudit.patch",
     "score": "shiftaudit.api",
 }
 
@@ -29,10 +33,12 @@ __all__ = [
     "BlurPool",
     "LoadedModel",
     "ModelOptions",
+    "PatchOptions",
     "Settings",
     "__version__",
     "assert_shift_invariant",
     "load_model",
+    "patch",
     "score",
 ]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -96,3 +99,14 @@ def _example(module: nn.Module, input_size: int | tuple[int, int]) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     example = torch.randn(1, weight.shape[1], height, width, generator=generator)
     return example.to(device=weight.device, dtype=weight.dtype)
+
+
+class _CallablePackage(ModuleType):
+    """`shiftaudit.patch` is this package and, called, its function: importing a package binds its name in the parent, so the
+    function alone could not keep that name."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> PatchResult:
+        return patch(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _CallablePackage
