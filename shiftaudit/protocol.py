@@ -78,6 +78,9 @@ def resolve(settings: Settings, size: int) -> tuple[Settings, ProtocolInfo]:
         raise InputError(
             "--shifts got 1; consistency compares shifted views with each other", hint="use --shifts 2 or more"
         )
+    for protocol, limit in limits.items():
+        # Drawn once for nobody, so that shifts which do not exist are refused before the first picture.
+        draw_shifts(settings.shifts, limit, seed=settings.seed, image_id="00", protocol=protocol)
     described = ProtocolInfo(
         protocols=protocols,
         shifts=settings.shifts,

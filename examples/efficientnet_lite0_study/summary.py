@@ -81,9 +81,7 @@ def show_seeds(paths: list[Path]) -> None:
         gains = [b - a for a, b in tables]
         before, after = (np.mean([table[k] for table in tables]) for k in (0, 1))
         print(f"{protocol}: {before:.3f} → {after:.3f}, gain {np.mean(gains):+.3f} {text(pooled(gains))}")
-    right = [
-        [np.array([float(r[i]["prediction"] == r[i]["label"]) for i in common]) for r in pair] for pair in pairs
-    ]
+    right = [[np.array([float(r[i]["prediction"] == r[i]["label"]) for i in common]) for r in pair] for pair in pairs]
     before, after = (np.mean([table[k] for table in right]) for k in (0, 1))
     print(f"accuracy: {before:.3f} → {after:.3f}, difference {text(pooled([b - a for a, b in right]))}")
 

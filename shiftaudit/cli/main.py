@@ -87,7 +87,7 @@ def main() -> None:
         _report(error, f"error: {error}", debug)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted: nothing was written\n")
+        sys.stderr.write("interrupted: no report was written; a run with --samples can be continued with --resume\n")
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
         _report(
