@@ -1,8 +1,9 @@
-"""Make the study's pictures: `python prepare.py OUT /usr/share/backgrounds /usr/share/wallpapers`.
+"""Make the study's pictures: `python prepare.py OUT BACKGROUNDS WALLPAPERS --stamps STAMPS`, with Debian's folders.
 
 From Debian's mate-backgrounds, lomiri-wallpapers-*, gnome-backgrounds, ukui-wallpapers and plasma-workspace-wallpapers
 (wherever they are unpacked), and the photographs of scikit-image and scikit-learn:
-- OUT/tune: what the copy is taught on, photographs and drawings, shorter side at most 900 pixels;
+- OUT/tune: what the copy is taught on, photographs and drawings, shorter side at most 900 pixels; and, with `--stamps`,
+  scenes: cut-out photographs of animals and things (Debian's tuxpaint-stamps-default) on those pictures;
 - OUT/test: 21 random square crops of 256×256 pixels from each of 24 photographs that are not in OUT/tune;
 - OUT/labelled: the 20 labelled ImageNet pictures of foolbox, and their classes in labels.csv.
 
@@ -23,6 +24,8 @@ from PIL import Image
 Image.MAX_IMAGE_PIXELS = None
 
 SHORTER_SIDE, CROP, CROPS = 900, 256, 21
+SCENES, STAMPS_A_SCENE, SCENE_SIZE = 100, 3, (1200, 900)
+_STAMP_BYTES = 30_000
 N_TEST, N_TRIALS = 24, 8
 
 # Chosen by eye among the files: photographs of things and places. Everything else is a drawing or a pattern.
@@ -164,6 +167,26 @@ def write_crops(image: Image.Image, name: str, folder: Path, generator: np.rando
         crop.save(folder / f"{name}-{index:02d}.png")
 
 
+def write_scenes(pictures: list[Path], stamps: list[Path], folder: Path, generator: np.random.Generator) -> None:
+    """Stamps at random sizes and places on random parts of the pictures to tune on; each stamp is used in turn."""
+    order = [int(i) for i in np.concatenate([generator.permutation(len(stamps)) for _ in range(2)])]
+    for index in range(SCENES):
+        scene = shrunk(pictures[int(generator.integers(len(pictures)))])
+        width, height = scene.size
+        w = min(width, height * SCENE_SIZE[0] / SCENE_SIZE[1]) * generator.uniform(0.3, 1.0)
+        h = w * SCENE_SIZE[1] / SCENE_SIZE[0]
+        x, y = generator.uniform(0, width - w), generator.uniform(0, height - h)
+        scene = scene.resize(SCENE_SIZE, Image.Resampling.BICUBIC, box=(x, y, x + w, y + h))
+        for slot in range(STAMPS_A_SCENE):
+            stamp = Image.open(stamps[order[(index * STAMPS_A_SCENE + slot) % len(order)]]).convert("RGBA")
+            side = int(generator.uniform(300, 650))
+            stamp.thumbnail((side, side), Image.Resampling.LANCZOS)
+            left = slot * SCENE_SIZE[0] // STAMPS_A_SCENE + generator.integers(-60, 61)
+            top = generator.integers(0, max(1, SCENE_SIZE[1] - stamp.height))
+            scene.paste(stamp, (int(left), int(top)), stamp)
+        scene.save(folder / f"scene-{index:03d}.jpg", quality=93)
+
+
 def labelled(folder: Path) -> None:
     """foolbox names its pictures after their class."""
     import foolbox
@@ -180,6 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--stamps", type=Path, help="cut-out pictures (PNG with transparency), for scenes to tune on")
     arguments = parser.parse_args()
     folders = {name: arguments.out / name for name in ("tune", "trials", "test", "labelled")}
     for folder in folders.values():
@@ -192,6 +216,9 @@ def main() -> None:
     for share, names in (("trials", trials), ("test", test)):
         for name in names:
             write_crops(shrunk(found[name]), name, folders[share], generator)
+    if arguments.stamps is not None:
+        stamps = sorted(path for path in arguments.stamps.rglob("*.png") if path.stat().st_size > _STAMP_BYTES)
+        write_scenes([found[name] for name in tune], stamps, folders["tune"], np.random.default_rng(1))
     labelled(folders["labelled"])
     print(f"{len(tune)} pictures to tune on, {len(test)} photographs in the test")
 

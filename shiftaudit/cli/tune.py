@@ -74,6 +74,15 @@ def tune(
             "--max-shift", help="Largest shift of the crops in pixels [16 at 224].", rich_help_panel=_TRAINING
         ),
     ] = None,
+    shift_views: Annotated[
+        int,
+        typer.Option(
+            "--shift-views",
+            min=0,
+            help="Further shifted views that the original's answer is averaged over: more teach more consistency.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = _DEFAULT.shift_views,
     holdout: Annotated[
         float, typer.Option("--holdout", help="Share of the pictures kept for choosing the best state.")
     ] = _DEFAULT.holdout,
@@ -99,7 +108,7 @@ def tune(
     """Win back what a patch cost, without labels: the original teaches the copy on your own pictures."""
     settings = TuneSettings(
         steps=steps, minutes=minutes, batch_size=batch_size, lr=lr, strength=strength, train_size=train_size,
-        min_scale=min_scale, flip=flip, shift=max_shift, holdout=holdout, checks=checks,
+        min_scale=min_scale, flip=flip, shift=max_shift, shift_views=shift_views, holdout=holdout, checks=checks,
         patience=patience, seed=seed,
     )  # fmt: skip
     target = _check_output(output, checkpoint, force=force)

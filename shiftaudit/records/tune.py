@@ -31,6 +31,8 @@ class TuneSettings:
     """Weight of the same error after both maps were low-passed: what a filtered network can reproduce."""
     shift_views: int = 1
     """Further shifted views over which the original's answer is averaged: the shift-consistency term. 0 leaves it out."""
+    roll: float = 0.5
+    """Share of all views that are also rolled around the edge, as the circular protocol does (up to 32 px at 224)."""
     shift: int | None = None
     """Largest shift of those views in input pixels; None for a fourteenth of the input (16 at 224)."""
     labels: float = 1.0

@@ -25,7 +25,7 @@ from shiftaudit.records.report import Preprocessing, Skipped
 NO_LABEL = -100
 """What `torch.nn.functional.cross_entropy` ignores."""
 
-HOLDOUT_CROPS = 64
+HOLDOUT_CROPS = 128
 """Held-out crops at least, whatever the number of pictures."""
 
 HOLDOUT_PICTURES = 256

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from shiftaudit.errors import InputError, ModelError
+from shiftaudit.fuse import folded
 from shiftaudit.images import ImageFile
 from shiftaudit.models import LoadedModel
 from shiftaudit.records.report import Skipped
@@ -131,7 +132,9 @@ class _Run:
         example = self.source.batch(0, 2).canvas[..., : self.size, : self.size].to(self.device)
         example = example.contiguous(memory_format=torch.channels_last)
         taps = choose_taps(self.student, self.original, example)
-        objective = Objective(self.student, self.original, taps, self.settings, self.size)
+        # The shifted views want the original's answers alone, and batch-norm folded into the layers before it is faster.
+        answers = folded(self.teacher, example[:1], keep_strided=False)
+        objective = Objective(self.student, self.original, answers, taps, self.settings, self.size)
         held = Holdout(
             self.held_files, self.patched.preprocessing, self.settings, self.labels, self.original, self.device
         )

@@ -1,8 +1,9 @@
 """The loss of a recovery: answers averaged over shifts, features level by level, and labels where there are any.
 
 The terms, and what the study in docs/recover.md found of each:
-- the answers' Kullback-Leibler divergence from the original's answer, averaged over shifted views of the same crop: the
-  average is both the more accurate and the shift-invariant target, so it teaches consistency without a term of its own;
+- the answers' Kullback-Leibler divergence from the original's answer, averaged over shifted views of the same crop, some
+  of them rolled around the edge as the circular protocol does: the average is both the more accurate and the
+  shift-invariant target, so it teaches consistency without a term of its own;
 - the relative squared error of the features, without which the answers alone recover nothing;
 - the same error of the low-passed features: a filtered network cannot reproduce the aliased detail of the original's
   maps, and this term weighs what it can reproduce.
@@ -10,7 +11,7 @@ The terms, and what the study in docs/recover.md found of each:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from shiftaudit.lowpass import blur_kernel, filter_map
 from shiftaudit.records.tune import TuneSettings
+from shiftaudit.shifts import CIRCULAR, default_max_shift
 from shiftaudit.tune.data import NO_LABEL, Batch
 from shiftaudit.tune.targets import TapChoice, Tapped
 
@@ -32,6 +34,8 @@ class Objective:
 
     student: Tapped
     teacher: Tapped
+    answers: Callable[[Tensor], Tensor]
+    """The original's logits alone, (N, classes), in whatever form runs fastest."""
     taps: TapChoice
     settings: TuneSettings
     size: int
@@ -39,13 +43,12 @@ class Objective:
 
     def loss(self, batch: Batch, generator: np.random.Generator) -> Tensor:
         """Scalar, differentiable in the student's parameters. `generator` draws where the windows lie."""
-        view = window(batch.canvas, self.size, generator)
+        view = self._view(batch.canvas, generator)
         with torch.no_grad():
             answer, theirs = self.teacher.run(view, self.taps.names)
             target = answer.float().softmax(-1)
             for _ in range(self.settings.shift_views):
-                shifted, _ = self.teacher.run(window(batch.canvas, self.size, generator), ())
-                target = target + shifted.float().softmax(-1)
+                target = target + self.answers(self._view(batch.canvas, generator)).float().softmax(-1)
             target = target / (1 + self.settings.shift_views)
         logits, ours = self.student.run(view, self.taps.names)
         total = self.settings.logits * F.kl_div(logits.float().log_softmax(-1), target, reduction="batchmean")
@@ -58,6 +61,10 @@ class Objective:
             entropy = F.cross_entropy(logits.float(), labels, ignore_index=NO_LABEL)
             total = total + self.settings.labels * share * entropy
         return total
+
+    def _view(self, canvas: Tensor, generator: np.random.Generator) -> Tensor:
+        view = window(canvas, self.size, generator)
+        return rolled(view, self.settings.roll, default_max_shift(CIRCULAR, self.size), generator)
 
     def _feature_errors(self, ours: list[Tensor | None], theirs: list[Tensor | None]) -> Iterator[Tensor]:
         for level in self.taps.levels:
@@ -92,3 +99,14 @@ def window(canvas: Tensor, size: int, generator: np.random.Generator) -> Tensor:
     corners = generator.integers(0, room + 1, (len(canvas), 2))
     views = [canvas[i, :, y : y + size, x : x + size] for i, (y, x) in enumerate(corners)]
     return torch.stack(views).contiguous(memory_format=torch.channels_last)
+
+
+def rolled(view: Tensor, share: float, limit: int, generator: np.random.Generator) -> Tensor:
+    """A batch of views with about that share of them rolled around the edge by up to `limit` pixels, channels last."""
+    chosen = generator.random(len(view)) < share
+    shifts = generator.integers(-limit, limit + 1, (len(view), 2))
+    moved = [
+        torch.roll(one, (int(dy), int(dx)), (-2, -1)) if roll else one
+        for one, roll, (dy, dx) in zip(view, chosen, shifts, strict=True)
+    ]
+    return torch.stack(moved).contiguous(memory_format=torch.channels_last)
