@@ -16,7 +16,8 @@ from shiftaudit.records.tune import TuneSettings
 if TYPE_CHECKING:
     from shiftaudit.images import ImageFile
     from shiftaudit.models import LoadedModel
-    from shiftaudit.tune.loop import Observer, Progress, TuneResult
+    from shiftaudit.tune.loop import TuneResult
+    from shiftaudit.tune.training import Observer, Progress
 
 _TRAINING = "Training"
 _DEFAULT = TuneSettings()
@@ -83,6 +84,22 @@ def tune(
             rich_help_panel=_TRAINING,
         ),
     ] = _DEFAULT.shift_views,
+    centred: Annotated[
+        bool,
+        typer.Option(
+            "--centred",
+            help="Teach every view the original's answer to the middle one: for pictures with one object in the middle.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = _DEFAULT.centred,
+    batch_norm: Annotated[
+        str,
+        typer.Option(
+            "--batch-norm",
+            help="frozen: the original's statistics. reestimate: measure them anew at the end, keep them if better.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = _DEFAULT.batch_norm,
     holdout: Annotated[
         float, typer.Option("--holdout", help="Share of the pictures kept for choosing the best state.")
     ] = _DEFAULT.holdout,
@@ -108,8 +125,9 @@ def tune(
     """Win back what a patch cost, without labels: the original teaches the copy on your own pictures."""
     settings = TuneSettings(
         steps=steps, minutes=minutes, batch_size=batch_size, lr=lr, strength=strength, train_size=train_size,
-        min_scale=min_scale, flip=flip, shift=max_shift, shift_views=shift_views, holdout=holdout, checks=checks,
-        patience=patience, seed=seed,
+        min_scale=min_scale, flip=flip, shift=max_shift, shift_views=shift_views,
+        centred=centred, batch_norm=batch_norm, holdout=holdout,
+        checks=checks, patience=patience, seed=seed,
     )  # fmt: skip
     target = _check_output(output, checkpoint, force=force)
     copy, original = _load(patched, teacher, device, weights=weights, arch=arch, trust=trust, seed=seed)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-BATCH_NORM_MODES: tuple[str, ...] = ("frozen", "reestimate")
+FROZEN, REESTIMATE = "frozen", "reestimate"
+BATCH_NORM_MODES: tuple[str, ...] = (FROZEN, REESTIMATE)
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class TuneSettings:
     """Weight of the same error after both maps were low-passed: what a filtered network can reproduce."""
     shift_views: int = 1
     """Further shifted views over which the original's answer is averaged: the shift-consistency term. 0 leaves it out."""
+    centred: bool = False
+    """The pictures hold their object in the middle, as digits do: every view is taught the answer to the middle one,
+    which the original knows best, in place of the answer to that view."""
     roll: float = 0.5
     """Share of all views that are also rolled around the edge, as the circular protocol does (up to 32 px at 224)."""
     shift: int | None = None
@@ -49,7 +53,7 @@ class TuneSettings:
     """How often the held-out pictures are scored."""
     patience: int = 4
     """Stop after this many checks at full filter strength without a better score."""
-    batch_norm: str = "frozen"
+    batch_norm: str = FROZEN
     """`frozen`: the statistics stay the original's. `reestimate`: measured anew at the end, kept where it scores better."""
     seed: int = 0
 
@@ -110,3 +114,5 @@ class TuneRecord:
     taps: tuple[str, ...]
     """The layers whose inputs were matched with the original's."""
     history: tuple[Check, ...]
+    reestimated: HoldoutScore | None = None
+    """The best weights with batch-norm statistics measured anew, where that was asked for; `tuned` is the better."""

@@ -68,7 +68,11 @@ def _what_was_done(record: TuneRecord) -> str:
         text += f" ({record.n_labelled} labelled)"
     held = 0 if record.holdout_is_training_data else record.n_holdout
     text += f", {held} held out; the state of step {record.best_step} is kept"
-    return text + (", stopped early: no improvement" if record.stopped != "budget" else "")
+    text += ", stopped early: no improvement" if record.stopped != "budget" else ""
+    if record.reestimated is not None:
+        kept = "kept" if record.tuned == record.reestimated else "worse, so not kept"
+        text += f"; batch-norm statistics measured anew: {kept}"
+    return text
 
 
 def _verdict(original: HoldoutScore, tuned: HoldoutScore) -> str:

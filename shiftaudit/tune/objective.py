@@ -21,7 +21,7 @@ from torch import Tensor
 
 from shiftaudit.lowpass import blur_kernel, filter_map
 from shiftaudit.records.tune import TuneSettings
-from shiftaudit.shifts import CIRCULAR, default_max_shift
+from shiftaudit.shifts import CIRCULAR, centre, default_max_shift
 from shiftaudit.tune.data import NO_LABEL, Batch
 from shiftaudit.tune.targets import TapChoice, Tapped
 
@@ -46,6 +46,9 @@ class Objective:
         view = self._view(batch.canvas, generator)
         with torch.no_grad():
             answer, theirs = self.teacher.run(view, self.taps.names)
+            if self.settings.centred:
+                middle = centre(batch.canvas, self.size).contiguous(memory_format=torch.channels_last)
+                answer = self.answers(middle)
             target = answer.float().softmax(-1)
             for _ in range(self.settings.shift_views):
                 target = target + self.answers(self._view(batch.canvas, generator)).float().softmax(-1)

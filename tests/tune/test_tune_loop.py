@@ -19,7 +19,8 @@ from shiftaudit.records.codec import plain, structure
 from shiftaudit.records.report import Preprocessing
 from shiftaudit.records.tune import TuneRecord, TuneSettings
 from shiftaudit.tune.data import NO_LABEL, CropSource, split
-from shiftaudit.tune.loop import Progress, tune
+from shiftaudit.tune.loop import tune
+from shiftaudit.tune.training import Progress
 
 SIZE = 16
 PREPROCESSING = Preprocessing(SIZE, SIZE, (0.5,), (0.25,), "bilinear", 3, "options")
@@ -237,3 +238,14 @@ def test_pictures_are_held_out_by_name_and_damaged_ones_left_out(pictures: list[
     assert len(again) == 9
     everything, same, _ = split(pictures[:3], 0.25, seed=0)
     assert everything is same
+
+
+def test_new_batch_norm_statistics_are_kept_only_where_they_score_better(pictures: list[ImageFile]) -> None:
+    patched, teacher = loaded(network(True)), loaded(network(False))
+    before = weights(patched)
+    record = tune(patched, teacher, pictures, replace(QUICK, batch_norm="reestimate")).record
+    assert record.reestimated is not None
+    best = next(check.score for check in record.history if check.step == record.best_step)
+    kept = record.reestimated.total > best.total
+    assert record.tuned == (record.reestimated if kept else best)
+    assert torch.equal(weights(patched)["bn1.running_mean"], before["bn1.running_mean"]) is not kept
