@@ -182,3 +182,34 @@ def test_missing_output_is_a_usage_error(run) -> None:
     code, _, err = run(MODEL)
     assert code == 2
     assert "--dry-run" in err
+
+
+def pictures(folder: Path, count: int = 6) -> Path:
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for index in range(count):
+        Image.fromarray(generator.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+    return folder
+
+
+def test_tune_teaches_the_copy_before_it_is_written(run, tmp_path: Path) -> None:
+    out, images = tmp_path / "aa.pt", pictures(tmp_path / "images")
+    size = ("--size", "16", "--resize", "20")
+    code, text, _ = run(MODEL, *size, "-o", str(out), "--stem", "--tune", str(images), "--tune-minutes", "0.005")
+    assert code == 0
+    assert "held-out crops" in text
+    assert "untrained" not in text
+    extra = {"shiftaudit.json": ""}
+    copy = torch.jit.load(str(out), _extra_files=extra)
+    record = json.loads(extra["shiftaudit.json"])
+    assert record["tune"]["n_images"] == 6
+    assert record["tune"]["steps"] >= 1
+    assert set(copy.state_dict()) == set(tiny().state_dict())
+
+
+def test_tuning_pictures_that_do_not_exist_end_it_before_anything_is_written(run, tmp_path: Path) -> None:
+    out = tmp_path / "aa.pt"
+    code, _, error = run(MODEL, "--size", "16", "--resize", "20", "-o", str(out), "--tune", str(tmp_path / "none"))
+    assert code == 2
+    assert "none" in error
+    assert not out.exists()

@@ -13,6 +13,7 @@ from shiftaudit.cli import options as opt
 from shiftaudit.cli.progress import warn
 from shiftaudit.errors import InputError, PatchError
 from shiftaudit.records.patch import POST_ACTIVATION, PatchOptions
+from shiftaudit.records.tune import TuneSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from shiftaudit.patch import PatchResult
     from shiftaudit.records.gate import Comparison
     from shiftaudit.records.patch import PatchRecord
+    from shiftaudit.records.tune import TuneRecord
 
 _SITES = "Sites"
 
@@ -63,7 +65,12 @@ def patch(
         list[Path] | None,
         typer.Option("--verify", metavar="IMAGES", help="Score the original and the copy on these pictures."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of random weights.")] = 0,
+    tune: Annotated[
+        list[Path] | None,
+        typer.Option("--tune", metavar="IMAGES", help="Teach the copy on these pictures, as `shiftaudit tune` does."),
+    ] = None,
+    tune_minutes: Annotated[float, typer.Option("--tune-minutes", help="Budget of --tune.")] = 30.0,
+    seed: Annotated[int, typer.Option("--seed", help="Of random weights, and of --tune.")] = 0,
     weights: opt.Weights = None,
     arch: opt.Arch = None,
     trust: opt.Trust = False,
@@ -88,13 +95,14 @@ def patch(
     if loaded.patch_record is not None:
         raise PatchError(f"{model} is patched already", hint="patch the original again, with other options")
     if output is None or dry_run:
-        _print(_plan(loaded, choices), model, None, None, as_json=as_json)
+        _print(_plan(loaded, choices), model, as_json=as_json)
         return
-    if verify:
-        _check_pictures(verify)
-    result = _write(loaded, choices, output, chosen_format, quiet=quiet)
+    for images in (verify, tune):
+        _check_pictures(images)
+    budget = TuneSettings(minutes=tune_minutes, seed=seed)
+    result, tuned = _write(loaded, choices, output, chosen_format, tune, budget, quiet=quiet)
     comparison = _verify(loaded, result, output, verify, quiet=quiet) if verify else None
-    _print(result.record, model, output, comparison, as_json=as_json)
+    _print(result.record, model, output, comparison, tuned, as_json=as_json)
 
 
 def _check_output(output: Path | None, file_format: str | None, *, force: bool, dry_run: bool) -> str:
@@ -117,23 +125,42 @@ def _plan(loaded: LoadedModel, choices: PatchOptions) -> PatchRecord:
     return plan_patch(loaded.module, choices, example_input=_example(loaded))
 
 
-def _write(loaded: LoadedModel, choices: PatchOptions, output: Path, file_format: str, *, quiet: bool) -> PatchResult:
+def _write(
+    loaded: LoadedModel,
+    choices: PatchOptions,
+    output: Path,
+    file_format: str,
+    tune_on: list[Path] | None,
+    budget: TuneSettings,
+    *,
+    quiet: bool,
+) -> tuple[PatchResult, TuneRecord | None]:
+    """Patch, tune where asked to, and write once all went well."""
+    import torch
+
     from shiftaudit.patch import patch as patch_module
     from shiftaudit.patch.save import Contents, save_model
 
     example = _example(loaded)
     result = patch_module(loaded.module, choices, example_input=example)
-    contents = Contents(loaded.preprocessing, loaded.class_names, loaded.info.arch, result.record)
+    tuned = None
+    if tune_on:
+        from shiftaudit.cli.tune import tune_copy
+
+        tuned = tune_copy(replace(loaded, module=result.module), loaded, tune_on, budget, quiet=quiet)
+        result.module.to(memory_format=torch.contiguous_format)  # it was trained channels-last
+    contents = Contents(loaded.preprocessing, loaded.class_names, loaded.info.arch, result.record, tuned)
     for note in save_model(output, result.module, contents, file_format=file_format, example=example):
         warn(note, quiet=quiet)
-    return result
+    return result, tuned
 
 
-def _check_pictures(images: list[Path]) -> None:
-    """Raises: InputError when there is nothing to verify on, before anything is written."""
+def _check_pictures(images: list[Path] | None) -> None:
+    """Raises: InputError when there is nothing to verify or to tune on, before anything is written."""
     from shiftaudit.images import find_images
 
-    find_images(images)
+    if images:
+        find_images(images)
 
 
 def _verify(loaded: LoadedModel, result: PatchResult, output: Path, images: list[Path], *, quiet: bool) -> Comparison:
@@ -158,18 +185,28 @@ def _example(loaded: LoadedModel) -> Tensor:
 
 
 def _print(
-    record: PatchRecord, model: str, output: Path | None, comparison: Comparison | None, *, as_json: bool
+    record: PatchRecord,
+    model: str,
+    output: Path | None = None,
+    comparison: Comparison | None = None,
+    tuned: TuneRecord | None = None,
+    *,
+    as_json: bool,
 ) -> None:
     from shiftaudit.records.codec import dumps, plain
     from shiftaudit.render.compare import render_comparison
     from shiftaudit.render.patch import render_patch, verdict
     from shiftaudit.render.terminal import detect
+    from shiftaudit.render.tune import render_tune
 
     if as_json:
-        both = {"patch": plain(record), "comparison": plain(comparison)}
-        sys.stdout.write(dumps(record if comparison is None else both))
+        extras = {"tune": tuned, "comparison": comparison}
+        both = {"patch": plain(record)} | {name: plain(value) for name, value in extras.items() if value is not None}
+        sys.stdout.write(dumps(record if len(both) == 1 else both))
         return
     written, terminal = None if output is None else str(output), detect(sys.stdout)
-    sys.stdout.write(render_patch(record, output=written, model=model, terminal=terminal))
+    sys.stdout.write(render_patch(record, output=written, model=model, tuned=tuned is not None, terminal=terminal))
+    if tuned is not None:
+        sys.stdout.write(render_tune(tuned, terminal))
     if comparison is not None:
         sys.stdout.write("\n" + render_comparison(comparison, "table", terminal) + verdict(comparison) + "\n")

@@ -11,7 +11,7 @@ import typer
 from shiftaudit.cli import options as opt
 from shiftaudit.cli.progress import warn
 from shiftaudit.errors import InputError
-from shiftaudit.records.tune import TuneSettings
+from shiftaudit.records.tune import TuneRecord, TuneSettings
 
 if TYPE_CHECKING:
     from shiftaudit.images import ImageFile
@@ -140,6 +140,16 @@ def tune(
     )
     _write(result, target)
     _print(result, as_json=as_json, quiet=quiet)
+
+
+def tune_copy(
+    copy: LoadedModel, original: LoadedModel, images: list[Path], settings: TuneSettings, *, quiet: bool
+) -> TuneRecord:
+    """Teach a copy that was patched a moment ago, in place; what was done and reached."""
+    from shiftaudit.tune.loop import tune as run
+
+    files, _ = _pictures(images, "none", None, copy, quiet=quiet)
+    return run(copy, original, files, settings, _observer(quiet=quiet)).record
 
 
 def _check_output(output: Path | None, checkpoint: Path | None, *, force: bool) -> Path:

@@ -29,6 +29,7 @@ def render_patch(
     *,
     output: str | None = None,
     model: str = "MODEL",
+    tuned: bool = False,
     terminal: Terminal | None = None,
 ) -> str:
     """The record as text ending in a newline; `form` is one of FORMATS.
@@ -36,13 +37,14 @@ def render_patch(
     Args:
         output: the file that was written; None for a plan.
         model: what the user called the original, for the commands to run next.
+        tuned: the copy was taught already, so that the warning does not apply.
     """
     if form == "json":
         return codec.dumps(record)
-    return to_text(lambda console: _draw(console, record, output, model), terminal or Terminal())
+    return to_text(lambda console: _draw(console, record, output, model, tuned=tuned), terminal or Terminal())
 
 
-def _draw(console: Console, record: PatchRecord, output: str | None, model: str) -> None:
+def _draw(console: Console, record: PatchRecord, output: str | None, model: str, *, tuned: bool) -> None:
     done = "patched" if output is not None else "would be patched"
     height, width = record.input_size
     sites = f"{len(record.patched)} of {len(record.sites)} downsampling sites {done} at input {height}×{width}"
@@ -57,7 +59,7 @@ def _draw(console: Console, record: PatchRecord, output: str | None, model: str)
     console.print(Text(_totals(record)))
     for note in record.notes:
         console.print(Text(f"note: {clean(note)}"))
-    if not record.patched:
+    if not record.patched or tuned:
         return
     console.print()
     if record.options.filter_size == 1:
