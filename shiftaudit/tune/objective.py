@@ -87,8 +87,9 @@ def relative_error(difference: Tensor, reference: Tensor) -> Tensor:
     >>> relative_error(torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[1.0, 1.0], [0.0, 2.0]]))
     tensor(0.7500)
     """
-    energy = reference.flatten(1).square().sum(1).clamp_min(_TINY)
-    return (difference.flatten(1).square().sum(1) / energy).mean()
+    rest = list(range(1, reference.dim()))  # summed in place: flattening a channels-last map would copy it
+    energy = reference.square().sum(rest).clamp_min(_TINY)
+    return (difference.square().sum(rest) / energy).mean()
 
 
 def smooth(x: Tensor) -> Tensor:

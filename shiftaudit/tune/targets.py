@@ -140,8 +140,9 @@ def choose_taps(student: Tapped, teacher: Tapped, example: Tensor) -> TapChoice:
     """The taps at which the copy differs from its original for want of training, and which are cheap to compare.
 
     Those have one shape in both networks, and the filters of the copy (at full strength) change what arrives there. Of
-    each level the narrow ones are taken, less than twice as wide as the narrowest: wide maps are made from them by one
-    layer, and cost several times as much to compare.
+    each level the narrow ones are taken, less than twice as wide as the narrowest, and none between
+    maps of half its width: wide maps are made from narrow ones by one layer, and cost several times as much to compare.
+    (The second rule is for wide maps that were padded first, and so have a level to themselves.)
 
     Raises:
         ModelError: the filters change nothing that both networks compute.
@@ -152,8 +153,11 @@ def choose_taps(student: Tapped, teacher: Tapped, example: Tensor) -> TapChoice:
         _, theirs = teacher.run(example, common)
     levels: dict[tuple[int, ...], list[tuple[str, int]]] = {}
     seen: set[int] = set()
+    bulges = _bulges({name: b for name, b in zip(common, theirs, strict=True) if b is not None and b.dim() == 4})
     for name, a, b in zip(common, ours, theirs, strict=True):
         if a is None or b is None or a.shape != b.shape or a.dim() < 2 or b.data_ptr() in seen:
+            continue
+        if name in bulges:
             continue
         seen.add(b.data_ptr())
         if not torch.allclose(a, b, rtol=1e-3, atol=1e-6):
@@ -171,3 +175,14 @@ def choose_taps(student: Tapped, teacher: Tapped, example: Tensor) -> TapChoice:
             hint="--teacher must be the very model that was patched, and both TorchScript or eager modules",
         )
     return TapChoice(tuple(names), tuple(groups))
+
+
+def _bulges(maps: dict[str, Tensor]) -> set[str]:
+    """Names of maps (N, C, H, W) between maps of half their channels or fewer, at most two places before and after."""
+    widths = [tensor.shape[1] for tensor in maps.values()]
+    return {
+        name
+        for index, name in enumerate(maps)
+        if 2 * min(widths[max(0, index - 2) : index], default=widths[index]) <= widths[index]
+        and 2 * min(widths[index + 1 : index + 3], default=widths[index]) <= widths[index]
+    }
