@@ -7,6 +7,7 @@ Tibshirani, 1993), widened for few images as in Hesterberg (2015), "What teacher
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Literal
 
@@ -127,7 +128,6 @@ class ClusterBootstrap:
         self.n_images = n_images
         self.n_resamples = n_resamples
         self.seed = seed
-        self._resamples: dict[int, NDArray[np.uint8]] = {}
 
     def metric(self, values: NDArray[np.float64], *, n_pairs: int, higher_is_better: bool, kind: Kind) -> Metric:
         """The mean of `values` (shape (n_images,), NaN where an image was not measured) with its 95 % interval.
@@ -169,7 +169,7 @@ class ClusterBootstrap:
         sums = np.bincount(unit_of, weights=dealt, minlength=units)
         sizes = np.bincount(unit_of, minlength=units).astype(np.float64)
         both = np.stack([sums, sizes], axis=1)
-        weights = self._weights(units)
+        weights = _resamples(self.seed, units, self.n_resamples)
         totals = np.concatenate(
             [weights[i : i + _CHUNK].astype(np.float64) @ both for i in range(0, len(weights), _CHUNK)]
         )
@@ -185,17 +185,18 @@ class ClusterBootstrap:
             raise ValueError("expected finite values, or NaN for images that were not measured")
         return measured
 
-    def _weights(self, units: int) -> NDArray[np.uint8]:
-        """How often each unit is drawn, shape (n_resamples, units)."""
-        if units not in self._resamples:
-            if len(self._resamples) >= _CACHED_SIZES:
-                self._resamples.pop(next(iter(self._resamples)))
-            generator = np.random.default_rng([self.seed, units, 1])
-            weights = np.empty((self.n_resamples, units), dtype=np.uint8)
-            for row in weights:
-                row[:] = np.bincount(generator.integers(0, units, units), minlength=units)
-            self._resamples[units] = weights
-        return self._resamples[units]
+
+@lru_cache(maxsize=_CACHED_SIZES)
+def _resamples(seed: int, units: int, n_resamples: int) -> NDArray[np.uint8]:
+    """How often each unit is drawn, shape (n_resamples, units). Shared by all measures of a report: it is most of their cost."""
+    generator = np.random.default_rng([seed, units, 1])
+    weights = np.empty((n_resamples, units), dtype=np.uint8)
+    for start in range(0, n_resamples, _CHUNK):
+        rows = weights[start : start + _CHUNK]
+        drawn = generator.integers(0, units, rows.shape)
+        drawn += units * np.arange(len(rows))[:, None]
+        rows[:] = np.bincount(drawn.ravel(), minlength=rows.size).reshape(rows.shape)
+    return weights
 
 
 def percentile(means: NDArray[np.float64], probability: float, n: int) -> float:
@@ -204,5 +205,9 @@ def percentile(means: NDArray[np.float64], probability: float, n: int) -> float:
     The plain percentile interval is too narrow by sqrt((n-1)/n) and by the ratio of normal and t quantiles, which
     matters below some 50 images (Hesterberg, 2015).
     """
-    widened = NormalDist().cdf(math.sqrt(n / (n - 1)) * student_quantile(probability, n - 1))
-    return float(np.quantile(means, widened))
+    return float(np.quantile(means, _widened(probability, n)))
+
+
+@lru_cache(maxsize=64)
+def _widened(probability: float, n: int) -> float:
+    return NormalDist().cdf(math.sqrt(n / (n - 1)) * student_quantile(probability, n - 1))
