@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from typer.testing import CliRunner
 
+from shiftaudit.cli.examples import COMMAND_GROUPS
+from shiftaudit.cli.help import command_help
 from shiftaudit.cli.main import app, register_all
 from shiftaudit.render.words import METRICS, TERMS, Term
 
@@ -20,20 +21,36 @@ ROOT = Path(__file__).parents[1]
 def commands_page() -> str:
     """Every command with its arguments and options, as Markdown."""
     register_all()
-    runner = CliRunner()
     parts = [
         "# Commands",
         "Written by `scripts/make_reference.py` from the program's own help: `shiftaudit COMMAND --help` prints the same.",
         "Exit codes: 0 pass; 1 the gate failed, and only that; 2 wrong usage or input; 3 no verdict (nothing to compare with, "
         "or not comparable); 4 an internal error; 130 interrupted.",
+        "An option can also come from a variable, `SHIFTAUDIT_<COMMAND>_<OPTION>` (`SHIFTAUDIT_SCORE_BATCH_SIZE=8`, "
+        "`SHIFTAUDIT_BASELINE_SAVE_OUTPUT_FILE=…`), or from `shiftaudit.toml` or `[tool.shiftaudit]` in `pyproject.toml`: a "
+        "table per command, or a key outside the tables for every command that has the option. A flag goes before a variable, a "
+        "variable before the file.",
         "Shell completion: `shiftaudit --install-completion` (bash, zsh, fish, PowerShell).",
     ]
-    for name in sorted(_names(typer.main.get_command(app))):
-        environment = {"COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1", "TERM": "dumb"}
-        shown = runner.invoke(app, [*name.split(), "--help"], prog_name="shiftaudit", env=environment)
-        text = "\n".join(line.rstrip() for line in shown.output.strip().splitlines())
-        parts.append(f"## `shiftaudit {name}`\n\n```\n{text}\n```")
+    root = typer.main.get_command(app)
+    names = _names(root)
+    groups = [
+        (title, [name for first in group for name in names if name.split()[0] == first])
+        for title, group in COMMAND_GROUPS
+    ]
+    parts.append("\n".join(f"- {title}: {', '.join(map(_link, inside))}" for title, inside in groups))
+    context: Any = root.context_class(root, info_name="shiftaudit")
+    for name in (name for _, inside in groups for name in inside):
+        command: Any = root
+        for word in name.split():
+            command = command.commands[word]
+        text = command_help(command, command.context_class(command, info_name=name, parent=context), 100)
+        parts.append(f"## `shiftaudit {name}`\n\n```\n{text.rstrip()}\n```")
     return "\n\n".join(parts) + "\n"
+
+
+def _link(name: str) -> str:
+    return f"[{name}](#shiftaudit-{name.replace(' ', '-')})"
 
 
 def _names(command: Any, path: str = "") -> list[str]:

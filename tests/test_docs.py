@@ -29,7 +29,7 @@ def test_the_reference_is_what_the_program_says(name: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_and_pictures_exist(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
-        if not target.startswith(("http://", "https://")):
+        if target and not target.startswith(("http://", "https://")):
             assert (page.parent / target).is_file(), target
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from shiftaudit.cli.help import App
 from shiftaudit.errors import InputError
 
 Report = Annotated[Path, typer.Argument(metavar="REPORT.json", help="A report written by `shiftaudit score -o`.")]
@@ -18,7 +19,7 @@ DEFAULT_TARGET = Path("baseline.json")
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, help="Make, look at and move the baseline that the gate judges against.")
+    group = App(no_args_is_help=True, help="Make, look at and move the baseline that the gate judges against.")
     group.command("save")(save)
     group.command("show")(show)
     group.command("update")(update)

@@ -10,13 +10,14 @@ from typing import Annotated
 import typer
 
 from shiftaudit.cli.config import find_file, load
+from shiftaudit.cli.help import App
 from shiftaudit.errors import ShiftAuditError
 from shiftaudit.version import __version__
 
 EXIT_INTERNAL = 4
 EXIT_INTERRUPTED = 130
 
-app = typer.Typer(
+app = App(
     name="shiftaudit",
     help="Audit image classifiers for shift-invariance, patch them with BlurPool, and gate CI on it.",
     no_args_is_help=True,

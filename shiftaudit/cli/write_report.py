@@ -16,7 +16,7 @@ from shiftaudit.records.report import AuditReport
 FORMATS = ("table", "json", "markdown")
 
 OutputFile = Annotated[Path | None, typer.Option("--output-file", "-o", help="Write the report as JSON to this file.")]
-ReportFormat = Annotated[str, typer.Option("--format", help="What to print: table, json or markdown.")]
+ReportFormat = Annotated[str, typer.Option("--format", "-f", help="table, json or markdown.")]
 
 
 def check_outputs(format: str, *paths: Path | None, keep: Sequence[Path] = ()) -> None:
