@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from shiftaudit.render.pictures import Frame, gif, strip
 from shiftaudit.render.show import flips_by_answer, render
 from shiftaudit.render.terminal import Terminal
 from shiftaudit.show import Microscope, look
+
+GOLDEN = Path(__file__).parent / "render" / "golden"
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +76,46 @@ def test_the_text_fits_and_counts_the_flips(seen: Microscope, terminal: Terminal
         terminal,
     )
     assert "\x1b" not in text
+    assert max(map(len, text.splitlines())) <= terminal.width
     assert terminal.unicode or text.isascii()
     for protocol, views in seen.grids.items():
         flips = sum(answer != seen.prediction for answer in views.predictions)
         assert f"{protocol}: {flips} of 80" in text or f"{protocol}: no shift of 80" in text
+
+
+def made_up(step: int) -> Views:
+    """Answer 1 below the diagonal, 2 far to the left, and a probability that falls with the distance."""
+    shifts = [(y, x) for y in range(-8, 9, step) for x in range(-8, 9, step) if y or x]
+    answers = [2 if x < -4 else 1 if y > x else 0 for y, x in shifts]
+    return Views(tuple(shifts), tuple(answers), tuple(0.9 - (y * y + x * x) / 200 for y, x in shifts), (0.0,) * 99, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "terminal"),
+    [
+        ("show_80", Terminal(80)),
+        ("show_120", Terminal(120)),
+        ("show_40", Terminal(40)),
+        ("show_colour_80", Terminal(80, colour=True, true_colour=True)),
+    ],
+)
+def test_the_text_is_the_golden_one(name: str, terminal: Terminal) -> None:
+    line = Views(
+        tuple((k, k) for k in range(1, 9)), (0, 0, 1, 1, 0, 2, 0, 0), tuple(1 - k / 10 for k in range(8)), (), 0
+    )
+    names = ("cat", "<b>dog</b>", "a very long name of a class " * 3)
+    grids = {"circular": made_up(1), "crop": made_up(4)}
+    text = render("cats/7.jpg", 0, 0.9, grids, {"circular": line, "crop": line}, names, terminal)
+    assert text == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
+
+
+def test_the_letters_on_the_map_are_those_of_the_list() -> None:
+    text = render("x", 0, 0.9, {"circular": made_up(4)}, {}, ("cat", "dog", "cow"), Terminal(80))
+    assert re.search(r"a = dog: 6 shifts", text)
+    assert re.search(r"b = cow: 5 shifts", text)
+    rows = re.findall(r"^ *(?:[−+]?\d)? {1,5}(\S.{9})$", text, re.M)
+    assert "".join(rows).count("aa") == 6
+    assert "".join(rows).count("bb") == 5
 
 
 def frames(n: int) -> list[Frame]:

@@ -1,18 +1,26 @@
-"""Heatmaps for terminals: half blocks in colour, shaded characters without; flips over the shift, errors over phase."""
+"""Heatmaps for terminals: flips over the shift, errors over phase; coloured blocks, or shaded characters without colour."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 
-from shiftaudit.records.report import AuditReport
+from shiftaudit.records.report import AuditReport, Stage
 from shiftaudit.render import facts
 from shiftaudit.render.colours import ASCII_SHADES, RGB, heat, xterm256
 from shiftaudit.render.grids import Grid, flip_grid, phase_grid
 from shiftaudit.render.terminal import Terminal, plain_lines
 
-_MAX_CELLS = 33
+MAX_CELLS = 33
+# Larger maps put two rows of cells into one line where there is colour.
+_FULL_CELLS_UP_TO = 21
 _INDENT = 5
 _RESET = "\x1b[0m"
+_BRIGHT = 330
+_PHASES = (
+    "Equivariance error by phase: where a shift lands between the samples that a stage keeps. Whole strides, at the corners "
+    "and in the middle, keep the same samples and are clean but for padding; in between, brighter aliases more."
+)
 
 
 def render(report: AuditReport, terminal: Terminal | None = None) -> str:
@@ -22,30 +30,62 @@ def render(report: AuditReport, terminal: Terminal | None = None) -> str:
     for protocol, result in report.protocols.items():
         grid = flip_grid(result, _cells(limits))
         if grid is not None:
-            parts.append(f"Answers that change, by shift ({protocol})\n" + draw(grid, limits, percent=True))
-    for stage in report.stages:
-        for protocol, errors in stage.errors.items():
-            grid = phase_grid(errors.by_phase, stage.stride, _cells(limits))
-            if grid is not None and grid.top > 0:
-                name = "".join(c for c in stage.name if c.isprintable())
-                title = f"Error by phase, {name} (stride {facts.pair_text(stage.stride)}, {protocol})"
-                parts.append(f"{title}\n{draw(grid, limits)}")
-    return plain_lines("\n".join(parts), limits)
+            squares = f", in squares of {grid.cell} px" if grid.pooled else ""
+            title = f"Share of answers that change, by shift ({protocol}{squares})"
+            parts.append(f"{textwrap.fill(title, limits.width)}\n{draw(grid, limits, percent=True)}")
+    phases = [map_ for stage in report.stages for map_ in _phase_maps(stage, limits)]
+    if phases:
+        parts.append(textwrap.fill(_PHASES, limits.width) + "\n")
+    return plain_lines("\n".join([*parts, *phases]), limits)
+
+
+def _phase_maps(stage: Stage, terminal: Terminal) -> list[str]:
+    """The error maps of a stage over phase, one a protocol."""
+    found = []
+    for protocol, errors in stage.errors.items():
+        grid = phase_grid(errors.by_phase, stage.stride, _cells(terminal))
+        if grid is not None and grid.top > 0:
+            name = "".join(c for c in stage.name if c.isprintable())
+            title = f"Error by phase, {name} (stride {facts.pair_text(stage.stride)}, {protocol})"
+            found.append(f"{textwrap.fill(title, terminal.width)}\n{draw(grid, terminal)}")
+    return found
 
 
 def _cells(terminal: Terminal) -> int:
     per_cell = 1 if terminal.colour and terminal.unicode else 2
-    return max(3, min(_MAX_CELLS, (terminal.width - _INDENT - len("  dx")) // per_cell))
+    return max(3, min(MAX_CELLS, (terminal.width - _INDENT - len("  dx")) // per_cell))
 
 
-def draw(grid: Grid, terminal: Terminal, *, percent: bool = False, top: float | None = None) -> str:
-    """One grid with its axes and scale; `top` is the value of the brightest colour, the largest one by default."""
+def draw(
+    grid: Grid,
+    terminal: Terminal,
+    *,
+    percent: bool = False,
+    top: float | None = None,
+    marks: Mapping[tuple[int, int], str] | None = None,
+) -> str:
+    """One grid with its axes and scale.
+
+    Args:
+        grid: the values.
+        terminal: decides on colour, characters and width.
+        percent: whether the values are shares.
+        top: the value of the brightest colour, the largest one by default.
+        marks: a letter at (y, x); on shades it replaces the cell.
+    """
     top = grid.top if top is None else top
     colour = terminal.colour and terminal.unicode
-    lines = _half_blocks(grid, top, terminal) if colour else _shades(grid, top, _blank(terminal))
-    labels = _row_labels(grid, 2 if colour else 1)
+    is_small = len(grid.ys) <= _FULL_CELLS_UP_TO and 2 * len(grid.xs) + _INDENT + len("  dx") <= terminal.width
+    half = colour and not marks and not is_small
+    if half:
+        lines = _half_blocks(grid, top, terminal)
+    elif colour:
+        lines = _blocks(grid, top, marks or {}, terminal)
+    else:
+        lines = _shades(grid, top, marks or {}, _blank(terminal))
+    labels = _row_labels(grid, 2 if half else 1)
     body = [f"{label:>{_INDENT - 1}} {line}" for label, line in zip(labels, lines, strict=True)]
-    return "\n".join([*body, _column_labels(grid, 1 if colour else 2), _legend(top, terminal, percent=percent)]) + "\n"
+    return "\n".join([*body, _column_labels(grid, 1 if half else 2), _legend(top, terminal, percent=percent)]) + "\n"
 
 
 def _row_labels(grid: Grid, rows_per_line: int) -> list[str]:
@@ -80,14 +120,37 @@ def _blank(terminal: Terminal) -> str:
     return "·" if terminal.unicode else "?"
 
 
-def _shades(grid: Grid, top: float, blank: str) -> list[str]:
-    return ["".join((blank if value is None else _shade(value, top)) * 2 for value in row) for row in grid.rows]
+def _shades(grid: Grid, top: float, marks: Mapping[tuple[int, int], str], blank: str) -> list[str]:
+    return [
+        "".join(
+            (marks.get((y, x)) or (blank if value is None else _shade(value, top))) * 2
+            for x, value in zip(grid.xs, row, strict=True)
+        )
+        for y, row in zip(grid.ys, grid.rows, strict=True)
+    ]
 
 
 def _shade(value: float, top: float) -> str:
     if value <= 0 or top <= 0:
         return ASCII_SHADES[0]
     return ASCII_SHADES[max(1, min(len(ASCII_SHADES) - 1, round(value / top * (len(ASCII_SHADES) - 1))))]
+
+
+def _blocks(grid: Grid, top: float, marks: Mapping[tuple[int, int], str], terminal: Terminal) -> list[str]:
+    """A cell is two coloured blanks, with its mark in ink that can be read on them."""
+    lines = []
+    for y, row in zip(grid.ys, grid.rows, strict=True):
+        cells = []
+        for x, value in zip(grid.xs, row, strict=True):
+            mark = marks.get((y, x), " ")
+            if value is None:
+                cells.append(_RESET + mark + " ")
+                continue
+            paper = heat(value / (top or 1.0))
+            ink = None if mark == " " else (0, 0, 0) if sum(paper) > _BRIGHT else (255, 255, 255)
+            cells.append(_cell(paper, ink, terminal, mark + " "))
+        lines.append("".join(cells) + _RESET)
+    return lines
 
 
 def _half_blocks(grid: Grid, top: float, terminal: Terminal) -> list[str]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import string
+import textwrap
 from collections.abc import Sequence
 
 from shiftaudit.records.report import Shift, Views
 from shiftaudit.render import facts
 from shiftaudit.render.grids import grid_of
-from shiftaudit.render.heatmap import draw
+from shiftaudit.render.heatmap import MAX_CELLS, draw
 from shiftaudit.render.table import clean
 from shiftaudit.render.terminal import Terminal, plain_lines
 
 _ANSWERS = 6
+_LETTERS = string.ascii_lowercase
+_BESIDE_THE_MAP, _BESIDE_THE_BARS = 9, 26
 _LEVELS = "▁▂▃▄▅▆▇█"
 _LEVELS_ASCII = "12345678"
 
@@ -31,37 +35,19 @@ def render(
     terminal: Terminal,
 ) -> str:
     """The answer, and for each protocol the map over (dy, dx), the diagonal and the answers it flips to."""
-    lines = [f"{clean(path)}: {class_name(names, prediction)}, {facts.percent(probability)}", ""]
+    head = f"{clean(path)}: {class_name(names, prediction)}, {facts.percent(probability)}"
+    lines = [textwrap.fill(head, terminal.width), ""]
     for protocol, views in grids.items():
-        lines += _map(protocol, views, prediction, probability, names, terminal)
+        flips = flips_by_answer(views, prediction)
+        lines += [
+            textwrap.fill(line, terminal.width, subsequent_indent="      ")
+            for line in _answers(protocol, views, flips, names)
+        ]
+        lines += _map(views, flips, probability, terminal)
         if protocol in diagonals:
-            lines += _diagonal(diagonals[protocol], prediction, terminal)
+            lines += _diagonal(diagonals[protocol], prediction, probability, terminal)
         lines.append("")
     return plain_lines("\n".join(lines), terminal)
-
-
-def _map(
-    protocol: str, views: Views, prediction: int, probability: float, names: Sequence[str] | None, terminal: Terminal
-) -> list[str]:
-    flips = flips_by_answer(views, prediction)
-    changed = sum(len(shifts) for shifts in flips.values())
-    head = f"{protocol}: {changed} of {len(views.shifts)} shifts change the answer"
-    lines = [head if changed else f"{protocol}: no shift of {len(views.shifts)} changes the answer"]
-    for answer, shifts in list(flips.items())[:_ANSWERS]:
-        dy, dx = shifts[0]
-        nearest = f"({facts.signed(dy)}, {facts.signed(dx)})"
-        lines.append(
-            f"  to {class_name(names, answer)}: {len(shifts)} {'shift' if len(shifts) == 1 else 'shifts'}, the nearest {nearest}"
-        )
-    if len(flips) > _ANSWERS:
-        lines.append(f"  and to {len(flips) - _ANSWERS} more classes")
-    samples = [
-        (dy, dx, max(0.0, probability - value), 1)
-        for (dy, dx), value in zip(views.shifts, views.probabilities, strict=True)
-    ]
-    grid = grid_of([(0, 0, 0.0, 1), *samples], 33)
-    lines.append("Probability lost, by shift")
-    return [*lines, draw(grid, terminal, top=max(grid.top, 0.05)).rstrip("\n")]
 
 
 def flips_by_answer(views: Views, prediction: int) -> dict[int, list[Shift]]:
@@ -75,13 +61,54 @@ def flips_by_answer(views: Views, prediction: int) -> dict[int, list[Shift]]:
     return dict(sorted(found.items(), key=lambda entry: (-len(entry[1]), entry[0])))
 
 
-def _diagonal(views: Views, prediction: int, terminal: Terminal) -> list[str]:
+def _answers(protocol: str, views: Views, flips: dict[int, list[Shift]], names: Sequence[str] | None) -> list[str]:
+    """How many shifts change the answer, and to what: the letter in front of each is the one on the map."""
+    changed = sum(len(shifts) for shifts in flips.values())
+    if not changed:
+        return [f"{protocol}: no shift of {len(views.shifts)} changes the answer"]
+    lines = [f"{protocol}: {changed} of {len(views.shifts)} shifts change the answer"]
+    for letter, (answer, shifts) in list(zip(_LETTERS, flips.items(), strict=False))[:_ANSWERS]:
+        dy, dx = shifts[0]
+        count = "1 shift" if len(shifts) == 1 else f"{len(shifts)} shifts"
+        nearest = f"({facts.signed(dy)}, {facts.signed(dx)})"
+        lines.append(f"  {letter} = {class_name(names, answer)}: {count}, the nearest {nearest}")
+    if len(flips) > _ANSWERS:
+        lines.append(f"  and {len(flips) - _ANSWERS} more classes, with the letters that follow")
+    return lines
+
+
+def _map(views: Views, flips: dict[int, list[Shift]], probability: float, terminal: Terminal) -> list[str]:
+    samples = [
+        (dy, dx, max(0.0, probability - value), 1)
+        for (dy, dx), value in zip(views.shifts, views.probabilities, strict=True)
+    ]
+    cells = min(MAX_CELLS, (terminal.width - _BESIDE_THE_MAP) // 2)
+    grid = grid_of([(0, 0, 0.0, 1), *samples], cells)
+    marks = {}
+    if not grid.pooled:
+        marks = {
+            shift: _LETTERS[min(index, len(_LETTERS) - 1)]
+            for index, shifts in enumerate(flips.values())
+            for shift in shifts
+        }
+    words = "; a letter where the answer changes" if marks else ""
+    return [
+        f"Probability lost, by shift{words}",
+        draw(grid, terminal, top=max(grid.top, 0.05), marks=marks).rstrip("\n"),
+    ]
+
+
+def _diagonal(views: Views, prediction: int, probability: float, terminal: Terminal) -> list[str]:
     """The probability along the diagonal as one row of bars, with a mark under each shift that flips the answer."""
     levels = _LEVELS if terminal.unicode else _LEVELS_ASCII
-    count = min(len(views.shifts), terminal.width - 5)
-    chosen = range(count)
-    bars = "".join(levels[min(7, max(0, int(views.probabilities[k] * 8)))] for k in chosen)
-    marks = "".join("x" if views.predictions[k] != prediction else " " for k in chosen)
+    count = min(len(views.shifts), terminal.width - _BESIDE_THE_BARS)
+    values = [probability, *views.probabilities[:count]]
+    bars = "".join(levels[min(7, max(0, int(value * 8)))] for value in values)
+    marks = "".join("x" if answer != prediction else " " for answer in views.predictions[:count])
     last = facts.signed(views.shifts[count - 1][0])
-    lines = [f"Probability along the diagonal, (+1, +1) to ({last}, {last}); x marks another answer", "     " + bars]
-    return [*lines, "     " + marks] if marks.strip() else lines
+    title = f"Probability of the first answer, unmoved and along the diagonal to ({last}, {last})"
+    lines = [
+        textwrap.fill(title, terminal.width),
+        f"     {bars}  {min(values):.2f} to {max(values):.2f}",
+    ]
+    return [*lines, "      " + marks + "  x: another answer"] if marks.strip() else lines

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_report import fake_report
 
-from shiftaudit.records.report import PhaseError
+from shiftaudit.records.report import AuditReport, PhaseError
 from shiftaudit.render import heatmap
 from shiftaudit.render.grids import flip_grid, grid_of, phase_grid
 from shiftaudit.render.terminal import Terminal
@@ -57,7 +58,32 @@ def test_a_sparse_map_is_pooled_around_whole_strides() -> None:
     grid = phase_grid(phases, (32.0, 32.0), 65)
     assert grid is not None
     assert grid.cell > 1
-    assert grid.rows[0][0] == pytest.approx(0.5), "31 is next to 0, a stride further"
+    middle = grid.rows[grid.ys.index(0)][grid.xs.index(0)]
+    assert middle == pytest.approx(0.5), "31 is next to 0, a stride further"
+
+
+@pytest.mark.parametrize("reach", [1, 2, 4, 9, 16, 31, 32])
+@pytest.mark.parametrize("views", [10, 300, 5000])
+def test_pooled_cells_lie_evenly_around_the_unmoved_picture(reach: int, views: int) -> None:
+    """A mirrored set of shifts gives the mirrored map, and no row of cells lies beyond the shifts."""
+    shifts = [*np.random.default_rng(reach).integers(-reach, reach + 1, (views, 2)).tolist(), [reach, -reach]]
+    values = np.random.default_rng(views).random(len(shifts)).tolist()
+    plain = grid_of([(y, x, v, 1) for (y, x), v in zip(shifts, values, strict=True)], 33)
+    mirrored = grid_of([(-y, -x, v, 1) for (y, x), v in zip(shifts, values, strict=True)], 33)
+    assert plain.counts == tuple(row[::-1] for row in mirrored.counts[::-1])
+    assert plain.cell % 2 == 1
+    assert len(plain.ys) <= 33
+    assert plain.ys[-1] - plain.cell // 2 <= max(reach, plain.cell)
+
+
+def test_pooled_phases_lie_evenly_around_whole_strides() -> None:
+    rng = np.random.default_rng(0)
+    phases = [PhaseError(int(y), int(x), 1, float(rng.random())) for y, x in rng.integers(0, 16, (200, 2))]
+    mirrored = [PhaseError(-p.py % 16, -p.px % 16, p.n_pairs, p.value) for p in phases]
+    plain, other = phase_grid(phases, (16.0, 16.0), 65), phase_grid(mirrored, (16.0, 16.0), 65)
+    assert plain is not None and other is not None
+    assert plain.cell > 1
+    assert np.allclose(np.array(plain.rows, float), np.array(other.rows, float)[::-1, ::-1])
 
 
 @pytest.mark.parametrize(
@@ -74,10 +100,48 @@ def test_a_sparse_map_is_pooled_around_whole_strides() -> None:
 def test_heatmaps_fit_the_terminal(terminal: Terminal, grid: int | None) -> None:
     text = heatmap.render(fake_report(grid=grid), terminal)
     lines = re.sub(r"\x1b\[[\d;]*m", "", text).splitlines()
-    maps = [line for line in lines if not line.startswith(("Error", "Answers"))]
-    assert max(map(len, maps)) <= terminal.width
+    assert max(map(len, lines)) <= terminal.width
     assert ("\x1b[" in text) is terminal.colour
     assert terminal.unicode or text.isascii()
+
+
+GOLDEN = Path(__file__).parent / "golden"
+CASES = {
+    "heatmap_80": (fake_report(), Terminal(80)),
+    "heatmap_120": (fake_report(grid=4), Terminal(120)),
+    "heatmap_colour_80": (fake_report(), Terminal(80, colour=True, true_colour=True)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_maps_are_the_golden_ones(name: str) -> None:
+    report, terminal = CASES[name]
+    assert heatmap.render(report, terminal) == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
+
+
+def test_pooling_is_said_and_a_grid_is_not_pooled() -> None:
+    def titles(report: AuditReport) -> list[str]:
+        return [line for line in heatmap.render(report, Terminal(120)).splitlines() if line.startswith("Share")]
+
+    assert all("in squares of" in title for title in titles(fake_report()))
+    assert not any("in squares of" in title for title in titles(fake_report(grid=8)))
+
+
+def test_marks_are_readable_on_every_colour() -> None:
+    grid = grid_of([(-1, 0, 0.0, 1), (0, -1, 1.0, 1), (0, 1, 0.5, 1), (1, 0, 0.8, 1)], 9)
+    marks = {(y, x): "a" for y in (-1, 0, 1) for x in (-1, 0, 1)}
+    text = heatmap.draw(grid, Terminal(40, colour=True, true_colour=True), marks=marks)
+    found = re.findall(r"48;2;(\d+);(\d+);(\d+);38;2;(\d+);(\d+);(\d+)ma", text)
+    assert len(found) == 4
+    for numbers in found:
+        paper, ink = ([int(n) for n in numbers[k : k + 3]] for k in (0, 3))
+        light, dark = sorted((luminance(paper), luminance(ink)), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) > 4.5, "WCAG AA"
+
+
+def luminance(colour: list[int]) -> float:
+    linear = [c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def test_worse_is_darker_ink_without_colour() -> None:
