@@ -12,7 +12,7 @@ from shiftaudit.lowpass import BlurPool
 from shiftaudit.patch.cost import make_record
 from shiftaudit.patch.fx_ops import FUNCTIONS, operation_name, source_of
 from shiftaudit.patch.fx_sites import FoundSite, read_graph
-from shiftaudit.patch.fx_trace import SCRIPT_HINT, trace
+from shiftaudit.patch.fx_trace import SCRIPT_HINT, fixed_arguments, trace
 from shiftaudit.patch.layers import (
     AdaptiveBlurPool,
     ChannelsLastBlur,
@@ -21,7 +21,7 @@ from shiftaudit.patch.layers import (
     dense_avg_pool2d,
     dense_max_pool2d,
 )
-from shiftaudit.patch.plan import ADAPTIVE_POOLS, Decision, make_plan
+from shiftaudit.patch.plan import ADAPTIVE_POOLS, CONV, Decision, make_plan
 from shiftaudit.records.patch import (
     BLUR_AFTER_POOL,
     BLUR_BEFORE_CONV,
@@ -105,11 +105,21 @@ def _apply(copy: fx.GraphModule, found: FoundSite, decision: Decision) -> None:
         found.node.replace_input_with(source, node)
         _set_stride(copy, found, decision)
     elif site.op in ADAPTIVE_POOLS:
+        _take_values(found.node)
         _replace_adaptive(copy, found, decision)
     else:
+        if site.op != CONV:
+            _take_values(found.node)
         _set_stride(copy, found, decision)
         blur = _add_layer(copy, site.name, _blur_layer(copy, decision, site.channels))
         _insert_after(copy, found.tail, blur)
+
+
+def _take_values(pool: fx.Node) -> None:
+    """A patched pool puts out its values alone: what took them from a tuple reads them directly."""
+    for user in list(pool.users) if pool.meta["several"] else ():
+        user.replace_all_uses_with(pool)
+        pool.graph.erase_node(user)
 
 
 def _insert_after(copy: fx.GraphModule, node: fx.Node, layer: str) -> None:
@@ -128,10 +138,17 @@ def _add_layer(copy: fx.GraphModule, site: str, layer: nn.Module) -> str:
     """Add `blur_NAME` beside the module that was patched."""
     parent, _, leaf = site.replace("/", ".").replace("@", "_").rpartition(".")
     name = f"{parent}.blur_{leaf}" if parent else f"blur_{leaf}"
-    if not copy.add_submodule(name, layer):
-        name = f"blur_{site.replace('.', '_').replace('/', '_').replace('@', '_')}"
-        copy.add_submodule(name, layer)
+    while _holds(copy, name):  # the network may have an attribute of this name
+        name += "_"
+    copy.add_submodule(name, layer)
     return name
+
+
+def _holds(module: nn.Module, path: str) -> bool:
+    found: Any = module
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return found is not None
 
 
 def _set_stride(copy: fx.GraphModule, found: FoundSite, decision: Decision) -> None:
@@ -152,10 +169,11 @@ def _set_stride(copy: fx.GraphModule, found: FoundSite, decision: Decision) -> N
 
 
 def _make_pool_dense(copy: fx.GraphModule, found: FoundSite) -> None:
+    """Other calls of a shared pool, which may be left as they are, keep the layer; this one becomes a function."""
     node, op = found.node, found.op
     maximum = op.kind == "max_pool"
-    if node.op == "call_module":
-        name = str(node.target)
+    name = str(node.target)
+    if node.op == "call_module" and sum(other.target == name for other in copy.graph.nodes) == 1:
         if maximum and not op.ceil_mode:
             layer: nn.Module = nn.MaxPool2d(op.kernel, 1, op.padding, op.dilation)
         elif maximum:
@@ -168,7 +186,7 @@ def _make_pool_dense(copy: fx.GraphModule, found: FoundSite) -> None:
         return
     source = source_of(node)
     kernel, stride, padding = list(op.kernel), list(op.stride), list(op.padding)
-    node.kwargs = {}
+    node.op, node.kwargs = "call_function", {}
     if maximum:
         node.target = dense_max_pool2d
         node.args = (source, kernel, stride, padding, list(op.dilation), op.ceil_mode)
@@ -220,6 +238,10 @@ def _output_shapes(copy: fx.GraphModule, example: Tensor) -> Any:
 def _notes(copy: fx.GraphModule, original: nn.Module) -> tuple[str, ...]:
     """What the traced copy does differently from the original when it is trained."""
     notes = []
+    fixed = fixed_arguments(original)
+    if fixed:
+        values = ", ".join(f"{name}={value!r}" for name, value in fixed.items())
+        notes.append(f"the copy takes the picture alone: its forward was recorded for {values}")
     frozen = [node for node in copy.graph.nodes if operation_name(node) in ("dropout", "batch_norm", "feature_dropout")]
     exported = isinstance(original, fx.GraphModule)
     if frozen:

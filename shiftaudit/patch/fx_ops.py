@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from shiftaudit.patch.plan import COMPUTED, INDICES
+
 Pair = tuple[int, int]
 aten = torch.ops.aten
 
@@ -50,7 +52,9 @@ _AVG_POOL = {
     "input": None, "kernel_size": 1, "stride": None, "padding": 0, "ceil_mode": False, "count_include_pad": True,
     "divisor_override": None,
 }  # fmt: skip
+_LP_POOL2D = {"input": None, "norm_type": 2, "kernel_size": 1, "stride": None, "ceil_mode": False, "padding": 0}
 _ADAPTIVE = {"input": None, "output_size": 1, "return_indices": False}
+_LP_POOL = "an Lp-pool is one step here: save the model with torch.jit.script and patch the file"
 
 FUNCTIONS: dict[Any, tuple[str, dict[str, Any]]] = {
     torch.conv2d: ("conv", _CONV),
@@ -63,6 +67,7 @@ FUNCTIONS: dict[Any, tuple[str, dict[str, Any]]] = {
     aten.max_pool2d.default: ("max_pool", _MAX_POOL),
     aten.max_pool2d_with_indices.default: ("max_pool", _MAX_POOL | {"return_indices": True}),
     F.avg_pool2d: ("avg_pool", _AVG_POOL),
+    F.lp_pool2d: ("avg_pool", _LP_POOL2D),
     aten.avg_pool2d.default: ("avg_pool", _AVG_POOL),
     F.adaptive_avg_pool2d: ("adaptive_avg_pool", _ADAPTIVE),
     aten.adaptive_avg_pool2d.default: ("adaptive_avg_pool", _ADAPTIVE),
@@ -129,7 +134,7 @@ def operation_name(node: fx.Node) -> str:
 def read(node: fx.Node, modules: dict[str, nn.Module]) -> Op | None:
     """The node as an `Op`, None when it is no operation that could make a map smaller."""
     if node.op == "call_module":
-        return _read_module(modules[str(node.target)])
+        return _read_module(node, modules[str(node.target)])
     if node.op != "call_function":
         return None
     if node.target is operator.getitem:
@@ -142,7 +147,7 @@ def read(node: fx.Node, modules: dict[str, nn.Module]) -> Op | None:
     return None if known is None else _read_function(node, *known)
 
 
-def _read_module(module: nn.Module) -> Op | None:
+def _read_module(node: fx.Node, module: nn.Module) -> Op | None:
     if isinstance(module, nn.Conv2d):
         padding = (0, 0) if isinstance(module.padding, str) else pair(module.padding)
         own_code = type(module).forward is not nn.Conv2d.forward or "_conv_forward" in vars(type(module))
@@ -155,7 +160,7 @@ def _read_module(module: nn.Module) -> Op | None:
         return Op(
             "max_pool", pair(module.kernel_size), pair(stride), pair(module.padding), pair(module.dilation),
             ceil_mode=module.ceil_mode,
-            blocker=_indices_used(module.return_indices) or _subclassed(module, nn.MaxPool2d),
+            blocker=_indices_used(node, module.return_indices) or _subclassed(module, nn.MaxPool2d),
         )  # fmt: skip
     if isinstance(module, nn.AvgPool2d):
         return Op(
@@ -168,7 +173,14 @@ def _read_module(module: nn.Module) -> Op | None:
             "adaptive_avg_pool", output_size=module.output_size, blocker=_subclassed(module, nn.AdaptiveAvgPool2d)
         )
     if isinstance(module, nn.AdaptiveMaxPool2d):
-        return Op("adaptive_max_pool", blocker=_indices_used(module.return_indices), output_size=module.output_size)
+        return Op(
+            "adaptive_max_pool", blocker=_indices_used(node, module.return_indices), output_size=module.output_size
+        )
+    if isinstance(module, nn.LPPool2d):
+        stride = module.kernel_size if module.stride is None else module.stride
+        return Op("avg_pool", pair(module.kernel_size), pair(stride), ceil_mode=module.ceil_mode, blocker=_LP_POOL)
+    if isinstance(module, nn.FractionalMaxPool2d):
+        return Op("adaptive_max_pool", blocker="its windows are drawn at random")
     if isinstance(module, nn.Upsample):
         return Op("interpolate")
     if isinstance(module, nn.PixelUnshuffle):
@@ -192,7 +204,7 @@ def _read_function(node: fx.Node, kind: str, signature: dict[str, Any]) -> Op | 
         return Op(kind, stride=(factor, factor), steps={2: factor, 3: factor})
     values = [bound.get(key) for key in ("kernel_size", "stride", "padding", "dilation", "output_size")]
     if any(isinstance(leaf, fx.Node) for value in values for leaf in _leaves(value)):
-        return Op(kind, blocker="its parameters are computed while the network runs")
+        return Op(kind, blocker=COMPUTED)
     if kind == "conv":
         padding = (0, 0) if isinstance(bound["padding"], str) else pair(bound["padding"])
         weight = bound["weight"]
@@ -207,9 +219,9 @@ def _read_function(node: fx.Node, kind: str, signature: dict[str, Any]) -> Op | 
             kind, pair(bound["kernel_size"]), pair(stride), pair(bound["padding"]), pair(bound.get("dilation", 1)),
             ceil_mode=bound["ceil_mode"], count_include_pad=bound.get("count_include_pad", True),
             divisor_override=bound.get("divisor_override"),
-            blocker=_indices_used(bound.get("return_indices", False)),
+            blocker=_LP_POOL if "norm_type" in bound else _indices_used(node, bound.get("return_indices", False)),
         )  # fmt: skip
-    blocker = _indices_used(bound.get("return_indices", False))
+    blocker = _indices_used(node, bound.get("return_indices", False))
     return Op(kind, output_size=bound.get("output_size"), blocker=blocker)
 
 
@@ -218,8 +230,14 @@ def bind(node: fx.Node, signature: dict[str, Any]) -> dict[str, Any]:
     return signature | dict(zip(signature, node.args, strict=False)) | dict(node.kwargs)
 
 
-def _indices_used(returned: bool) -> str | None:
-    return "its indices are returned, and blurred values have none" if returned else None
+def _indices_used(node: fx.Node, returned: bool) -> str | None:
+    """Exported programs return the indices of every adaptive max-pool, and take the values alone."""
+    return INDICES if returned and not _values_alone(node) else None
+
+
+def _values_alone(node: fx.Node) -> bool:
+    """Whether all that is read of a call's several results is the first."""
+    return all(user.target is operator.getitem and (user.args[1] == 0 or not user.users) for user in node.users)
 
 
 def _read_getitem(node: fx.Node) -> Op | None:

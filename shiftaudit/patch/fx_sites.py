@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from shiftaudit.errors import PatchError
 from shiftaudit.patch.fx_ops import Op, Pair, operation_name, pointwise, read, shape_of, source_of
+from shiftaudit.patch.fx_slices import base_of, sliced_map
 from shiftaudit.patch.fx_trace import SCRIPT_HINT
 from shiftaudit.patch.plan import ADAPTIVE_POOLS, CONV, INTERPOLATE, SLICE, Site
 
@@ -43,11 +44,12 @@ class Reading:
 
 
 class _Shapes(fx.Interpreter):
-    """Runs the graph once and notes the shape of every tensor in `meta["shape"]`."""
+    """Runs the graph once and notes in `meta` the shape of every tensor, and whether a node puts out several."""
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
         n.meta.pop("shape", None)
+        n.meta["several"] = isinstance(result, (tuple, list))
         if isinstance(result, Tensor):
             n.meta["shape"] = tuple(result.shape)
             n.meta["quantised"] = result.is_quantized
@@ -101,8 +103,8 @@ class _Reader:
             if found is not None:
                 self.found.append(found)
                 near = frozenset((found.site.name,))
-            elif op is not None and op.kind == SLICE and _base(node, self.modules) in self.sliced:
-                near = frozenset((self.sliced[_base(node, self.modules)],))
+            elif op is not None and op.kind == SLICE and base_of(node, self.modules) in self.sliced:
+                near = frozenset((self.sliced[base_of(node, self.modules)],))
             self.nearest[node] = near
             self.learned[node] = learned or self._learns(node)
         return tuple(self.found)
@@ -134,24 +136,24 @@ class _Reader:
 
     def _slice_site(self, node: fx.Node, op: Op, near: frozenset[str], learned: bool) -> FoundSite | None:
         """All strided slices of one map are one site, found at the first of them."""
-        base = _base(node, self.modules)
+        base = base_of(node, self.modules)
         shape = shape_of(base)
         if not op.steps or base in self.sliced or shape is None or len(shape) != 4:
             return None
-        readers, steps = _strided_readers(base, self.modules)
-        if not set(steps) <= {2, 3} and not set(steps) <= {1, 2}:
+        sliced = sliced_map(base, self.modules)
+        if sliced is None:
             return None
-        last = 1 in steps
-        axes = (1, 2) if last else (2, 3)
-        stride = (steps.get(axes[0], 1), steps.get(axes[1], 1))
-        size = (shape[axes[0]], shape[axes[1]])
+        (rows, columns), stride = sliced.axes, sliced.stride
+        last = rows == 1
+        size = (shape[rows], shape[columns])
         name = self._unique(f"{_owner(node)}/slice" if node.op == "call_function" else str(node.target))
         self.sliced[base] = name
         site = Site(
             name, SLICE, (1, 1), stride, size, (-(-size[0] // stride[0]), -(-size[1] // stride[1])),
             shape[3 if last else 1], shape[3 if last else 1], on_input=not learned, after=tuple(sorted(near)),
+            blocker=sliced.blocker,
         )  # fmt: skip
-        return FoundSite(site, op, base, base, tuple(readers), last)
+        return FoundSite(site, op, base, base, sliced.readers, last)
 
     def _is_fixed(self, weight: fx.Node) -> bool:
         """Whether a convolution's weight comes from buffers and numbers alone: someone else's BlurPool."""
@@ -186,7 +188,7 @@ class _Reader:
     def _name(self, node: fx.Node, op: Op) -> tuple[str, str | None]:
         if node.op == "call_module":
             target = str(node.target)
-            return self._unique(target), target
+            return self._unique(target), target if op.kind == CONV else None
         if op.weight is not None and op.weight.op == "get_attr":
             return self._unique(str(op.weight.target).rpartition(".")[0] or op.kind), None
         owner, own_code = _owner_and_kind(node)
@@ -212,35 +214,6 @@ def _with_sizes(op: Op, size_in: Pair, size_out: Pair) -> Op:
 
 def _covers(op: Op, size: Pair) -> bool:
     return op.kind in ADAPTIVE_POOLS or all(k >= s for k, s in zip(op.kernel, size, strict=True))
-
-
-def _base(node: fx.Node, modules: dict[str, nn.Module]) -> fx.Node:
-    """The map a chain of slices starts from."""
-    while (op := read(node, modules)) is not None and op.kind == SLICE and isinstance(node.args[0], fx.Node):
-        node = node.args[0]
-    return node
-
-
-def _strided_readers(base: fx.Node, modules: dict[str, nn.Module]) -> tuple[list[fx.Node], dict[int, int]]:
-    """The slices that read `base` and take every n-th row or column, there or further down their chain; and the steps."""
-    readers = []
-    steps: dict[int, int] = {}
-    for user in base.users:
-        below = _steps_below(user, modules)
-        if below:
-            readers.append(user)
-            steps.update(below)
-    return readers, steps
-
-
-def _steps_below(node: fx.Node, modules: dict[str, nn.Module]) -> dict[int, int]:
-    op = read(node, modules)
-    if op is None or op.kind != SLICE:
-        return {}
-    steps = dict(op.steps)
-    for user in node.users:
-        steps.update(_steps_below(user, modules))
-    return steps
 
 
 def _owner(node: fx.Node) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -85,12 +86,13 @@ def trace(module: nn.Module, example: Tensor) -> tuple[fx.GraphModule, Any]:
         PatchError: the module is quantised, does not run on the example, or has control flow that fx cannot follow.
     """
     _refuse_quantised(module)
-    work = copy.deepcopy(module)
+    work = independent(module)
     training = {name: child.training for name, child in work.named_modules()}
     for child in work.modules():
         child.training = False  # not `.eval()`, which exported programs refuse
     graph_module, output = (work, None) if isinstance(work, fx.GraphModule) else _symbolic(work, example)
     _keep_unused_state(work, graph_module)
+    _hide_constants(graph_module, set(module.state_dict()))
     for name, child in graph_module.named_modules():
         child.training = training.get(name, training[""])
     return graph_module, output
@@ -106,22 +108,61 @@ def _symbolic(work: nn.Module, example: Tensor) -> tuple[fx.GraphModule, Any]:
             f"the model does not run on an input of shape {tuple(example.shape)}: {_first_line(error)}"
         ) from error
     try:
-        graph = _Tracer(watcher.found).trace(work)
+        graph = _Tracer(watcher.found).trace(work, concrete_args=fixed_arguments(work))
     except Exception as error:
         message = (
             f"the model's control flow cannot be followed by torch.fx ({type(error).__name__}: {_first_line(error)})"
         )
         raise PatchError(message, hint=SCRIPT_HINT) from error
+    _drop_fixed_arguments(graph)
     for node in graph.nodes:
-        if node.op == "output":
-            node.type = None  # the annotation speaks of training too (GoogLeNet's tuple of three)
+        node.type = None  # annotations speak of training too (GoogLeNet's tuple of three), or are text, not types
     return fx.GraphModule(work, graph, type(work).__name__), output
 
 
+def independent(module: nn.Module) -> nn.Module:
+    """A deep copy, also of layers that keep a tensor they computed (the older `weight_norm`).
+
+    Raises:
+        PatchError: something in the module cannot be copied.
+    """
+    held = [value for child in module.modules() for value in vars(child).values() if isinstance(value, Tensor)]
+    computed = {id(tensor): tensor.detach().clone() for tensor in held if not tensor.is_leaf}
+    try:
+        return copy.deepcopy(module, computed)
+    except Exception as error:
+        raise PatchError(f"the model cannot be copied ({type(error).__name__}: {_first_line(error)})") from error
+
+
+def fixed_arguments(module: nn.Module) -> dict[str, Any]:
+    """Arguments of `forward` beside the map that have defaults, by name: a copy is traced for the defaults."""
+    if isinstance(module, fx.GraphModule):
+        return {}
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    others = list(inspect.signature(module.forward).parameters.values())[1:]
+    return {
+        other.name: other.default for other in others if other.kind not in variable and other.default is not other.empty
+    }
+
+
+def _drop_fixed_arguments(graph: fx.Graph) -> None:
+    """Take out the arguments that were given their defaults, and the checks fx puts on them."""
+    placeholders = [node for node in graph.nodes if node.op == "placeholder" and not str(node.target).startswith("*")]
+    for placeholder in placeholders[1:]:
+        for check in list(placeholder.users):
+            for assertion in list(check.users):
+                graph.erase_node(assertion)
+            graph.erase_node(check)
+        graph.erase_node(placeholder)
+
+
 def _keep_unused_state(source: nn.Module, target: fx.GraphModule) -> None:
-    """Give `target` the parameters and buffers no call in the graph uses, so that checkpoints stay interchangeable."""
+    """Give `target` the parameters and buffers no call in the graph uses, so that checkpoints stay interchangeable.
+
+    Second names of one layer are kept too.
+    """
     missing = set(source.state_dict()) - set(target.state_dict())
-    for name, child in source.named_modules():
+    for name, child in source.named_modules(remove_duplicate=False):
         own = {f"{name}.{key}" if name else key for key in (*child._parameters, *child._buffers)}
         if not own & missing:
             continue
@@ -135,6 +176,13 @@ def _keep_unused_state(source: nn.Module, target: fx.GraphModule) -> None:
         for key, buffer in child._buffers.items():
             if key not in holder._buffers:
                 holder.register_buffer(key, buffer, persistent=key not in child._non_persistent_buffers_set)
+
+
+def _hide_constants(target: fx.GraphModule, known: set[str]) -> None:
+    """Tensors that fx recorded or copied as buffers of its own get no key in the state dict."""
+    for key in set(target.state_dict()) - known:
+        owner, _, constant = key.rpartition(".")
+        target.get_submodule(owner)._non_persistent_buffers_set.add(constant)
 
 
 def _holder(target: fx.GraphModule, name: str) -> nn.Module:

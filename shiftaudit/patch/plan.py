@@ -39,6 +39,12 @@ INTERPOLATE = "interpolate"
 POOLS = ("max_pool", "avg_pool")
 ADAPTIVE_POOLS = ("adaptive_avg_pool", "adaptive_max_pool")
 
+# Reasons both backends give.
+COMPUTED = "its parameters are computed while the network runs"
+INDICES = "its indices are returned, and blurred values have none"
+WRITTEN_SLICES = "its slices are written to"
+WRITTEN_MAP = "its map is changed in place after a slice was taken"
+
 
 @dataclass(frozen=True)
 class Site:
@@ -68,7 +74,7 @@ class Site:
     after: tuple[str, ...] = ()
     """Names of the sites this one's input depends on; the nearest on each path suffice."""
     group: str | None = None
-    """The module that holds the op, where several calls share it: they get one stride, or none is changed."""
+    """The module that holds a convolution: calls that share it get one stride, or none is changed."""
     opaque: bool = False
     """A convolution inside code that cannot be changed: its stride stays, so only its input can be filtered."""
     blocker: str | None = None
@@ -119,7 +125,9 @@ class Plan:
             raise PatchError("nothing to patch: no operation of this network makes a feature map smaller")
         reasons = "; ".join(f"{decision.site.name}: {decision.reason}" for decision in self.decisions[:3])
         more = f"; and {len(self.decisions) - 3} more" if len(self.decisions) > 3 else ""
-        raise PatchError(f"nothing to patch: all {len(self.decisions)} downsampling sites were left ({reasons}{more})")
+        several = len(self.decisions) > 1
+        which = f"all {len(self.decisions)} downsampling sites were" if several else "the only downsampling site was"
+        raise PatchError(f"nothing to patch: {which} left ({reasons}{more})")
 
 
 def make_plan(sites: Sequence[Site], options: PatchOptions) -> Plan:
@@ -131,7 +139,8 @@ def make_plan(sites: Sequence[Site], options: PatchOptions) -> Plan:
     for pattern in (*options.only, *options.skip):
         if sites and not any(fnmatchcase(site.name, pattern) for site in sites):
             names = ", ".join(site.name for site in sites[:6])
-            raise PatchError(f"pattern {pattern!r} matches no downsampling site", hint=f"sites are named {names}, …")
+            more = ", …" if len(sites) > 6 else ""
+            raise PatchError(f"pattern {pattern!r} matches no downsampling site", hint=f"sites are named {names}{more}")
     decisions = [_decide(site, options) for site in sites]
     return Plan(tuple(_agree_within_groups(decisions)), options)
 
@@ -148,9 +157,25 @@ def dense_size(site: Site) -> Size:
     )
 
 
+def spatial_axes(steps: Iterable[int]) -> tuple[int, int] | None:
+    """The axes (y, x) along which slices of a 4-D map skip rows and columns; None where they skip channels or images alone.
+
+    Args:
+        steps: dimensions in which a slice takes every n-th entry. Maps may hold their channels last, as Swin's do, but
+            skipping along dimension 1 alone takes every n-th channel of the usual layout.
+
+    >>> spatial_axes([2, 3]), spatial_axes([1, 2]), spatial_axes([1])
+    ((2, 3), (1, 2), None)
+    """
+    dimensions = set(steps) - {0}
+    if dimensions == {1, 2}:
+        return 1, 2
+    return (2, 3) if dimensions & {2, 3} else None
+
+
 def is_patchify(site: Site) -> bool:
     """A convolution whose windows do not overlap: a patch embedding, or a ConvNeXt downsampling layer."""
-    return site.op == CONV and site.kernel == site.stride and site.padding == (0, 0) and site.dilation == (1, 1)
+    return site.op == CONV and site.kernel == site.stride and site.dilation == (1, 1)
 
 
 def is_shortcut(site: Site) -> bool:

@@ -7,10 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shiftaudit.names import static_kind
-from shiftaudit.patch.plan import ADAPTIVE_POOLS, CONV, INTERPOLATE, SLICE, Size
-
-COMPUTED = "its parameters are computed while the network runs"
-_INDICES = "its indices are returned, and blurred values have none"
+from shiftaudit.patch.plan import ADAPTIVE_POOLS, COMPUTED, CONV, INDICES, INTERPOLATE, SLICE, Size
 
 # Where stride, padding, dilation and groups are among a convolution's arguments.
 _CONV_ARGUMENTS = {
@@ -19,7 +16,7 @@ _CONV_ARGUMENTS = {
     "aten::_convolution": (3, 4, 5, 8),
     "aten::convolution": (3, 4, 5, 8),
 }
-_TRANSPOSED = 6
+TRANSPOSED = 6
 
 _ACTIVATIONS = {
     "relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "silu", "mish", "sigmoid", "tanh", "hardtanh",
@@ -131,7 +128,7 @@ def read(node: Any, weight_shape: tuple[int, ...] | None, rank: int) -> Op | Non
     if kind == SLICE:
         return _read_slice(node, inputs, rank)
     if kind in ADAPTIVE_POOLS:
-        return Op(kind, blocker=_INDICES if _indices_used(node) else None)
+        return Op(kind, blocker=INDICES if _indices_used(node) else None)
     if kind == INTERPOLATE:
         return Op(kind)
     return _read_pool(node, kind, inputs)
@@ -141,7 +138,7 @@ def _read_conv(node: Any, inputs: list[Any], weight_shape: tuple[int, ...] | Non
     if node.kind() not in _CONV_ARGUMENTS or weight_shape is None:
         return Op(CONV, stride=(2, 2), blocker="the weights are packed for a backend") if weight_shape is None else None
     at_stride, at_padding, at_dilation, at_groups = _CONV_ARGUMENTS[node.kind()]
-    if at_groups == 8 and constant(inputs[_TRANSPOSED]):
+    if at_groups == 8 and constant(inputs[TRANSPOSED]):
         return None
     stride, padding, dilation, groups = (constant(inputs[at]) for at in (at_stride, at_padding, at_dilation, at_groups))
     kernel = (weight_shape[-2], weight_shape[-1])
@@ -165,7 +162,7 @@ def _read_pool(node: Any, kind: str, inputs: list[Any]) -> Op:
         )  # fmt: skip
     return Op(
         kind, kernel, stride, padding, _pair(values[3]), ceil_mode=values[4],
-        blocker=_INDICES if _indices_used(node) else None,
+        blocker=INDICES if _indices_used(node) else None,
     )  # fmt: skip
 
 

@@ -14,11 +14,14 @@ from torch import Tensor, nn
 from shiftaudit.errors import PatchError
 from shiftaudit.lowpass import BlurPool
 from shiftaudit.names import static_kind
-from shiftaudit.patch.plan import CONV
-from shiftaudit.patch.torchscript_ops import key, operation, walk
+from shiftaudit.patch.torchscript_ops import TRANSPOSED, key, operation, walk
 
 Shape = tuple[int, ...]
 
+_ANY_CONVOLUTION = ("convolution", "_convolution")
+_CONVOLUTIONS = {
+    *_ANY_CONVOLUTION, "_convolution_mode", *(f"conv{way}{n}d" for way in ("", "_transpose") for n in (1, 2, 3)),
+}  # fmt: skip
 _PLAIN = ("IntType", "BoolType", "FloatType", "ListType", "StringType")
 
 
@@ -150,22 +153,43 @@ def run_for_shapes(module: torch.jit.ScriptModule, example: Tensor) -> tuple[dic
 
 def network_macs(graph: Any, shapes: dict[int, Shape]) -> int:
     """Multiply-adds of convolutions and matrix products that ran, a loop's body once."""
-    total = 0
-    for node in walk(graph):
-        name = operation(node)
-        out = shapes.get(key(node.outputsAt(0))) if node.outputsSize() else None
-        inputs = [shapes.get(key(value), ()) for value in node.inputs()]
-        if out is None or name == "":
-            continue
-        if static_kind(node.kind()) == CONV and len(inputs[1]) == 4:
-            total += math.prod(out) * math.prod(inputs[1][1:])
-        elif name in ("linear", "matmul", "mm", "bmm") and inputs[0]:
-            total += math.prod(out) * inputs[0][-1]
-        elif name in ("addmm", "baddbmm") and inputs[1]:
-            total += math.prod(out) * inputs[1][-1]
-        elif name == "scaled_dot_product_attention" and inputs[0]:
-            total += 2 * math.prod(inputs[0]) * inputs[1][-2]
-    return total
+    return sum(_node_macs(node, shapes) for node in walk(graph) if operation(node))
+
+
+def _node_macs(node: Any, shapes: dict[int, Shape]) -> int:
+    name = operation(node)
+    out = shapes.get(key(node.outputsAt(0))) if node.outputsSize() else None
+    inputs = [shapes.get(key(value), ()) for value in node.inputs()]
+    macs = 0
+    if out is None:
+        pass
+    elif name in _CONVOLUTIONS and inputs[1]:
+        transposed = "transpose" in name or (name in _ANY_CONVOLUTION and node.inputsAt(TRANSPOSED).toIValue())
+        macs = math.prod(inputs[0] if transposed else out) * math.prod(inputs[1][1:])
+    elif name in ("linear", "matmul", "mm", "bmm") and inputs[0]:
+        macs = math.prod(out) * inputs[0][-1]
+    elif name in ("addmm", "baddbmm") and inputs[1]:
+        macs = math.prod(out) * inputs[1][-1]
+    elif name == "scaled_dot_product_attention" and inputs[0]:
+        macs = 2 * math.prod(inputs[0]) * inputs[1][-2]
+    elif name == "einsum":
+        macs = _einsum_macs(node, shapes)
+    return macs
+
+
+def _einsum_macs(node: Any, shapes: dict[int, Shape]) -> int:
+    """One multiply-add for each combination of indices; an equation with `...` counts none."""
+    equation = node.inputsAt(0).toIValue()
+    operands = [shapes.get(key(value), ()) for value in node.inputsAt(1).node().inputs()]
+    if not isinstance(equation, str) or "." in equation:
+        return 0
+    terms = equation.partition("->")[0].replace(" ", "").split(",")
+    sizes = {
+        index: size
+        for term, shape in zip(terms, operands, strict=False)
+        for index, size in zip(term, shape, strict=False)
+    }
+    return math.prod(sizes.values()) if len(operands) > 1 else 0
 
 
 def add_call(

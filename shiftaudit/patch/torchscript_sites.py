@@ -12,8 +12,8 @@ from torch import Tensor
 
 from shiftaudit.errors import PatchError
 from shiftaudit.names import NamedOp, align, may_stride, scripted_ops, static_kind
-from shiftaudit.patch.plan import ADAPTIVE_POOLS, CONV, INTERPOLATE, SLICE, Site
-from shiftaudit.patch.torchscript_ops import COMPUTED, Op, key, only_checks, operation, pointwise, read, walk
+from shiftaudit.patch.plan import ADAPTIVE_POOLS, COMPUTED, CONV, INTERPOLATE, SLICE, Site
+from shiftaudit.patch.torchscript_ops import Op, key, only_checks, operation, pointwise, read, walk
 from shiftaudit.patch.torchscript_shapes import (
     Shape,
     flat_graph,
@@ -22,6 +22,7 @@ from shiftaudit.patch.torchscript_shapes import (
     run_for_shapes,
     tensors,
 )
+from shiftaudit.patch.torchscript_slices import base_of, sliced_map
 
 _LEARNED = ("conv", "linear", "matmul", "mm", "pool")
 _PACKED = (
@@ -125,8 +126,8 @@ class _Reader:
             if found is not None:
                 self.found.append(found)
                 behind = _Behind(frozenset((found.site.name,)), behind.learned)
-            elif static_kind(node.kind()) == SLICE and key(_base(node)) in self.sliced:
-                behind = _Behind(frozenset((self.sliced[key(_base(node))],)), behind.learned)
+            elif static_kind(node.kind()) == SLICE and key(base_of(node)) in self.sliced:
+                behind = _Behind(frozenset((self.sliced[key(base_of(node))],)), behind.learned)
             if any(part in operation(node) for part in _LEARNED):
                 behind = replace(behind, learned=True)
             for value in node.outputs():
@@ -193,28 +194,24 @@ class _Reader:
 
     def _slice_site(self, node: Any, op: Op, behind: _Behind) -> FoundSite | None:
         """All strided slices of one map are one site, found at the first of them."""
-        base = _base(node)
+        base = base_of(node)
         shape = self.shapes.get(key(base))
         if not op.steps or key(base) in self.sliced or shape is None or len(shape) != 4:
             return None
-        readers, steps, written = _strided_readers(base)
-        if not set(steps) <= {2, 3} and not set(steps) <= {1, 2}:
+        sliced = sliced_map(base)
+        if sliced is None:
             return None
-        last = 1 in steps
-        axes = (1, 2) if last else (2, 3)
-        stride = (steps.get(axes[0], 1), steps.get(axes[1], 1))
-        size = (shape[axes[0]], shape[axes[1]])
-        blocker = "its slices are written to" if written else None
-        if any(reader.owningBlock() != readers[0].owningBlock() for reader in readers[1:]):
-            blocker = "its slices are in different branches"
+        (rows, columns), stride = sliced.axes, sliced.stride
+        last = rows == 1
+        size = (shape[rows], shape[columns])
         name = self._name(node)
         self.sliced[key(base)] = name
         site = Site(
             name, SLICE, (1, 1), stride, size, (-(-size[0] // stride[0]), -(-size[1] // stride[1])),
             shape[3 if last else 1], shape[3 if last else 1], on_input=not behind.learned,
-            after=tuple(sorted(behind.nearest)), blocker=blocker,
+            after=tuple(sorted(behind.nearest)), blocker=sliced.blocker,
         )  # fmt: skip
-        return FoundSite(site, op, node, node.output(), tuple(readers), last)
+        return FoundSite(site, op, node, node.output(), sliced.readers, last)
 
     def _tail(self, value: Any) -> tuple[Any, tuple[str, ...]]:
         names: list[str] = []
@@ -266,51 +263,3 @@ def _with_sizes(op: Op, size_in: tuple[int, int], size_out: tuple[int, int]) -> 
 
 def _covers(op: Op, size: tuple[int, int]) -> bool:
     return op.kind in ADAPTIVE_POOLS or all(k >= s for k, s in zip(op.kernel, size, strict=True))
-
-
-def _base(node: Any) -> Any:
-    """The map a chain of slices starts from."""
-    value = node.inputsAt(0)
-    while value.node().kind() == "aten::slice":
-        value = value.node().inputsAt(0)
-    return value
-
-
-def _strided_readers(base: Any) -> tuple[list[Any], dict[int, int], bool]:
-    """Slices that read `base` and skip rows or columns, there or further down their chain; the steps; whether any is written."""
-    readers: list[Any] = []
-    steps: dict[int, int] = {}
-    written = False
-    for use in base.uses():
-        below, writes = _steps_below(use.user, base)
-        if below:
-            readers.append(use.user)
-            steps.update(below)
-            written = written or writes
-    return sorted(readers, key=_Order), steps, written
-
-
-class _Order:
-    """Sorts nodes of one graph by where they run."""
-
-    def __init__(self, node: Any) -> None:
-        self.node = node
-
-    def __lt__(self, other: _Order) -> bool:
-        return bool(self.node.isBefore(other.node))
-
-
-def _steps_below(node: Any, source: Any) -> tuple[dict[int, int], bool]:
-    if static_kind(node.kind()) != SLICE or node.inputsAt(0).unique() != source.unique():
-        return {}, False
-    op = read(node, None, 4)
-    if op is None:
-        return {}, False
-    steps = dict(op.steps)
-    result = node.output()
-    written = any(str(use.user.kind()).endswith("_") and use.offset == 0 for use in result.uses())
-    for use in result.uses():
-        below, writes = _steps_below(use.user, result)
-        steps.update(below)
-        written = written or writes
-    return steps, written
