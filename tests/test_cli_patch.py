@@ -67,6 +67,26 @@ def test_writes_a_copy_and_says_what_was_done_and_what_to_do(run, tmp_path: Path
     assert torch.jit.load(target)(torch.randn(2, 3, 16, 16)).shape == (2, 3)
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "wanted", "unwanted"),
+    [
+        ("aa.pt", ("--seed", "7"), f"--teacher {MODEL} --seed 7 IMAGES", "--trust"),
+        ("aa.pt2", (), "aa.pt2 --trust IMAGES", "shiftaudit tune aa"),
+        ("aa.safetensors", (), "holds weights alone", "shiftaudit score"),
+        ("aa.pth", ("--format", "state-dict"), "holds weights alone", "shiftaudit score"),
+    ],
+)
+def test_the_commands_it_names_take_the_file_it_wrote(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, options: tuple, wanted: str, unwanted: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out, _ = run(MODEL, "--size", "16", "-o", name, *options)
+    assert code == 0
+    assert wanted in out
+    assert unwanted not in out
+
+
 def test_filter_one_computes_what_the_original_does(run, tmp_path: Path) -> None:
     target = tmp_path / "same.pt"
     assert run(MODEL, "--size", "16", "--stem", "--filter-size", "1", "-o", str(target))[0] == 0

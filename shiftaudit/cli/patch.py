@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from shiftaudit.records.tune import TuneSettings
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from shiftaudit.models import LoadedModel
+    from shiftaudit.models import LoadedModel, ModelOptions
     from shiftaudit.patch import PatchResult
     from shiftaudit.records.gate import Comparison
     from shiftaudit.records.patch import PatchRecord
@@ -95,14 +96,25 @@ def patch(
     if loaded.patch_record is not None:
         raise PatchError(f"{model} is patched already", hint="patch the original again, with other options")
     if output is None or dry_run:
-        _print(_plan(loaded, choices), model, as_json=as_json)
+        _print(_plan(loaded, choices), as_json=as_json)
         return
     for images in (verify, tune):
         _check_pictures(images)
     budget = TuneSettings(minutes=tune_minutes, seed=seed)
     result, tuned = _write(loaded, choices, output, chosen_format, tune, budget, quiet=quiet)
     comparison = _verify(loaded, result, output, verify, quiet=quiet) if verify else None
-    _print(result.record, model, output, comparison, tuned, as_json=as_json)
+    written = (str(output), chosen_format, _original(model, model_options))
+    _print(result.record, written, comparison, tuned, as_json=as_json)
+
+
+def _original(model: str, options: ModelOptions) -> str:
+    """The original as `tune` takes it: its name, and the options without which another network would be loaded."""
+    words = [model]
+    words += ["--weights", options.weights] if options.weights is not None else []
+    words += ["--arch", options.arch] if options.arch is not None else []
+    words += ["--trust"] if options.trust else []
+    words += ["--seed", str(options.seed)] if options.seed else []
+    return shlex.join(words)
 
 
 def _check_output(output: Path | None, file_format: str | None, *, force: bool, dry_run: bool) -> str:
@@ -186,13 +198,13 @@ def _example(loaded: LoadedModel) -> Tensor:
 
 def _print(
     record: PatchRecord,
-    model: str,
-    output: Path | None = None,
+    written: tuple[str, str, str] | None = None,
     comparison: Comparison | None = None,
     tuned: TuneRecord | None = None,
     *,
     as_json: bool,
 ) -> None:
+    """Show what was done; `written` is the file, its format and the original's name and options."""
     from shiftaudit.records.codec import dumps, plain
     from shiftaudit.render.compare import render_comparison
     from shiftaudit.render.patch import render_patch, verdict
@@ -204,8 +216,14 @@ def _print(
         both = {"patch": plain(record)} | {name: plain(value) for name, value in extras.items() if value is not None}
         sys.stdout.write(dumps(record if len(both) == 1 else both))
         return
-    written, terminal = None if output is None else str(output), detect(sys.stdout)
-    sys.stdout.write(render_patch(record, output=written, model=model, tuned=tuned is not None, terminal=terminal))
+    terminal, done = detect(sys.stdout), tuned is not None
+    if written is None:
+        sys.stdout.write(render_patch(record, terminal=terminal))
+    else:
+        output, file_format, model = written
+        sys.stdout.write(
+            render_patch(record, output=output, file_format=file_format, model=model, tuned=done, terminal=terminal)
+        )
     if tuned is not None:
         sys.stdout.write(render_tune(tuned, terminal))
     if comparison is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -28,6 +30,7 @@ def render_patch(
     form: str = "table",
     *,
     output: str | None = None,
+    file_format: str = "torchscript",
     model: str = "MODEL",
     tuned: bool = False,
     terminal: Terminal | None = None,
@@ -36,16 +39,40 @@ def render_patch(
 
     Args:
         output: the file that was written; None for a plan.
-        model: what the user called the original, for the commands to run next.
+        file_format: of that file, since not every command takes every format.
+        model: what the user called the original, with the options that load it, for the commands to run next.
         tuned: the copy was taught already, so that the warning does not apply.
     """
     if form == "json":
         return codec.dumps(record)
-    return to_text(lambda console: _draw(console, record, output, model, tuned=tuned), terminal or Terminal())
+    steps = () if output is None else next_steps(output, file_format, model)
+    return to_text(lambda console: _draw(console, record, steps, tuned=tuned), terminal or Terminal())
 
 
-def _draw(console: Console, record: PatchRecord, output: str | None, model: str, *, tuned: bool) -> None:
-    done = "patched" if output is not None else "would be patched"
+def next_steps(output: str, file_format: str, model: str) -> tuple[str, ...]:
+    """Commands that check and recover an untrained copy.
+
+    >>> next_steps("my aa.pt", "torchscript", "resnet18 --weights none")[1]
+    "recover: shiftaudit tune 'my aa.pt' --teacher resnet18 --weights none IMAGES -o tuned.pt"
+    """
+    if file_format in ("state-dict", "safetensors"):
+        return (
+            "The file holds weights alone, which cannot be scored or tuned: write a .pt file to check and recover.",
+        )
+    path = shlex.quote(output)
+    if file_format == "pt2":
+        return (
+            f"check:   shiftaudit score {path} --trust IMAGES",
+            "recover: write a .pt file, which shiftaudit tune can train",
+        )
+    return (
+        f"check:   shiftaudit score {path} IMAGES",
+        f"recover: shiftaudit tune {path} --teacher {model} IMAGES -o tuned.pt",
+    )
+
+
+def _draw(console: Console, record: PatchRecord, steps: tuple[str, ...], *, tuned: bool) -> None:
+    done = "patched" if steps else "would be patched"
     height, width = record.input_size
     sites = f"{len(record.patched)} of {len(record.sites)} downsampling sites {done} at input {height}×{width}"
     console.print(Text(sites, style="bold"))
@@ -66,11 +93,8 @@ def _draw(console: Console, record: PatchRecord, output: str | None, model: str,
         console.print(Text("Filter size 1 is plain subsampling: the copy computes what the original computes."))
         return
     console.print(Text(WARNING, style="yellow"))
-    if output is not None:
-        console.print(Text(f"check:   shiftaudit score {clean(output)} IMAGES", style="cyan"))
-        console.print(
-            Text(f"recover: shiftaudit tune {clean(output)} --teacher {clean(model)} IMAGES -o tuned.pt", style="cyan")
-        )
+    for step in steps:
+        console.print(Text(clean(step), style="cyan"))
 
 
 def _table(sites: tuple[SiteRecord, ...], *, reasons: bool) -> Table:
