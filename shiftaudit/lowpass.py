@@ -103,7 +103,17 @@ def pad_map(x: Tensor, padding: list[int], pad_mode: str) -> Tensor:
 
 
 # Compiled when a model is traced, so that the size-dependent fallback stays in the file instead of being frozen.
-_pad_map = torch.jit.script_if_tracing(pad_map)
+_compiled_pad_map = torch.jit.script_if_tracing(pad_map)
+
+
+def _pad_map(x: Tensor, padding: list[int], pad_mode: str) -> Tensor:
+    """`pad_map`, which the older ONNX exporter traces too but cannot take compiled."""
+    if not is_scripting():
+        if torch.onnx.is_in_onnx_export():
+            return pad_map(x, padding, pad_mode)
+        padded: Tensor = _compiled_pad_map(x, padding, pad_mode)
+        return padded
+    return pad_map(x, padding, pad_mode)
 
 
 def filter_map(x: Tensor, kernel: Tensor, stride: list[int], padding: list[int], pad_mode: str) -> Tensor:
@@ -252,7 +262,11 @@ def blur_layers(module: nn.Module) -> list[BlurPool]:
 
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
+    if isinstance(value, int):
+        return value, value
+    if isinstance(value, Sequence) and len(value) == 2:
+        return int(value[0]), int(value[1])
+    raise InputError(f"BlurPool got {value!r} where a whole number or a pair (y, x) of them was expected")
 
 
 def _check_filter_size(filter_size: int) -> None:

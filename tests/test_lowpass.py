@@ -174,12 +174,14 @@ def test_model_with_the_layer_can_be_traced_by_fx() -> None:
 
 
 @pytest.mark.slow
-def test_exports_to_onnx(tmp_path) -> None:
+@pytest.mark.parametrize("newer", [True, False])
+@pytest.mark.parametrize("filter_size", [1, 4])
+def test_exports_to_onnx(tmp_path, filter_size: int, newer: bool) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    layer, x, path = BlurPool(2, 4).eval(), torch.randn(1, 2, 9, 8), tmp_path / "blur.onnx"
+    layer, x, path = BlurPool(2, filter_size).eval(), torch.randn(1, 2, 9, 8), tmp_path / "blur.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(layer, (x,), str(path), dynamo=True, verbose=False)
+        torch.onnx.export(layer, (x,), str(path), dynamo=newer, verbose=False)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     out = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
     np.testing.assert_allclose(out, layer(x).numpy(), atol=1e-6)
@@ -191,6 +193,7 @@ def test_exports_to_onnx(tmp_path) -> None:
         ({"pad_mode": "mirror"}, "unknown pad mode 'mirror'"),
         ({"filter_size": 8}, "filter size 8"),
         ({"filter_size": 0}, "filter size 0"),
+        ({"filter_size": 2.5}, "got 2.5 where a whole number"),
         ({"stride": 0}, "stride=0"),
     ],
 )

@@ -50,7 +50,7 @@ def patch(
     [('1', 'blur_after_pool')]
 
     Raises:
-        PatchError: nothing to patch, a quantised model, or control flow that cannot be traced.
+        PatchError: nothing to patch, no module, a quantised model, or control flow that cannot be traced.
     """
     patched, record = _run(module, options, input_size, example_input, dry_run=False)
     return PatchResult(patched, record)
@@ -76,6 +76,7 @@ def _run(
     dry_run: bool,
 ) -> tuple[nn.Module, PatchRecord]:
     options = options or PatchOptions()
+    _check_module(module)
     example = _example(module, input_size) if example_input is None else example_input
     if isinstance(module, torch.jit.ScriptModule):
         from shiftaudit.patch import torchscript as scripted
@@ -86,12 +87,28 @@ def _run(
     return eager.patch_module(module, options, example, dry_run=dry_run)
 
 
+def _check_module(module: Any) -> None:
+    wrapped = {
+        "ExportedProgram": "program.module()",
+        "OptimizedModule": "the module inside, ._orig_mod, and compile the copy",
+        "DataParallel": "the module inside, .module",
+        "DistributedDataParallel": "the module inside, .module",
+    }
+    kind = type(module).__name__
+    if kind in wrapped or not isinstance(module, nn.Module):
+        raise PatchError(f"patch takes a torch.nn.Module, not {kind}", hint=f"pass {wrapped.get(kind, 'the network')}")
+    if not isinstance(module, torch.jit.ScriptModule):
+        from shiftaudit.patch.fx_trace import refuse_quantised
+
+        refuse_quantised(module)
+
+
 def _example(module: nn.Module, input_size: int | tuple[int, int]) -> Tensor:
     """Random numbers in the dtype, on the device and with the channels of the first convolution."""
     height, width = (input_size, input_size) if isinstance(input_size, int) else input_size
     weight = next((tensor for tensor in module.state_dict().values() if tensor.dim() == 4), None)
     if weight is None:
-        if any(True for _ in module.parameters()):
+        if any(True for _ in module.parameters()) and not isinstance(module, torch.jit.ScriptModule):
             raise PatchError(
                 "the model has no 2-D convolution, so its input cannot be guessed", hint="pass example_input"
             )

@@ -83,9 +83,8 @@ def trace(module: nn.Module, example: Tensor) -> tuple[fx.GraphModule, Any]:
     their parameters are.
 
     Raises:
-        PatchError: the module is quantised, does not run on the example, or has control flow that fx cannot follow.
+        PatchError: the module does not run on the example, or has control flow that fx cannot follow.
     """
-    _refuse_quantised(module)
     work = independent(module)
     training = {name: child.training for name, child in work.named_modules()}
     for child in work.modules():
@@ -195,7 +194,8 @@ def _holder(target: fx.GraphModule, name: str) -> nn.Module:
         return target.get_submodule(name)
 
 
-def _refuse_quantised(module: nn.Module) -> None:
+def refuse_quantised(module: nn.Module) -> None:
+    """Raises: PatchError where a layer of the module is quantised."""
     for name, child in module.named_modules():
         if "quantized" in type(child).__module__:
             raise PatchError(

@@ -52,11 +52,14 @@ class PatchOptions:
     placement: str = POST_ACTIVATION
     """`post-activation`: dense convolution, norm, activation, BlurPool. `pre-conv`: blur, then strided convolution."""
     only: tuple[str, ...] = ()
-    """Site-name patterns (`*`, `?`, `[...]`); when given, no other site is patched."""
+    """Site-name patterns (`*`, `?`, `[...]`), or one as text; when given, no other site is patched."""
     skip: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.filter_size not in FILTER_SIZES:
+        for name in ("only", "skip"):
+            patterns = getattr(self, name)
+            object.__setattr__(self, name, (patterns,) if isinstance(patterns, str) else tuple(patterns))
+        if self.filter_size not in FILTER_SIZES or not isinstance(self.filter_size, int):
             raise PatchError(f"filter size {self.filter_size} is not supported", hint="use 1 to 7")
         for value, known, what in ((self.pad, PADS, "pad mode"), (self.placement, PLACEMENTS, "placement")):
             if value not in known:

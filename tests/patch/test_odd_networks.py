@@ -318,3 +318,40 @@ def test_what_cannot_be_copied_is_an_error_of_one_line() -> None:
     with pytest.raises(PatchError, match="cannot be copied") as caught:
         patch(model, PatchOptions(stem=True), input_size=16)
     assert "\n" not in str(caught.value)
+
+
+def quantised() -> nn.Module:
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.MaxPool2d(2))
+    model = nn.Sequential(torch.ao.quantization.QuantStub(), layers, torch.ao.quantization.DeQuantStub()).eval()
+    model.qconfig = torch.ao.quantization.get_default_qconfig("fbgemm")
+    torch.ao.quantization.prepare(model, inplace=True)
+    model(torch.randn(1, 3, 16, 16))
+    return torch.ao.quantization.convert(model)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.ao says that it moved, at length
+@pytest.mark.parametrize("how", ["eager", "scripted"])
+def test_really_quantised_networks_are_refused(how: str) -> None:
+    model = form(quantised(), how, torch.randn(1, 3, 16, 16))
+    with pytest.raises(PatchError, match="quanti"):
+        patch(model, input_size=16)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "hint"),
+    [
+        (lambda module: "resnet18", "not str; pass the network"),
+        (lambda module: torch.export.export(module, (torch.randn(1, 3, 16, 16),)), r"pass program\.module\(\)"),
+        (torch.compile, r"\._orig_mod"),
+        (nn.DataParallel, r"inside, \.module"),
+    ],
+)
+def test_what_is_no_network_is_refused_with_the_way_in(wrap: Any, hint: str) -> None:
+    with pytest.raises(PatchError, match=hint):
+        patch(wrap(nn.Sequential(nn.Conv2d(3, 4, 3, 2)).eval()), input_size=16)
+
+
+def test_a_pattern_may_be_given_as_text() -> None:
+    assert PatchOptions(only="layer*", skip=["a"]) == PatchOptions(only=("layer*",), skip=("a",))
+    with pytest.raises(PatchError, match=r"filter size 3\.0"):
+        PatchOptions(filter_size=3.0)
