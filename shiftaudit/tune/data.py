@@ -164,7 +164,7 @@ def normalise(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> Tensor
         torch.tensor(value if len(value) == preprocessing.channels else value * preprocessing.channels).view(-1, 1, 1)
         for value in (preprocessing.mean, preprocessing.std)
     )
-    return torch.from_numpy(np.ascontiguousarray(pixels)).float().div_(255).sub_(mean).div_(std)
+    return torch.tensor(np.ascontiguousarray(pixels)).float().div_(255).sub_(mean).div_(std)
 
 
 def holdout_canvases(

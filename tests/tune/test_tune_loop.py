@@ -249,3 +249,19 @@ def test_new_batch_norm_statistics_are_kept_only_where_they_score_better(picture
     kept = record.reestimated.total > best.total
     assert record.tuned == (record.reestimated if kept else best)
     assert torch.equal(weights(patched)["bn1.running_mean"], before["bn1.running_mean"]) is not kept
+
+
+def test_one_channel_pictures_make_no_noise(tmp_path: Path) -> None:
+    for index in range(4):
+        pixels = np.random.default_rng(index).integers(0, 256, (20, 20), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+    grey = replace(PREPROCESSING, channels=1)
+
+    def model(filter_size: int) -> LoadedModel:
+        torch.manual_seed(0)
+        pool = BlurPool(4, filter_size) if filter_size > 1 else nn.MaxPool2d(1, 2)
+        layers = nn.Sequential(nn.Conv2d(1, 4, 3), pool, nn.Conv2d(4, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        return LoadedModel.from_module(layers, grey)
+
+    # Warnings are errors in the tests; a picture read as it lies in Pillow's memory is not writable.
+    assert tune(model(3), model(1), find_images(tmp_path)[0], replace(QUICK, steps=2)).record.steps_done == 2
