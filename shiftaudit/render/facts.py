@@ -199,6 +199,31 @@ def least_stable(report: AuditReport, n: int) -> list[ImageResult]:
     return sorted((image for image in report.per_image if flips(image)[0]), key=badness)[:n]
 
 
+def lead_sentence(report: AuditReport) -> str | None:
+    """The whole report in a sentence or two: how many pictures change their answer, and where the damage is greatest.
+
+    None where nothing can be said: no pictures, or a model that always answers the same.
+    """
+    if not report.per_image or is_degenerate(report):
+        return None
+    moved, total = sum(1 for image in report.per_image if flips(image)[0]), len(report.per_image)
+    if not moved:
+        whole = "of the only picture" if total == 1 else f"of any of the {total:,} pictures"
+        return f"No tried shift changes the answer {whole}."
+    text = f"{moved:,} of {total:,} pictures change their answer under some tried shift."
+    worst = worst_stage(report)
+    return text if worst is None else f"{text} The stage that adds most error is `{report.stages[worst].name}`."
+
+
+def views_text(report: AuditReport) -> str:
+    """How each picture was moved, in a few words."""
+    shifts = report.protocol.shifts
+    if shifts.isdecimal():
+        times = "once" if shifts == "1" else f"{shifts} times"
+        return f"each moved {times} at random" + (" under each protocol" if len(report.protocols) > 1 else "")
+    return "each moved along the diagonal" if shifts == "diagonal" else f"each moved to every shift of {shifts}"
+
+
 def is_degenerate(report: AuditReport) -> bool:
     """Whether any protocol carries the degenerate flag."""
     return any(result.degenerate for result in report.protocols.values())
@@ -234,6 +259,6 @@ def next_step(report: AuditReport) -> str:
         return "Next: make the model answer sensibly before measuring it; `shiftaudit explain degenerate` says why."
     stem = report.model.source.rsplit(":", 1)[-1].rsplit(".", 1)[0] or "model"
     return (
-        f"Next: `shiftaudit patch {report.model.source} -o {stem}-aa.pt` writes an anti-aliased copy (it needs "
-        "fine-tuning to win its accuracy back); `shiftaudit explain consistency` says what a number means."
+        f"Next: `shiftaudit patch {report.model.source} -o {stem}-aa.pt` writes an anti-aliased copy (it "
+        "answers worse until `shiftaudit tune` has taught it); `shiftaudit explain consistency` says what a number means."
     )

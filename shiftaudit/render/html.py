@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
-from shiftaudit.records.report import AuditReport, Metric, ProtocolResult
-from shiftaudit.render import facts, svg
-from shiftaudit.render.grids import flip_grid
+from shiftaudit.records.report import AuditReport, Metric
+from shiftaudit.render import facts
 from shiftaudit.render.html_compare import before_after
 from shiftaudit.render.html_images import least_stable
 from shiftaudit.render.html_stages import stages
-from shiftaudit.render.markup import Child, Html, join, tag
-from shiftaudit.render.words import METRICS, TERMS, label_of
+from shiftaudit.render.html_verdict import shift_maps, verdict_cards
+from shiftaudit.render.markup import Child, Html, literal, prose, tag
+from shiftaudit.render.words import METRICS, NONE, TERMS, label_of
 
 # Nothing but what the page itself holds may be shown, whatever a file name contains.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-_MAP_CELLS = 33
 _SKIPPED_SHOWN = 200
 
 
@@ -33,20 +32,19 @@ def render(
         other: a second report, shown as what comes after the first: the patched model, say.
         thumbnails: JPEG bytes by the image's id, for the images that change most; see `shiftaudit.render.thumbnails`.
     """
-    pictures = thumbnails or {}
-    source = report.model.source
+    reports = [("", report)] if other is None else [("Before", report), ("After", other)]
     body = [
-        _header(report),
-        _warning(report),
-        section("Verdict", tag("div", [_card(report, p, r) for p, r in report.protocols.items()], class_="cards")),
+        _header(reports),
+        [_warning(label, one) for label, one in reports],
+        section("Verdict", verdict_cards(reports)),
         before_after(report, other) if other is not None else None,
-        _shift_maps(report),
-        stages(report),
-        least_stable(report, pictures),
-        _metrics(report),
-        _skipped(report),
-        _measured(report),
-        _definitions(report),
+        shift_maps(reports),
+        stages(reports),
+        least_stable(report, other, thumbnails or {}),
+        _metrics(report) if other is None else None,
+        [_skipped(label, one) for label, one in reports],
+        [_measured(label, one) for label, one in reports],
+        _definitions([one for _, one in reports]),
         tag(
             "footer",
             f"Made by shiftaudit {report.tool_version}. This page is one file and loads nothing from elsewhere.",
@@ -57,7 +55,7 @@ def render(
         tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"Shift audit: {source}"),
+        tag("title", f"Shift audit: {', '.join(one.model.source for _, one in reports)}"),
         tag("style", Html(files("shiftaudit.render").joinpath("report.css").read_text(encoding="utf-8"))),
     ]
     page = tag("html", tag("head", head), "\n", tag("body", tag("main", [(part, "\n") for part in body])), lang="en")
@@ -69,56 +67,39 @@ def section(title: str, *children: Child) -> Html:
     return tag("section", tag("h2", title), children)
 
 
-def _header(report: AuditReport) -> Html:
+def _header(reports: Sequence[tuple[str, AuditReport]]) -> Html:
+    first = reports[0][1]
+    if len(reports) == 1:
+        title = tag("h1", "Does ", literal(first.model.source), " give the same answer when the picture moves?")
+    else:
+        names = [literal(one.model.source) for _, one in reports]
+        title = tag("h1", "Same answer when the picture moves? ", names[0], " before, ", names[1], " after")
+    lead = [
+        tag("p", tag("b", f"{label}: ") if label else None, prose(text), class_="lead")
+        for label, one in reports
+        if (text := facts.lead_sentence(one)) is not None
+    ]
+    return tag("header", title, lead, tag("p", _subtitle(first), class_="dim"))
+
+
+def _subtitle(report: AuditReport) -> str:
     model, data = report.model, report.data
-    parts = [model.kind, f"weights {model.weights}" if model.weights else "", f"{data.n_images} images"]
-    parts.append(f"{data.n_labelled} labelled" if data.n_labelled else "no labels")
-    title = tag("h1", "Does ", tag("code", model.source), " give the same answer when the picture moves?")
-    return tag("header", title, tag("p", ", ".join(part for part in parts if part), class_="dim"))
+    pictures = "1 image" if data.n_images == 1 else f"{data.n_images:,} images"
+    parts = [
+        model.kind,
+        f"weights {model.weights}" if model.weights else "",
+        pictures,
+        f"{data.n_labelled:,} labelled" if data.n_labelled else "no labels",
+        facts.views_text(report),
+    ]
+    return ", ".join(part for part in parts if part)
 
 
-def _warning(report: AuditReport) -> Html | None:
+def _warning(label: str, report: AuditReport) -> Html | None:
     if not facts.is_degenerate(report):
         return None
-    return tag(
-        "div", tag("p", tag("strong", "Warning: "), facts.degenerate_text(report)), class_="warning", role="alert"
-    )
-
-
-def _card(report: AuditReport, protocol: str, result: ProtocolResult) -> Html:
-    metric = result.metrics.get("consistency")
-    sentence = facts.consistency_sentence(result)
-    parts: list[Child] = [tag("h3", facts.protocol_title(report, protocol))]
-    if metric is not None and metric.value is not None:
-        interval = facts.interval_text("consistency", metric)
-        parts.append(tag("p", facts.percent(metric.value), " ", tag("small", interval), class_="big"))
-        parts.append(svg.gauge(metric.value, metric.ci_low, metric.ci_high, sentence))
-    parts.append(tag("p", sentence))
-    more = [facts.worst_shift_text(result), facts.padding_text(result)]
-    parts += [tag("p", text, class_="small dim") for text in more if text]
-    return tag("div", parts, class_="card")
-
-
-def _shift_maps(report: AuditReport) -> Html | None:
-    cards = []
-    for protocol, result in report.protocols.items():
-        grid = flip_grid(result, _MAP_CELLS)
-        if grid is None:
-            continue
-        pooled = (
-            f", pooled in {grid.cell}×{grid.cell} px"
-            if grid.cell > 1 and not report.protocol.shifts.startswith("grid")
-            else ""
-        )
-        title = f"Share of answers that change, by shift ({protocol}{pooled})"
-        cards.append(tag("div", tag("h3", title), svg.heat_map(grid, title, percent=True), class_="card"))
-    if not cards:
-        return None
-    words = (
-        "Each cell is a move of the picture: dy down, dx to the right, in pixels of the network's input. The ring"
-        " marks the picture left where it was. Dark: the answer stays. Bright: it changes often."
-    )
-    return section("Which shifts change the answer", tag("p", words, class_="dim"), tag("div", cards, class_="cards"))
+    title = f"Warning ({label.lower()}): " if label else "Warning: "
+    return tag("div", tag("p", tag("strong", title), facts.degenerate_text(report)), class_="warning", role="alert")
 
 
 def _metrics(report: AuditReport) -> Html | None:
@@ -156,21 +137,26 @@ def data_table(heading: Child, rows: Child) -> Html:
     return tag("div", table, class_="scroll", tabindex="0", role="region", aria_label="table")
 
 
-def _skipped(report: AuditReport) -> Html | None:
+def _skipped(label: str, report: AuditReport) -> Html | None:
     skipped = report.data.skipped
     if not skipped:
         return None
-    items = [tag("li", tag("code", entry.path), f": {entry.reason}") for entry in skipped[:_SKIPPED_SHOWN]]
+    items = [tag("li", literal(entry.path), f": {entry.reason}") for entry in skipped[:_SKIPPED_SHOWN]]
     if len(skipped) > _SKIPPED_SHOWN:
         items.append(tag("li", f"and {len(skipped) - _SKIPPED_SHOWN} more; all are in the JSON report"))
-    return section(f"Skipped files ({len(skipped)})", tag("ul", items, class_="plain"))
+    return section(f"Skipped files{_of(label)} ({len(skipped)})", tag("ul", items, class_="plain"))
 
 
-def _measured(report: AuditReport) -> Html:
+def _of(label: str) -> str:
+    return f", {label.lower()}" if label else ""
+
+
+def _measured(label: str, report: AuditReport) -> Html:
     model, environment, data = report.model, report.environment, report.data
     limit = f", cut to {data.limit} by --limit" if data.limit is not None else ""
-    rows = {
-        "Model": f"{model.source} ({model.kind}" + (f", {model.arch}" if model.arch else "") + ")",
+    threads = "1 thread" if environment.threads == 1 else f"{environment.threads} threads"
+    rows: dict[str, Child] = {
+        "Model": [literal(model.source), f" ({model.kind}" + (f", {model.arch}" if model.arch else "") + ")"],
         "SHA-256": model.sha256 or "none",
         "Weights": model.weights or "as in the file",
         "Input": facts.preprocessing_text(model.preprocessing),
@@ -178,26 +164,25 @@ def _measured(report: AuditReport) -> Html:
         "Views": facts.shifts_text(report),
         "Computed with": f"Python {environment.python}, torch {environment.torch}, torchvision "
         f"{environment.torchvision}, Pillow {environment.pillow}; {environment.device}, {environment.precision}, "
-        f"{environment.threads} threads",
+        f"{threads}",
     }
     return section(
-        "What was measured", tag("dl", [(tag("dt", k), tag("dd", v)) for k, v in rows.items()], class_="facts")
+        f"What was measured{_of(label)}",
+        tag("dl", [(tag("dt", k), tag("dd", v)) for k, v in rows.items()], class_="facts"),
     )
 
 
-def _definitions(report: AuditReport) -> Html:
-    shown = set(facts.metric_names(report.protocols.values()))
+def _definitions(reports: Sequence[AuditReport]) -> Html:
+    shown = set(facts.metric_names(result for one in reports for result in one.protocols.values()))
     terms = [term for term in METRICS if term.name in shown] + list(TERMS)
     items = [
-        (
+        tag(
+            "div",
             tag("dt", term.label),
-            tag(
-                "dd",
-                term.text,
-                " ",
-                tag("span", f"Definition: {term.formula}. Source: {term.source}.", class_="dim small"),
-            ),
+            tag("dd", prose(term.text)),
+            tag("dd", "Definition: ", tag("span", term.formula, class_="formula"), class_="dim small"),
+            tag("dd", f"Source: {term.source}", class_="dim small") if term.source != NONE else None,
         )
         for term in terms
     ]
-    return section("Method and definitions", join(tag("dl", items)))
+    return section("Method and definitions", tag("dl", items, class_="terms"))

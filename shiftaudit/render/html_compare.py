@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shiftaudit.records.report import AuditReport, Level, Metric
 from shiftaudit.render import facts
-from shiftaudit.render.markup import Html, prose, tag
+from shiftaudit.render.markup import Html, literal, prose, tag
 from shiftaudit.render.words import kind_of, label_of
 
 
@@ -20,9 +20,9 @@ def before_after(before: AuditReport, after: AuditReport) -> Html:
     names = tag(
         "p",
         "Before: ",
-        tag("code", before.model.source),
+        literal(before.model.source),
         ". After: ",
-        tag("code", after.model.source),
+        literal(after.model.source),
         ". ",
         prose(note),
     )

@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from shiftaudit.records.report import AuditReport, Stage
 from shiftaudit.render import facts, svg
 from shiftaudit.render.grids import phase_grid
-from shiftaudit.render.markup import Child, Html, join, tag
+from shiftaudit.render.markup import Child, Html, join, literal, tag
 
 _MAP_CELLS = 65
 _MAPS = 8
+_PHASES = (
+    "The same errors by where a shift lands between the samples that a stage keeps. Shifts by a whole number of strides, "
+    "at the corners and in the middle, keep the same samples, so only padding can make a difference there; all others alias "
+    "as much as the map is bright. Each map has its own scale."
+)
 
 
-def stages(report: AuditReport) -> Html | None:
+def stages(reports: Sequence[tuple[str, AuditReport]]) -> Html | None:
     """Where in the network the damage is done; None where stages were not asked for."""
-    if not report.stages and not report.skipped_stages:
+    measured = [(label, one) for label, one in reports if one.stages or one.skipped_stages]
+    if not measured:
         return None
-    protocol = facts.stage_protocol(report)
-    parts: list[Child] = [tag("h2", "Where in the network it happens"), tag("p", _words(protocol), class_="dim")]
-    if report.stages:
-        parts += [_keys(), _chart(report, protocol)]
-    if report.skipped_stages:
-        items = [join(tag("code", s.name), f" ({s.op}): {s.reason}") for s in report.skipped_stages]
-        parts.append(tag("ul", [tag("li", "not measured: ", item) for item in items], class_="plain small dim"))
-    parts.append(_phase_maps(report))
+    protocol = facts.stage_protocol(measured[0][1])
+    parts: list[Child] = [
+        tag("h2", "Where in the network it happens"),
+        tag("p", _words(protocol), class_="dim"),
+        _keys() if any(one.stages for _, one in measured) else None,
+    ]
+    # One scale for all reports, so that their bars can be compared.
+    top = max(
+        (v for _, one in measured for s in one.stages for v in _errors(s, protocol) if v is not None), default=0.0
+    )
+    for label, report in measured:
+        title = tag("h3", f"{label}: ", literal(report.model.source), class_="apart") if label else None
+        parts += [title, _chart(report, protocol, top) if report.stages else None, _skipped(report)]
+    maps = [_phase_maps(label, one, _MAPS // len(measured)) for label, one in measured]
+    if any(maps):
+        parts += [tag("p", _PHASES, class_="dim apart"), tag("div", maps, class_="cards")]
     return tag("section", parts)
+
+
+def _skipped(report: AuditReport) -> Html | None:
+    if not report.skipped_stages:
+        return None
+    items = [join(literal(s.name), f" ({s.op}): {s.reason}") for s in report.skipped_stages]
+    return tag("ul", [tag("li", "not measured: ", item) for item in items], class_="plain small dim")
 
 
 def _words(protocol: str | None) -> str:
@@ -32,7 +55,8 @@ def _words(protocol: str | None) -> str:
     return (
         "Every stage makes the feature map smaller, and only there can features stop moving along with the "
         f"picture. The bars show the equivariance error ({protocol}) from the input of the network at the top to "
-        "its output at the bottom: 0 means that features just move along."
+        "its output at the bottom: 0 means that features just move along. Between two stages the error changes, too: "
+        "nonlinearities sharpen it, and padding adds to it."
     )
 
 
@@ -42,10 +66,8 @@ def _keys() -> Html:
     return tag("p", spans, class_="keys small")
 
 
-def _chart(report: AuditReport, protocol: str | None) -> Html:
-    worst = facts.worst_stage(report)
-    values = [v for s in report.stages for v in _errors(s, protocol) if v is not None]
-    top = max(values, default=0.0)
+def _chart(report: AuditReport, protocol: str | None, top: float) -> Html:
+    worst = facts.worst_stage(report, protocol)
     rows = [_row(stage, protocol, top, index == worst) for index, stage in enumerate(report.stages)]
     heading = [
         tag("th", "stage", scope="col"),
@@ -71,7 +93,7 @@ def _row(stage: Stage, protocol: str | None, top: float, worst: bool) -> Html:
     gain = facts.added(stage, protocol) if protocol else None
     label = f"{stage.name}: error in {facts.number(before)}, out {facts.number(after)}"
     sizes = [facts.pair_text((float(y), float(x))) for y, x in (stage.input_size, stage.output_size)]
-    name: list[Child] = [tag("code", stage.name)]
+    name: list[Child] = [literal(stage.name)]
     if worst:
         name += [" ", tag("span", "adds most", class_="mark small")]
     gain_text = ("+" if gain is not None and gain > 0 else "") + facts.number(gain, 4).replace("-", "−", 1)
@@ -88,7 +110,7 @@ def _row(stage: Stage, protocol: str | None, top: float, worst: bool) -> Html:
     return tag("tr", cells, class_="worst" if worst else None)
 
 
-def _phase_maps(report: AuditReport) -> Html | None:
+def _phase_maps(label: str, report: AuditReport, most: int) -> list[Html]:
     """Error over phase of the stages that err most, in the order of the network."""
     found = []
     for index, stage in enumerate(report.stages):
@@ -96,17 +118,13 @@ def _phase_maps(report: AuditReport) -> Html | None:
             grid = phase_grid(errors.by_phase, stage.stride, _MAP_CELLS)
             if grid is not None and grid.top > 0:
                 found.append((index, protocol, stage, grid))
-    if not found:
-        return None
-    chosen = sorted(sorted(found, key=lambda entry: -entry[3].top)[:_MAPS], key=lambda entry: entry[0])
+    chosen = sorted(sorted(found, key=lambda entry: -entry[3].top)[:most], key=lambda entry: entry[0])
     cards = []
     for _, protocol, stage, grid in chosen:
-        title = f"{stage.name}: error by shift within the stride of {facts.pair_text(stage.stride)} px ({protocol})"
-        heading = tag("h3", tag("code", stage.name), f", stride {facts.pair_text(stage.stride)}")
+        stride = facts.pair_text(stage.stride)
+        title = f"{stage.name}: error by shift within the stride of {stride} px ({protocol})"
+        before = f"{label}: " if label else None
+        squares = f", in squares of {grid.cell} px" if grid.pooled else ""
+        heading = tag("h3", before, literal(stage.name), f", stride {stride}{squares}")
         cards.append(tag("div", heading, svg.heat_map(grid, title), class_="card"))
-    words = (
-        "The same errors by where a shift lands between the samples that a stage keeps. Shifts by a whole number of strides, "
-        "the corners of the lattice, keep the same samples, so only padding can make a difference there; all others alias "
-        "as much as the map is bright."
-    )
-    return join(tag("p", words, class_="dim"), tag("div", cards, class_="cards"))
+    return cards

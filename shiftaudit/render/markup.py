@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable
 from typing import Union
 
-VOID = frozenset({"meta", "img", "br"})
+VOID = frozenset({"meta", "img", "br", "wbr"})
 # Elements of SVG that are closed at once; html5lib and browsers read `<path/>` inside <svg> alike.
 SELF_CLOSED = frozenset({"path", "rect", "circle", "line"})
+
+# Characters that turn the direction of the text behind them: with these, `x\u202egpj.exe` looks like `xexe.jpg`.
+TURNING = frozenset((*range(0x202A, 0x202F), *range(0x2066, 0x206A)))
 
 
 class Html(str):
@@ -38,6 +42,17 @@ def join(*children: Child) -> Html:
     return Html("".join(_text(child) for child in children))
 
 
+def literal(name: str) -> Html:
+    """A name from outside as code, which may break behind its dots, slashes and underscores, and whose direction of
+    writing does not touch what stands around it.
+
+    >>> literal("a.b<")
+    '<code dir="auto">a.<wbr>b&lt;</code>'
+    """
+    parts = re.split(r"(?<=[./_:-])(?=[^./_:-])", name)
+    return tag("code", [[tag("wbr") if index else None, part] for index, part in enumerate(parts)], dir="auto")
+
+
 def prose(text: str) -> Html:
     """Text whose words in backticks become code.
 
@@ -58,13 +73,16 @@ def _text(child: Child) -> str:
 
 
 def _visible(text: str) -> str:
-    """Characters that HTML forbids (control characters, lone surrogates, non-characters) as replacement characters."""
+    """Characters that HTML forbids (control characters, lone surrogates, non-characters), and those that turn the direction
+    of writing, so that a name cannot be shown as another one, as replacement characters."""
     return "".join(c if _allowed(ord(c)) else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _allowed(code: int) -> bool:
     if code < 32:
         return code in (9, 10)
+    if code in TURNING:
+        return False
     return not (127 <= code < 160 or 0xD800 <= code < 0xE000 or 0xFDD0 <= code <= 0xFDEF or code & 0xFFFE == 0xFFFE)
 
 

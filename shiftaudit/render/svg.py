@@ -42,7 +42,7 @@ def heat_map(grid: Grid, title: str, *, percent: bool = False, top: float | None
             _scale(height + 40, width, end),
             transform="translate(38,6)",
         ),
-        viewBox=f"0 0 {width + 52:.5g} {height + 76:.5g}",
+        viewBox=f"0 0 {width + 52:.5g} {height + 52:.5g}",
         role="img",
         aria_label=title,
         class_="map",
@@ -160,15 +160,16 @@ def dots(series: Sequence[Dot], unshifted: float, reach: float, label: str) -> H
     texts += [
         tag("text", "0", x=0, y=height + 15, text_anchor="middle"),
         tag("text", f"{reach:.3g} px", x=width, y=height + 15, text_anchor="end"),
+        tag("text", "probability", x=0, y=-7, class_="dim"),
         tag("text", "distance moved", x=width / 2, y=height + 15, text_anchor="middle", class_="dim"),
     ]
     line = tag("line", x1=0, x2=width, y1=y(unshifted), y2=y(unshifted), class_="unshifted")
-    body = tag("g", grid, line, marks, texts, transform="translate(24,8)")
+    body = tag("g", grid, line, marks, texts, transform="translate(24,20)")
     return tag(
         "svg",
         tag("title", label),
         body,
-        viewBox=f"0 0 {width + 34} {height + 28}",
+        viewBox=f"0 0 {width + 34} {height + 40}",
         role="img",
         aria_label=label,
         class_="dots",

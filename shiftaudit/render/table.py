@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -12,13 +14,14 @@ from rich.text import Text
 
 from shiftaudit.records.report import AuditReport, ProtocolResult, Stage
 from shiftaudit.render import facts
+from shiftaudit.render.markup import TURNING
 from shiftaudit.render.terminal import Terminal, to_text
 from shiftaudit.render.words import label_of
 
 WIDE, NARROW = 104, 72
 _BAR_CELLS = 10
 _SKIPPED_SHOWN = 3
-_CONTROL = dict.fromkeys((*range(32), *range(127, 160)), "�")
+_CONTROL = dict.fromkeys((*range(32), *range(127, 160), *TURNING), "�")
 
 
 def render(report: AuditReport, terminal: Terminal | None = None) -> str:
@@ -31,7 +34,7 @@ def render(report: AuditReport, terminal: Terminal | None = None) -> str:
 
 
 def clean(text: str) -> str:
-    """Text from outside without control characters, which a terminal would obey.
+    """Text from outside without control characters, which a terminal would obey, whatever they do to it or to its direction.
 
     >>> clean("a\\x1b[31mb")
     'a�[31mb'
@@ -118,7 +121,7 @@ def _stages(console: Console, report: AuditReport) -> None:
         heading = "Stages, input to output"
         heading += f": equivariance error, {protocol} (0 = features move along)" if protocol else ""
         console.print(Text(clean(heading), style="bold"))
-        console.print(_stage_table(report, protocol, wide=console.width >= WIDE, narrow=console.width < NARROW))
+        console.print(_stage_table(report, protocol, console.width))
         worst = facts.worst_stage(report)
         if worst is not None and protocol is not None:
             gain = facts.number(facts.added(report.stages[worst], protocol))
@@ -131,7 +134,8 @@ def _stages(console: Console, report: AuditReport) -> None:
     console.print()
 
 
-def _stage_table(report: AuditReport, protocol: str | None, *, wide: bool, narrow: bool) -> Table:
+def _stage_table(report: AuditReport, protocol: str | None, width: int) -> Table:
+    wide, narrow = width >= WIDE, width < NARROW
     table = _new_table()
     table.add_column("stage", overflow="fold")
     if not narrow:
@@ -141,16 +145,35 @@ def _stage_table(report: AuditReport, protocol: str | None, *, wide: bool, narro
     table.add_column("", no_wrap=True)
     worst = facts.worst_stage(report)
     top = max((facts.added(stage, protocol) or 0.0 for stage in report.stages), default=0.0) if protocol else 0.0
+    rows = []
     for index, stage in enumerate(report.stages):
-        marked = index == worst
-        name, op = clean(stage.name), clean(stage.op)
+        end = (_bar(stage, protocol, top) if wide else "") + ("◀" if index == worst else "")
         error_in, error_out, gain = _error_texts(stage, protocol)
-        end = (_bar(stage, protocol, top) if wide else "") + ("◀" if marked else "")
-        row = [name, op, _stride_text(stage), _size_text(stage), error_in, error_out, gain, end]
+        row = [clean(stage.op), _stride_text(stage), _size_text(stage), error_in, error_out, gain, end]
         if narrow:
-            row = [name, facts.pair_text(stage.stride), error_out, gain, end]
-        table.add_row(*(Text(cell) for cell in row), style="bold red" if marked else "")
+            row = [facts.pair_text(stage.stride), error_out, gain, end]
+        rows.append(row)
+    headings = [str(column.header) for column in table.columns]
+    # A column has one blank of padding and one of the box beside it.
+    room = width - sum(max(map(cell_len, column)) + 2 for column in zip(headings[1:], *rows, strict=True))
+    for index, (stage, row) in enumerate(zip(report.stages, rows, strict=True)):
+        name = fold_name(clean(stage.name), room - 1)
+        table.add_row(*(Text(cell) for cell in (name, *row)), style="bold red" if index == worst else "")
     return table
+
+
+def fold_name(name: str, width: int) -> str:
+    """The name in lines of at most `width` columns, broken behind dots, slashes and underscores where that is possible.
+
+    >>> fold_name("layer2.0.downsample.0", 12).split()
+    ['layer2.0.', 'downsample.0']
+    """
+    lines = [""]
+    for part in re.split(r"(?<=[./_])(?=[^./_])", name):
+        if lines[-1] and cell_len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def _stride_text(stage: Stage) -> str:

@@ -17,7 +17,7 @@ from shiftaudit.render import thumbnails
 from shiftaudit.render.html import render
 from shiftaudit.render.markup import tag
 
-NASTY = "</code><script>alert(1)</script>\x00\ud800 & \"'"
+NASTY = "</code><script>alert(1)</script>\x00\ud800 & \"'\u202egpj"
 
 
 def jpeg() -> bytes:
@@ -73,8 +73,9 @@ def test_pictures_and_drawings_have_words_for_those_who_cannot_see_them(name: st
 
 def test_names_from_outside_are_shown_literally() -> None:
     document = html5lib.parse(PAGES["nasty names"], namespaceHTMLElements=False)
-    assert any("<script>alert(1)</script>" in (code.text or "") for code in document.iter("code"))
-    assert "\x00" not in PAGES["nasty names"]
+    names = ["".join(code.itertext()) for code in document.iter("code")]
+    assert sum("</code><script>alert(1)</script>" in name for name in names) > 10
+    assert not re.search("[\x00\u202e]", PAGES["nasty names"])
     PAGES["nasty names"].encode("utf-8")
 
 
@@ -82,6 +83,33 @@ def test_the_verdict_comes_first_and_the_warning_before_it() -> None:
     assert PAGES["random shifts"].index("Verdict") < PAGES["random shifts"].index("Which shifts change")
     page = PAGES["degenerate, no stages"]
     assert page.index("Warning") < page.index("Same answer")
+
+
+def test_two_reports_are_shown_one_beside_the_other() -> None:
+    page = PAGES["grid and before/after"]
+    document = html5lib.parse(page, namespaceHTMLElements=False)
+    headings = ["".join(heading.itertext()) for heading in document.iter("h3")]
+    for protocol in ("circular", "crop"):
+        for label in ("Before", "After"):
+            assert f"{label}: share of answers that change, by shift ({protocol})" in headings
+    scales = re.findall(r"share of answers that change, by shift \(crop\)</title>.*?([\d.]+ %)</text>", page)
+    assert len(scales) == 2
+    assert scales[0] == scales[1], "one scale, so that colours can be compared"
+    assert "".join(document.find("head/title").itertext()).count(", ") == 1
+    assert page.count("after: under ") == 12
+
+
+def test_the_page_says_it_in_a_sentence_first() -> None:
+    page = PAGES["random shifts"]
+    assert re.search(r'<p class="lead">\d+ of 40 pictures change their answer', page)
+    still = render(fake_report(wobble=0.0))
+    assert "No tried shift changes the answer of any of the 40 pictures." in still
+    assert 'class="lead"' not in PAGES["degenerate, no stages"], "a useless model gets no praise"
+
+
+def test_definitions_show_code_as_code() -> None:
+    assert "<code>--shifts grid:STEP</code>" in PAGES["random shifts"]
+    assert "`" not in PAGES["random shifts"].partition("<style>")[2].partition("</style>")[2]
 
 
 def test_reports_made_differently_carry_a_warning() -> None:

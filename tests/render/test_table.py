@@ -38,6 +38,22 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     assert "…" not in text, "a number or a name was cut"
 
 
+@pytest.mark.parametrize("width", [40, 60, 80, 100])
+def test_long_stage_names_break_where_they_have_parts(width: int) -> None:
+    report = fake_report()
+    stages = tuple(dataclasses.replace(s, name=f"_blocks.1._depthwise_conv/{s.name}") for s in report.stages)
+    text = render(dataclasses.replace(report, stages=stages), Terminal(width))
+    table = text.partition("\nstage")[2].partition("◀ adds most")[0]
+    words = re.findall(r"^([\w./]+)", table, re.M)
+    assert "".join(words) == "".join(stage.name for stage in stages)
+    assert all(word[-1] in "./_" or any(stage.name.endswith(word) for stage in stages) for word in words), words
+
+
+def test_a_name_that_turns_the_direction_of_writing_is_shown_literally() -> None:
+    report = fake_report(skipped=[("photo\u202egpj.exe", "no picture")])
+    assert "photo�gpj.exe" in render(report, Terminal(80))
+
+
 def test_the_verdict_stands_before_the_stages_and_names_the_interval() -> None:
     lines = render(fake_report()).splitlines()
     verdict = next(
