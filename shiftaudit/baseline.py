@@ -28,6 +28,7 @@ def baseline_of(report: AuditReport) -> Baseline:
         protocol=report.protocol,
         environment=report.environment,
         degenerate=any(result.degenerate for result in report.protocols.values()),
+        top_class_share=max((result.top_class_share for result in report.protocols.values()), default=0.0),
         metrics={name: dict(result.metrics) for name, result in report.protocols.items()},
         stages={
             stage.name: {protocol: errors.output for protocol, errors in stage.errors.items()}
@@ -117,7 +118,29 @@ def as_baseline(data: Any, what: str) -> Baseline:
     """
     if isinstance(data, dict) and "per_image" in data:
         return baseline_of(as_report(data, what))
-    return structure(check_schema(data, BASELINE_SCHEMA_VERSION, what, SAVE), Baseline, what)
+    baseline = structure(check_schema(data, BASELINE_SCHEMA_VERSION, what, f"{SAVE} --force"), Baseline, what)
+    _check_counts(baseline, what)
+    return baseline
+
+
+def _check_counts(baseline: Baseline, what: str) -> None:
+    """Counts that contradict each other come from a slip of an editor or a merge, and would be judged as if measured."""
+    if len(baseline.images) != baseline.data.n_images:
+        raise InputError(f"{what} says it holds {baseline.data.n_images} images; found {len(baseline.images)}")
+    for key, image in baseline.images.items():
+        for protocol, counts in image.views.items():
+            limits = {
+                "agreeing_pairs": counts.n_pairs,
+                "agreeing_with_unshifted": counts.n_views,
+                "correct": counts.n_views,
+            }
+            for name, most in limits.items():
+                count = getattr(counts, name)
+                if count is not None and not 0 <= count <= most:
+                    raise InputError(
+                        f"{what}: image {key[:12]} has {count} for {protocol}.{name}; expected 0 to {most}",
+                        hint=f"make it again with `{SAVE} --force`",
+                    )
 
 
 def read_baseline(path: Path) -> Baseline:

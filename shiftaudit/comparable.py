@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from shiftaudit.errors import NoVerdictError
-from shiftaudit.records.gate import Baseline
-from shiftaudit.records.report import Environment, ProtocolInfo
+from shiftaudit.records.codec import plain
+from shiftaudit.records.gate import Baseline, BaselineImage
+from shiftaudit.records.report import Environment, ModelInfo, ProtocolInfo
 
 # These decide only where feature maps were compared, not which answers were; the protocol's hash leaves them out too.
 _NOT_DECISIVE = ("protocol_hash", "stages", "stage_views")
@@ -30,21 +31,43 @@ def _show(value: object) -> str:
 
 
 def require_same_images(candidate: Baseline, baseline: Baseline) -> None:
-    """Raises NoVerdictError naming the field when images or labels are not the same on both sides."""
-    ours, theirs = set(candidate.images), set(baseline.images)
-    if ours != theirs or candidate.data.manifest_sha256 != baseline.data.manifest_sha256:
+    """Raises NoVerdictError naming the field when images, their views or their labels are not the same on both sides."""
+    ours, theirs = candidate.images, baseline.images
+    if ours.keys() != theirs.keys() or candidate.data.manifest_sha256 != baseline.data.manifest_sha256:
+        raise other_images(len(theirs.keys() - ours.keys()), len(ours.keys() - theirs.keys()), len(theirs))
+    views = [key for key in theirs if _views(ours[key]) != _views(theirs[key])]
+    if views:
         raise NoVerdictError(
-            f"data.manifest_sha256 differs: the candidate lacks {len(theirs - ours)} of the baseline's {len(theirs)} "
-            f"images and has {len(ours - theirs)} that the baseline does not know",
-            hint="score the same images, or save a new baseline",
+            f"images.views differs: of {len(views)} of {len(theirs)} images the two sides hold other numbers of views, "
+            f"such as {_views(ours[views[0]])} and formerly {_views(theirs[views[0]])}",
+            hint="score the images again, or save a new baseline",
         )
-    labels = [key for key in ours if (candidate.images[key].correct is None) != (baseline.images[key].correct is None)]
+    labels = sum((ours[key].correct is None) != (theirs[key].correct is None) for key in theirs)
     if labels:
         raise NoVerdictError(
             f"data.n_labelled differs: {candidate.data.n_labelled} images are labelled in the candidate and "
-            f"{baseline.data.n_labelled} in the baseline",
+            f"{baseline.data.n_labelled} in the baseline, {labels} of them on one side only",
             hint="pass the same --labels to both",
         )
+
+
+def other_images(missing: int, unknown: int, expected: int) -> NoVerdictError:
+    """The error that the candidate was, or would be, scored on other images than the baseline."""
+    return NoVerdictError(
+        f"data.manifest_sha256 differs: the candidate lacks {missing} of the baseline's {expected} "
+        f"images and has {unknown} that the baseline does not know",
+        hint="score the same images, or save a new baseline",
+    )
+
+
+def _views(image: BaselineImage) -> dict[str, int]:
+    return {protocol: counts.n_views for protocol, counts in sorted(image.views.items())}
+
+
+def same_model(ours: ModelInfo, theirs: ModelInfo) -> bool:
+    """Whether these are the very same weights, fed in the same way."""
+    same_bytes = ours.sha256 is not None and ours.sha256 == theirs.sha256
+    return same_bytes and plain(ours.preprocessing) == plain(theirs.preprocessing)
 
 
 def environment_differences(ours: Environment, theirs: Environment) -> list[str]:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftaudit.comparable import environment_differences, require_same_protocol
+from shiftaudit.comparable import environment_differences, require_same_protocol, same_model
 from shiftaudit.counts import view_counts
 from shiftaudit.errors import NoVerdictError
-from shiftaudit.gate_rules import ACCURACY, BINARY, count_flips
+from shiftaudit.gate_metrics import ACCURACY, BINARY, count_flips
 from shiftaudit.measures import DIAGONAL_MEASURES, MEASURES, Measure
 from shiftaudit.paired import paired_difference
 from shiftaudit.records.gate import GATE_SCHEMA_VERSION, Comparison, MetricComparison, StageComparison
@@ -40,11 +40,12 @@ def compare(a: AuditReport, b: AuditReport) -> Comparison:
         warnings.append(
             "the two sides hold other images too: each value is over all of its own, differences over shared ones"
         )
+    same = same_model(a.model, b.model)
     metrics = []
     for name, (protocol, metric) in _names(a, b).items():
         sides = tuple(_metric(report, protocol, metric) for report in (a, b))
         pairs = ([rows_a[key] for key in shared], [rows_b[key] for key in shared]) if paired else None
-        metrics.append(_compare_metric(name, protocol, metric, sides, pairs))
+        metrics.append(_compare_metric(name, protocol, metric, sides, pairs, same=same))
     return Comparison(
         schema_version=GATE_SCHEMA_VERSION,
         tool_version=__version__,
@@ -80,6 +81,8 @@ def _compare_metric(
     metric: str,
     sides: Sequence[Metric | None],
     pairs: tuple[Sequence[ImageResult], Sequence[ImageResult]] | None,
+    *,
+    same: bool,
 ) -> MetricComparison:
     first, second = sides
     known = first or second
@@ -90,7 +93,8 @@ def _compare_metric(
         values_a, values_b = (_values(images, protocol, measure) for images in pairs)
         n = int((~np.isnan(values_a - values_b)).sum())
         if n:
-            estimate = paired_difference(values_b, values_a, extreme=0.0 if measure.kind == "real" else 1.0)
+            extreme = 0.0 if measure.kind == "real" else 1.0
+            estimate = paired_difference(values_b, values_a, extreme=extreme, same_model=same)
             difference = estimate.mean
             low, high = (_finite(estimate.bound(probability)) for probability in (0.025, 0.975))
             flips = count_flips(values_b, values_a) if metric in BINARY else None

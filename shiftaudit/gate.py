@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from shiftaudit.comparable import environment_differences, require_same_images, require_same_protocol
 from shiftaudit.errors import InputError, NoVerdictError
-from shiftaudit.gate_rules import Check, Rules, make_checks
-from shiftaudit.paired import Estimate, HolmStep, holm
+from shiftaudit.gate_metrics import check_rules, metric_checks
+from shiftaudit.gate_rules import Check, Rules
+from shiftaudit.gate_stages import stage_checks, stages_not_judged
+from shiftaudit.measures import DEGENERATE_SHARE
+from shiftaudit.paired import MAX_IMAGES, Estimate, HolmStep, fisher, holm, mcnemar, smallest
 from shiftaudit.records.gate import (
     FAIL,
     GATE_SCHEMA_VERSION,
@@ -26,6 +30,7 @@ from shiftaudit.records.gate import (
 from shiftaudit.version import __version__
 
 ALPHA = 0.05
+DEGENERATE_ALPHA = 0.001
 POLICIES = ("warn", "pass", "fail")
 EXIT_PASS, EXIT_FAIL, EXIT_NO_VERDICT = 0, 1, 3
 
@@ -48,13 +53,11 @@ def judge(
         NoVerdictError: other views or other images on the two sides, or nothing to judge.
         InputError: a rule names something unknown or unmeasured, or a setting is out of range.
     """
-    if not 0 < alpha < 0.5:
-        raise InputError(f"alpha is {alpha}; expected an error rate between 0 and 0.5")
-    if on_inconclusive not in POLICIES:
-        raise InputError(f"--on-inconclusive got {on_inconclusive!r}; expected {', '.join(POLICIES)}")
+    rules = rules or Rules()
+    check_settings(rules, alpha, on_inconclusive)
     require_same_protocol(candidate.protocol, baseline.protocol)
     require_same_images(candidate, baseline)
-    checks = make_checks(candidate, baseline, rules or Rules())
+    checks = metric_checks(candidate, baseline, rules) + stage_checks(candidate, baseline, rules)
     verdicts = [*judge_checks(checks, alpha), *_degenerate(candidate, baseline)]
     if not verdicts:
         raise NoVerdictError("there is nothing to judge: every margin is off and no floor or stage limit is set")
@@ -71,9 +74,22 @@ def judge(
         n_images=baseline.data.n_images,
         n_labelled=baseline.data.n_labelled,
         verdicts=tuple(verdicts),
-        warnings=tuple(_warnings(candidate, baseline)),
+        warnings=(*_warnings(candidate, baseline), *stages_not_judged(candidate, baseline, rules)),
         refresh_baseline=outcome == PASS and any(verdict.improved for verdict in verdicts),
     )
+
+
+def check_settings(rules: Rules, alpha: float, on_inconclusive: str) -> None:
+    """Refuse what no gate can be judged by, before anything is scored for it.
+
+    Raises:
+        InputError: a rule names an unknown metric, or a setting is out of range.
+    """
+    if not 0 < alpha < 0.5:
+        raise InputError(f"--alpha got {alpha}; expected an error rate between 0 and 0.5")
+    if on_inconclusive not in POLICIES:
+        raise InputError(f"--on-inconclusive got {on_inconclusive!r}; expected {', '.join(POLICIES)}")
+    check_rules(rules)
 
 
 def judge_checks(checks: Sequence[Check], alpha: float) -> list[Verdict]:
@@ -102,7 +118,7 @@ def exit_code(outcome: str, on_inconclusive: str) -> int:
 def _oriented(check: Check) -> tuple[Estimate, float]:
     """Estimate and limit with the sign turned so that more is better."""
     sign = 1 if check.higher_is_better else -1
-    return Estimate(sign * check.estimate.mean, check.estimate.standard_error, check.estimate.n), sign * check.threshold
+    return replace(check.estimate, mean=sign * check.estimate.mean), sign * check.threshold
 
 
 def _p_value(check: Check) -> float:
@@ -111,18 +127,22 @@ def _p_value(check: Check) -> float:
     if check.flips is None or check.rule != "margin":
         return p_value
     # For yes/no outcomes the exact test must agree that anything was lost at all.
-    one_sided = check.flips.p_value / 2 if check.flips.lost > check.flips.gained else 1.0
-    return max(p_value, one_sided)
+    return max(p_value, _more_lost(check.flips.lost, check.flips.gained))
+
+
+def _more_lost(lost: int, gained: int) -> float:
+    """McNemar's exact p-value, one-sided: small when surely more was lost than gained."""
+    return mcnemar(lost, gained) / 2 if lost > gained else 1.0
 
 
 def _verdict(check: Check, step: HolmStep, alpha: float, n_checks: int) -> Verdict:
     estimate, limit = _oriented(check)
-    surely_above, surely_below = estimate.bound(alpha), estimate.bound(1 - step.alpha)
+    surely_above, surely_below = estimate.surely_above(alpha), estimate.bound(1 - step.alpha)
     outcome = FAIL if step.rejected else PASS if surely_above >= limit else INCONCLUSIVE
-    needed = None
-    if outcome == INCONCLUSIVE:
-        needed = estimate.images_to_decide(limit, step.alpha if estimate.mean < limit else alpha)
+    needed = _images_needed(check, estimate, limit, alpha, step.alpha) if outcome == INCONCLUSIVE else None
     low, high = (surely_above, surely_below) if check.higher_is_better else (-surely_below, -surely_above)
+    if estimate.extreme:  # a share, or the difference of two
+        low, high = max(low, -1.0 if check.rule == "margin" else 0.0), min(high, 1.0)
     return Verdict(
         name=check.name,
         rule=check.rule,
@@ -142,28 +162,57 @@ def _verdict(check: Check, step: HolmStep, alpha: float, n_checks: int) -> Verdi
     )
 
 
+def _images_needed(check: Check, estimate: Estimate, limit: float, pass_alpha: float, fail_alpha: float) -> int | None:
+    """Images that would decide in 4 of 5 cases if what was found stays as it is; None where none would."""
+    if estimate.mean >= limit:
+        return estimate.images_to_decide(limit, pass_alpha)
+    needed = estimate.images_to_decide(limit, fail_alpha)
+    if needed is None or check.flips is None or check.rule != "margin":
+        return needed
+    lost, gained = check.flips.lost / estimate.n, check.flips.gained / estimate.n
+    exact = smallest(lambda n: _more_lost(round(lost * n), round(gained * n)) < fail_alpha, MAX_IMAGES)
+    return None if exact is None else max(needed, exact)
+
+
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
 def _degenerate(candidate: Baseline, baseline: Baseline) -> list[Verdict]:
-    """A classifier that says one thing is perfectly consistent, so becoming one is a failure of its own."""
+    """A classifier that says one thing is perfectly consistent, so becoming one is a failure of its own.
+
+    Few images, or pictures of nearly one class, get one answer by chance too: Fisher's exact test on the images that got
+    another answer must rule that out at a level so small that it takes nothing from the gate's error rate.
+    """
     if not candidate.degenerate or baseline.degenerate:
         return []
+    n, m = candidate.data.n_images, baseline.data.n_images
+    ours, theirs = candidate.top_class_share, baseline.top_class_share
+
+    def chance(scale: float) -> float:
+        sizes = round(n * scale), round(m * scale)
+        others = [round(size * (1 - share)) for size, share in zip(sizes, (ours, theirs), strict=True)]
+        return fisher(others[0], sizes[0], others[1], sizes[1])
+
+    p_value = chance(1)
+    outcome = FAIL if p_value < DEGENERATE_ALPHA else INCONCLUSIVE
+    needed = None
+    if outcome == INCONCLUSIVE:
+        needed = smallest(lambda images: chance(images / n) < DEGENERATE_ALPHA, MAX_IMAGES)
     return [
         Verdict(
             name="degenerate",
             rule="degenerate",
-            outcome=FAIL,
-            baseline=0.0,
-            candidate=1.0,
-            estimate=1.0,
+            outcome=outcome,
+            baseline=theirs,
+            candidate=ours,
+            estimate=ours,
             low=None,
             high=None,
-            threshold=0.0,
-            p_value=None,
-            n_images=candidate.data.n_images,
-            images_needed=None,
+            threshold=DEGENERATE_SHARE,
+            p_value=p_value,
+            n_images=n,
+            images_needed=needed,
             improved=False,
             higher_is_better=False,
         )

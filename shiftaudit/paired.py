@@ -1,13 +1,14 @@
 """Paired tests on the same images under two models: differences of means, flips of yes/no outcomes, many tests at once.
 
 No torch. An image's difference is one number, so the pairs of views inside an image never count as independent.
-Sources: Student's paired t; Agresti and Min (2005) for not trusting ties; McNemar (1947), exact; Holm (1979).
+Sources: Student's paired t; Agresti and Min (2005) for not trusting ties; McNemar (1947) and Fisher
+(1935), exact; Holm (1979).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -25,14 +26,18 @@ _quantile = lru_cache(maxsize=4096)(student_quantile)
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over `n` images with its standard error; `inf` where one image or none says nothing about the spread."""
+    """A mean over `n` images with its standard error; `inf` where one image or none says nothing about the spread.
+
+    `extreme` is how far from the mean an image can lie that is too rare to be among the `n`; 0 where none can.
+    """
 
     mean: float
     standard_error: float
     n: int
+    extreme: float = 0.0
 
     def bound(self, probability: float) -> float:
-        """One end of the interval: the true mean lies below it with this probability.
+        """One end of Student's interval: the true mean lies below it with this probability.
 
         >>> estimate = Estimate(0.5, 0.1, 11)
         >>> round(estimate.bound(0.975), 4), round(estimate.bound(0.025), 4)
@@ -43,6 +48,18 @@ class Estimate:
         if math.isinf(self.standard_error):
             return math.copysign(math.inf, probability - 0.5)
         return self.mean + _quantile(probability, self.n - 1) * self.standard_error
+
+    def surely_above(self, alpha: float) -> float:
+        """The lower end: `bound(alpha)`, but no nearer to the mean than what `n` images can rule out at all.
+
+        A loss of `extreme` that hits a share of images is missed by all of them with probability (1 - share)^n, so a
+        share of 1 - alpha^(1/n) stays plausible: the rule of three, 3/n at 5 % (Hanley and Lippman-Hand, 1983).
+
+        >>> round(Estimate(0.0, 0.001, 100, extreme=1.0).surely_above(0.05), 4)
+        -0.0295
+        """
+        unseen = self.extreme * (1 - alpha ** (1 / self.n)) if self.n else math.inf
+        return min(self.bound(alpha), self.mean - unseen)
 
     def p_below(self, limit: float) -> float:
         """One-sided p-value of "the true mean is at least `limit`": small when it is surely below."""
@@ -65,18 +82,42 @@ class Estimate:
         distance = abs(self.mean - limit)
         if distance == 0 or math.isinf(self.standard_error):
             return None
-        spread = self.standard_error * math.sqrt(self.n)
         normal = NormalDist()
-        needed = math.ceil(((normal.inv_cdf(1 - alpha) + normal.inv_cdf(POWER)) * spread / distance) ** 2)
-        return needed if needed <= MAX_IMAGES else None
+        quantiles = normal.inv_cdf(1 - alpha) + normal.inv_cdf(POWER)
+        # The imaginary image weighs the less, the more real ones there are.
+        imaginary = self.extreme**2
+        variance = max(self.standard_error**2 * self.n - imaginary / max(self.n - 1, 1), 0.0)
+
+        def decided(n: int) -> bool:
+            enough = quantiles * math.sqrt((variance + imaginary / (n - 1)) / n) <= distance
+            return enough and (self.mean < limit or self.extreme * (1 - alpha ** (1 / n)) <= distance)
+
+        return smallest(decided, MAX_IMAGES)
 
 
-def estimate_mean(values: NDArray[np.float64], centre: float | None = None, *, extreme: float = 1.0) -> Estimate:
+def smallest(decided: Callable[[int], bool], largest: int) -> int | None:
+    """The smallest number of images from 2 to `largest` at which `decided` turns true and stays so; None if it never does.
+
+    >>> smallest(lambda n: n >= 495, 1000), smallest(lambda n: False, 1000)
+    (495, None)
+    """
+    low, high = 1, 2
+    while not decided(high):
+        if high == largest:
+            return None
+        low, high = high, min(2 * high, largest)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if decided(middle) else (middle, high)
+    return high
+
+
+def estimate_mean(values: NDArray[np.float64], *, extreme: float = 1.0) -> Estimate:
     """The mean of per-image values in [-1, 1], shape (n,), with a standard error that does not trust ties.
 
     One imaginary image as far away as a share can be (`extreme`) is added to the sum of squares, not to the mean:
     with many ties the plain t interval is too narrow, because the rare image that differs may not be among the few.
-    Where every value equals `centre` nothing differed at all and the standard error is 0. NaN entries are left out.
+    NaN entries are left out.
 
     Raises:
         ValueError: no value is left.
@@ -85,7 +126,7 @@ def estimate_mean(values: NDArray[np.float64], centre: float | None = None, *, e
     >>> estimate = estimate_mean(np.array([0.0, -0.5, 0.0, 0.1]))
     >>> round(estimate.mean, 3), round(estimate.standard_error, 3), estimate.n
     (-0.1, 0.319, 4)
-    >>> estimate_mean(np.zeros(3), centre=0.0).standard_error
+    >>> estimate_mean(np.zeros(3), extreme=0.0).standard_error
     0.0
     """
     values = np.asarray(values, dtype=np.float64)
@@ -94,20 +135,20 @@ def estimate_mean(values: NDArray[np.float64], centre: float | None = None, *, e
     if n == 0:
         raise ValueError("no image was measured")
     mean = float(values.mean())
-    if centre is not None and bool((values == centre).all()):
-        return Estimate(centre, 0.0, n)
     if n == 1:
-        return Estimate(mean, math.inf, 1)
+        return Estimate(mean, math.inf, 1, extreme)
     squares = float(((values - mean) ** 2).sum()) + extreme**2
-    return Estimate(mean, math.sqrt(squares / (n - 1) / n), n)
+    return Estimate(mean, math.sqrt(squares / (n - 1) / n), n, extreme)
 
 
 def paired_difference(
-    candidate: NDArray[np.float64], baseline: NDArray[np.float64], *, extreme: float = 1.0
+    candidate: NDArray[np.float64], baseline: NDArray[np.float64], *, extreme: float = 1.0, same_model: bool = False
 ) -> Estimate:
     """The mean of candidate minus baseline over the images that both measured; entry i of both is the same image.
 
-    `extreme` is the largest difference that a rare image can have, 0 for the plain paired t; see `estimate_mean`.
+    Args:
+        extreme: the largest difference that a rare image can have, 0 for the plain paired t; see `estimate_mean`.
+        same_model: both are answers of the very same network. Where they are equal too the difference is known to be 0.
 
     Raises:
         ValueError: the shapes differ, or no image was measured by both.
@@ -115,7 +156,8 @@ def paired_difference(
     if np.shape(candidate) != np.shape(baseline):
         raise ValueError(f"expected equal shapes, got {np.shape(candidate)} and {np.shape(baseline)}")
     difference = np.asarray(candidate, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
-    return estimate_mean(difference, centre=0.0, extreme=extreme)
+    estimate = estimate_mean(difference, extreme=extreme)
+    return Estimate(0.0, 0.0, estimate.n) if same_model and not np.nan_to_num(difference).any() else estimate
 
 
 @dataclass(frozen=True)
@@ -161,11 +203,32 @@ def mcnemar(lost: int, gained: int) -> float:
 
 
 def _binomial_lower_tail(k: int, n: int) -> float:
-    """P(X <= k) for X ~ Binomial(n, 1/2), scaled by the largest term so that large n do not underflow."""
+    """P(X <= k) for X ~ Binomial(n, 1/2): the largest term, and the falling ones below it until they add nothing."""
     if n == 0:
         return 1.0
-    logs = [
-        math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) - n * math.log(2) for i in range(k, -1, -1)
-    ]
-    top = logs[0]
-    return math.exp(top) * math.fsum(math.exp(value - top) for value in logs)
+    top = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - n * math.log(2)
+    term, total = 1.0, 1.0
+    for i in range(k, 0, -1):
+        term *= i / (n - i + 1)
+        total += term
+        if term < 1e-17 * total:
+            break
+    return math.exp(top) * total
+
+
+def fisher(successes_a: int, n_a: int, successes_b: int, n_b: int) -> float:
+    """Exact one-sided p-value that A has so small a share of successes by chance, if it has no smaller one than B.
+
+    Fisher (1935): the hypergeometric probability of `successes_a` or fewer among all successes of both.
+
+    >>> round(fisher(0, 10, 5, 10), 4), round(fisher(5, 10, 0, 10), 4)
+    (0.0163, 1.0)
+    """
+    total, n = successes_a + successes_b, n_a + n_b
+
+    def choose(m: int, k: int) -> float:
+        return math.lgamma(m + 1) - math.lgamma(k + 1) - math.lgamma(m - k + 1)
+
+    lowest = max(0, total - n_b)
+    terms = [choose(n_a, k) + choose(n_b, total - k) - choose(n, total) for k in range(lowest, successes_a + 1)]
+    return min(1.0, math.fsum(math.exp(term) for term in terms))

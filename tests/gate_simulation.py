@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftaudit.gate import judge_checks, overall
-from shiftaudit.gate_rules import Check, count_flips
+from shiftaudit.gate_metrics import count_flips
+from shiftaudit.gate_rules import Check
 from shiftaudit.paired import paired_difference
 
 VIEWS = 8

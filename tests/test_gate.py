@@ -12,7 +12,8 @@ from report_builder import make_images, make_report
 from shiftaudit.baseline import baseline_of
 from shiftaudit.errors import InputError, NoVerdictError
 from shiftaudit.gate import exit_code, judge
-from shiftaudit.gate_rules import DEFAULT_MARGINS, Rules
+from shiftaudit.gate_metrics import DEFAULT_MARGINS
+from shiftaudit.gate_rules import Rules
 from shiftaudit.protocol import Settings
 
 MARGIN = DEFAULT_MARGINS["consistency"]
@@ -85,10 +86,41 @@ def test_the_exit_code_follows_from_outcome_and_policy(outcome, policy, code):
     assert exit_code(outcome, policy) == code
 
 
-def test_identical_answers_pass_on_any_number_of_images():
-    result = gate(make_report(3), make_report(3))
-    assert result.outcome == "pass"
-    assert all((v.estimate, v.low, v.high) == (0.0, 0.0, 0.0) for v in result.verdicts)
+def test_the_very_same_model_passes_on_any_number_of_images():
+    for n in (1, 3):
+        result = gate(make_report(n), make_report(n))
+        assert result.outcome == "pass"
+        assert all((v.estimate, v.low, v.high) == (0.0, 0.0, 0.0) for v in result.verdicts)
+
+
+def another_model(report, **changes):
+    return replace(report, model=replace(report.model, sha256="0" * 64, **changes))
+
+
+def test_the_same_answers_of_another_model_are_no_certainty_on_a_handful_of_images():
+    for n, outcome in ((1, "inconclusive"), (3, "inconclusive"), (60, "inconclusive"), (120, "pass")):
+        result = gate(another_model(make_report(n)), make_report(n))
+        assert result.outcome == outcome
+        assert {v.images_needed for v in result.verdicts} == ({None} if n in (1, 120) else {99})
+    # The same weights fed in another way are another model.
+    report = make_report(3)
+    other = replace(report.model, preprocessing=replace(report.model.preprocessing, resize=224))
+    assert gate(replace(report, model=other), report).outcome == "inconclusive"
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 10, 20, 50])
+def test_a_candidate_equal_in_distribution_fails_on_no_number_of_images(n):
+    for similarity in (0.95, 0.5):
+        result = simulate(Pair(consistency=0.85, accuracy=0.6, similarity=similarity), n, 300, margin=MARGIN)
+        assert result["fail"] <= 0.005
+
+
+def test_no_margin_at_all_fails_an_equal_candidate_at_most_at_the_stated_rate():
+    for n in (10, 100):
+        assert simulate(Pair(), n, 1000, margin=0.0)["fail"] <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1000)
+    result = gate(make_report(seed=2), rules=Rules(margins={"consistency": 0.0, "accuracy": 0.0}))
+    assert result.outcome == "inconclusive"
+    assert all(math.copysign(1, v.threshold) == 1 for v in result.verdicts)
 
 
 def test_an_improvement_asks_for_a_fresh_baseline_and_a_standstill_does_not():
@@ -129,7 +161,9 @@ def test_stability_is_judged_on_images_that_flipped_with_the_exact_test():
     broken = (*(with_one_flip(row) for row in few[:4]), *few[4:])
     small = gate(make_report(images=broken), make_report(images=few), rules)
     assert verdict(small, "circular.stable").flips.lost == 4
-    assert verdict(small, "circular.stable").outcome == "inconclusive"
+    found = verdict(small, "circular.stable")
+    assert found.outcome == "inconclusive"
+    assert 15 <= found.images_needed <= 30
 
 
 def test_a_stage_above_its_limit_fails_by_name_and_by_pattern():
@@ -175,9 +209,79 @@ def test_a_constant_classifier_fails_even_without_labels_though_it_is_perfectly_
     assert any("no image has a label" in warning for warning in result.warnings)
 
 
+@pytest.mark.parametrize(("n", "outcome"), [(2, "inconclusive"), (5, "inconclusive"), (20, "fail")])
+def test_one_answer_for_a_few_images_is_chance_and_for_many_a_failure(n, outcome):
+    plain = make_report(n, labelled=False)
+    found = verdict(gate(constant(plain), plain), "degenerate", "degenerate")
+    assert found.outcome == outcome
+    if outcome == "inconclusive":
+        assert n < found.images_needed <= 20
+    assert found.candidate == 1.0
+    assert found.baseline < 0.95
+
+
+def skewed(n, others, seed):
+    """Images of which all but `others` get the answer 0, unlabelled."""
+    rows = make_report(n, labelled=False, seed=seed).per_image
+    return make_report(
+        images=tuple(
+            replace(
+                row,
+                prediction=int(i < others),
+                views={p: replace(v, predictions=(int(i < others),) * 8) for p, v in row.views.items()},
+            )
+            for i, row in enumerate(rows)
+        )
+    )
+
+
+def test_pictures_of_nearly_one_class_do_not_fail_a_candidate_that_crosses_the_line_by_chance():
+    before, after = skewed(200, 12, 1), skewed(200, 9, 2)
+    result = gate(after, before)
+    assert (baseline_of(before).degenerate, baseline_of(after).degenerate) == (False, True)
+    assert verdict(result, "degenerate", "degenerate").outcome == "inconclusive"
+    assert result.exit_code == 0
+
+
 def test_two_constant_classifiers_pass_with_a_warning():
     reports = constant(make_report(labelled=False))
     assert any("one answer" in warning for warning in gate(reports, reports).warnings)
+
+
+def test_stages_that_only_one_side_has_are_named():
+    worse = make_report(seed=2, stages={"conv1": 0.02, "new": 0.9})
+    result = gate(worse, rules=Rules(stage_margin=0.05))
+    assert any("only one side has: layer2.0.conv2, new" in warning for warning in result.warnings)
+    assert not gate(make_report(seed=2), rules=Rules(stage_margin=0.05)).warnings
+
+
+def without_stage_value(report, value=None):
+    stage = report.stages[0]
+    empty = replace(stage.errors["circular"].output, value=value, ci_low=value, ci_high=value)
+    errors = {"circular": replace(stage.errors["circular"], output=empty)}
+    return replace(report, stages=(replace(stage, errors=errors), *report.stages[1:]))
+
+
+@pytest.mark.parametrize(
+    ("candidate", "baseline", "rules", "words"),
+    [
+        ({"stages": {}}, {}, Rules(stage_margin=0.1), "no stage of the candidate was measured"),
+        ({}, {"stages": {}}, Rules(stage_margin=0.1), "no stage of the baseline was measured"),
+        ({"stages": {"a": 0.1}}, {"stages": {"b": 0.1}}, Rules(stage_margin=0.1), "share no stage"),
+    ],
+)
+def test_stage_rules_on_what_one_side_lacks_are_refused(candidate, baseline, rules, words):
+    with pytest.raises(InputError, match=words):
+        gate(make_report(seed=2, **candidate), make_report(**baseline), rules)
+
+
+def test_a_stage_without_a_value_is_no_silent_pass():
+    report = without_stage_value(make_report(seed=2))
+    with pytest.raises(InputError, match="cannot judge stage 'conv1'"):
+        gate(report, rules=Rules(stages={"conv1": 0.5}))
+    result = gate(report, rules=Rules(stages={"*": 0.5}, stage_margin=0.05))
+    assert {v.name for v in result.verdicts if v.name.startswith("stages.")} == {"stages.layer2.0.conv2"}
+    assert any("only one side has: conv1" in warning for warning in result.warnings)
 
 
 @pytest.mark.parametrize(

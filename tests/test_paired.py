@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shiftaudit.paired import Estimate, estimate_mean, holm, mcnemar, paired_difference
+from shiftaudit.paired import Estimate, estimate_mean, fisher, holm, mcnemar, paired_difference
 
 
 @pytest.mark.parametrize(("lost", "gained"), [(0, 0), (1, 0), (5, 1), (3, 12), (40, 60), (7, 7)])
@@ -61,11 +61,13 @@ def test_the_standard_error_is_the_textbook_one_plus_one_imaginary_image():
     assert guarded.standard_error == pytest.approx(math.sqrt((values.var(ddof=1) * 4 + 1) / 4 / 5))
 
 
-def test_identical_outcomes_differ_by_exactly_nothing():
-    estimate = paired_difference(np.array([0.5, 1.0]), np.array([0.5, 1.0]))
-    assert (estimate.mean, estimate.standard_error) == (0.0, 0.0)
-    assert estimate.bound(0.99) == estimate.bound(0.01) == 0.0
-    assert (estimate.p_below(-0.01), estimate.p_below(0.01)) == (1.0, 0.0)
+def test_identical_outcomes_leave_no_smaller_a_loss_plausible_than_the_rule_of_three_does():
+    for n in (3, 20, 100, 500):
+        estimate = paired_difference(np.full(n, 0.5), np.full(n, 0.5))
+        assert estimate.mean == 0.0
+        assert estimate.surely_above(0.05) <= -(1 - 0.05 ** (1 / n))
+        assert estimate.surely_above(0.05) >= -3 / n or n == 3
+        assert estimate.p_below(0.0) == 0.5
 
 
 def test_one_image_alone_decides_nothing():
@@ -98,13 +100,32 @@ def test_as_many_images_as_it_asks_for_do_decide_in_about_4_of_5_cases():
     assert np.mean(decided) == pytest.approx(0.8, abs=0.04)
 
 
-@pytest.mark.parametrize("n", [100, 200])
+@pytest.mark.parametrize("n", [5, 20, 60, 80, 100, 200])
 def test_a_rare_large_loss_is_not_taken_for_surely_harmless(n):
     # Three images in a hundred lose everything: the true drop is exactly the margin, and few samples hold many of them.
     rng = np.random.default_rng(1)
     margin, trials = 0.03, 2000
     samples = -(rng.random((trials, n)) < margin).astype(float)
-    harmless = [estimate_mean(sample).bound(0.05) > -margin for sample in samples]
-    plain = [bool(sample.any()) and estimate_mean(sample, extreme=0.0).bound(0.05) > -margin for sample in samples]
-    assert np.mean(harmless) <= 0.06
+    harmless = [estimate_mean(sample).surely_above(0.05) >= -margin for sample in samples]
+    plain = [estimate_mean(sample, extreme=0.0).bound(0.05) >= -margin for sample in samples]
+    assert np.mean(harmless) <= 0.065
     assert np.mean(plain) > 0.08
+
+
+@pytest.mark.parametrize("n", [5, 30, 300])
+def test_the_number_of_images_that_decide_does_not_depend_on_how_many_there_are_by_now(n):
+    # All the same so far: the rule of three wants ln 0.05 / ln 0.97 images, however few were seen.
+    assert estimate_mean(np.zeros(n)).images_to_decide(-0.03, 0.05) == 99
+    spread = np.tile([0.25, -0.25, 0.0, 0.0, 0.0], n)
+    assert estimate_mean(spread).images_to_decide(-0.03, 0.05) == pytest.approx(
+        ((1.645 + 0.842) / 0.03) ** 2 * np.var(spread), rel=0.3
+    )
+
+
+def test_fisher_is_the_exact_hypergeometric_sum():
+    def exact(a, n_a, b, n_b):
+        ways = sum(comb(n_a, k) * comb(n_b, a + b - k) for k in range(a + 1) if 0 <= a + b - k <= n_b)
+        return ways / comb(n_a + n_b, a + b)
+
+    for case in [(0, 5, 3, 5), (1, 80, 40, 80), (2, 2, 0, 2), (0, 3, 0, 3), (5, 9, 9, 9), (0, 2000, 200, 2000)]:
+        assert fisher(*case) == pytest.approx(exact(*case), rel=1e-7)

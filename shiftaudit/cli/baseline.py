@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from shiftaudit.cli import stdout
 from shiftaudit.cli.help import App
 from shiftaudit.errors import InputError
 
@@ -55,7 +56,8 @@ def show(
 
     if format not in ("table", "json"):
         raise InputError(f"--format got {format!r}; expected table or json")
-    sys.stdout.write(render_baseline(read_baseline(baseline), format, detect(sys.stdout)))
+    text = render_baseline(read_baseline(baseline), format, detect(sys.stdout))
+    stdout.write(text, utf8=format == "json")
 
 
 def update(
@@ -68,11 +70,12 @@ def update(
     from shiftaudit.files import check_writable, write_text_atomically
     from shiftaudit.records.reading import read_report
     from shiftaudit.render.baseline import changes
+    from shiftaudit.render.terminal import detect, plain_lines
 
     refuse_in_ci(os.environ, force=force)
     new = savable(read_report(report))
     old = read_baseline(baseline)
     check_writable(baseline)
-    sys.stdout.write(changes(old, new))
+    stdout.write(plain_lines(changes(old, new), detect(sys.stdout)))
     write_text_atomically(baseline, baseline_text(new))
     sys.stderr.write(f"updated {baseline}\n")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from shiftaudit.cli import stdout
 from shiftaudit.errors import InputError
 
 
@@ -35,7 +36,7 @@ def compare_reports(
         check_writable(output)
     terminal = detect(sys.stdout) if output is None else Terminal()
     text = render_comparison(compare(read_report(a), read_report(b)), format, terminal)
-    if output is None:
-        sys.stdout.write(text)
-    else:
+    if output is not None:
         write_text_atomically(output, text)
+    else:
+        stdout.write(text, utf8=format != "table")

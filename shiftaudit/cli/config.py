@@ -143,7 +143,7 @@ def _command(
                 raise InputError(f"{config.path}: {name} is a table; expected one value")
             config.tables[".".join((*trail, _key(key)))] = value
         else:
-            defaults[parameter.name] = value
+            defaults[parameter.name] = [value] if parameter.multiple and isinstance(value, str) else value
     return defaults
 
 

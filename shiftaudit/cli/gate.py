@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,13 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shiftaudit.cli import options as opt
+from shiftaudit.cli import stdout
 from shiftaudit.cli.config import Config
+from shiftaudit.cli.progress import warn
 from shiftaudit.cli.run_audit import ImageOptions
-from shiftaudit.errors import InputError
+from shiftaudit.errors import InputError, ShiftAuditError
 from shiftaudit.files import check_writable, write_text_atomically
 from shiftaudit.records import codec
+from shiftaudit.render import gate_github, gate_markdown
 from shiftaudit.render.gate_formats import FORMATS, render_gate
-from shiftaudit.render.gate_github import append_step_summary
 from shiftaudit.render.terminal import Terminal, detect
 
 if TYPE_CHECKING:
@@ -56,7 +59,10 @@ def gate(
         typer.Option("--stage-limit", metavar="STAGE=ERROR", help="Largest accepted equivariance error of stages."),
     ] = None,
     stage_margin: Annotated[
-        float | None, typer.Option("--stage-margin", help="Largest accepted rise of any stage's equivariance error.")
+        str | None,
+        typer.Option(
+            "--stage-margin", metavar="ERROR", help="Largest accepted rise of any stage's equivariance error, or `off`."
+        ),
     ] = None,
     alpha: Annotated[float, typer.Option("--alpha", help="Largest chance of failing an acceptable candidate.")] = 0.05,
     on_inconclusive: Annotated[
@@ -88,34 +94,50 @@ def gate(
 ) -> None:
     """Fail when CANDIDATE is surely less shift-invariant (or less accurate) than the baseline, and never by noise."""
     from shiftaudit.baseline import baseline_of, read_baseline
-    from shiftaudit.gate import judge
+    from shiftaudit.gate import check_settings, judge
 
-    _check_outputs(format, output_file, save_report, images)
-    rules = _rules(context.obj, margin or (), floor or (), stage_limit or (), stage_margin)
-    _refuse_same_file(candidate, baseline)
-    against = read_baseline(baseline)
-    if images:
-        model = {
-            "weights": weights,
-            "arch": arch,
-            "trust": trust,
-            "size": size,
-            "resize": resize,
-            "mean": mean,
-            "std": std,
-            "interpolation": interpolation,
-            "channels": channels,
-            "output": output,
-        }
-        run = {"batch_size": batch_size, "workers": workers, "device": device}
-        report = _score(candidate, ImageOptions(images, labels, None, max_skipped), against, model, run, quiet=quiet)
-    else:
-        report = _read(candidate)
-    if save_report is not None:
-        write_text_atomically(save_report, codec.dumps(report))
-    result = judge(baseline_of(report), against, rules, alpha=alpha, on_inconclusive=on_inconclusive)
-    _write(result, format, output_file)
+    with _errors_annotated(format):
+        _check_outputs(format, output_file, save_report, images)
+        rules = _rules(context.obj, margin or (), floor or (), stage_limit or (), stage_margin)
+        check_settings(rules, alpha, on_inconclusive)
+        _refuse_same_file(candidate, baseline)
+        against = read_baseline(baseline)
+        if images:
+            _refuse_report(candidate)
+            model = {
+                "weights": weights,
+                "arch": arch,
+                "trust": trust,
+                "size": size,
+                "resize": resize,
+                "mean": mean,
+                "std": std,
+                "interpolation": interpolation,
+                "channels": channels,
+                "output": output,
+            }
+            run = {"batch_size": batch_size, "workers": workers, "device": device}
+            found = ImageOptions(images, labels, None, max_skipped)
+            report = _score(candidate, found, against, model, run, quiet=quiet)
+        else:
+            report = _read(candidate)
+        if save_report is not None:
+            write_text_atomically(save_report, codec.dumps(report))
+        result = judge(baseline_of(report), against, rules, alpha=alpha, on_inconclusive=on_inconclusive)
+        _write(result, format, output_file, quiet=quiet)
     raise typer.Exit(result.exit_code)
+
+
+@contextmanager
+def _errors_annotated(form: str) -> Iterator[None]:
+    """Show on GitHub why there is no verdict, where only the exit code of the step would be seen."""
+    try:
+        yield
+    except ShiftAuditError as error:
+        if form == "github":
+            stdout.write(gate_github.render_error(error), utf8=True)
+            gate_github.append_step_summary(gate_github.error_summary(error), os.environ)
+        raise
 
 
 def _check_outputs(
@@ -125,6 +147,8 @@ def _check_outputs(
         raise InputError(f"--format got {form!r}; expected {', '.join(FORMATS)}")
     if save_report is not None and not images:
         raise InputError("--save-report is for a MODEL that is scored now", hint="give MODEL and IMAGES")
+    if save_report is not None and save_report == output_file:
+        raise InputError(f"--save-report and --output-file both name {save_report}", hint="give two files")
     for path in (output_file, save_report):
         if path is not None:
             check_writable(path)
@@ -144,10 +168,15 @@ def _read(candidate: str) -> AuditReport:
     path = Path(candidate)
     if path.suffix != ".json":
         raise InputError(
-            f"CANDIDATE is {candidate}; expected a report's .json, or a MODEL followed by IMAGES",
+            f"CANDIDATE is {candidate!r}; expected a report's .json, or a MODEL followed by IMAGES",
             hint="`shiftaudit gate MODEL IMAGES` scores the model first",
         )
     return read_report(path)
+
+
+def _refuse_report(model: str) -> None:
+    if Path(model).suffix == ".json":
+        raise InputError(f"CANDIDATE is the report {model}, and IMAGES are for a MODEL", hint="leave out IMAGES")
 
 
 def _score(
@@ -159,18 +188,22 @@ def _score(
     *,
     quiet: bool,
 ) -> AuditReport:
-    """Score the model under the baseline's protocol."""
+    """Score the model under the baseline's protocol, once it is sure that the two can be compared."""
     from shiftaudit.cli.run_audit import run_audit
     from shiftaudit.models import load_model
+    from shiftaudit.precheck import require_comparable
     from shiftaudit.protocol import settings_of
 
+    images.check()
     options = opt.model_options(**model_options, seed=against.protocol.seed)
     loaded = load_model(model, options, device=run["device"])
-    return run_audit(loaded, images, replace(settings_of(against.protocol), **run), quiet=quiet)
+    settings = replace(settings_of(against.protocol), **run)
+    require_comparable(settings, loaded.preprocessing, images.found[0], against)
+    return run_audit(loaded, images, settings, quiet=quiet)
 
 
 def _rules(
-    config: Config, margin: Sequence[str], floor: Sequence[str], stage_limit: Sequence[str], stage_margin: float | None
+    config: Config, margin: Sequence[str], floor: Sequence[str], stage_limit: Sequence[str], stage_margin: str | None
 ) -> Rules:
     from shiftaudit.gate_rules import Rules
 
@@ -183,7 +216,7 @@ def _rules(
             for name, error in _limits("stage-limit", tables["stage_limit"], stage_limit).items()
             if error is not None
         },
-        stage_margin=stage_margin,
+        stage_margin=None if stage_margin is None else _number("--stage-margin", stage_margin),
     )
 
 
@@ -195,25 +228,27 @@ def _limits(option: str, table: Mapping[str, Any], flags: Sequence[str]) -> dict
         if not separator or not name:
             raise InputError(f"--{option} got {flag!r}; expected NAME=NUMBER")
         entries[name] = text
-    return {name: _number(option, name, value) for name, value in entries.items()}
+    return {name: _number(f"{option} of {name}", value) for name, value in entries.items()}
 
 
-def _number(option: str, name: str, value: Any) -> float | None:
-    if value is False or value == "off":
+def _number(what: str, value: Any) -> float | None:
+    if value is False or str(value).lower() in ("off", "false"):
         return None
     try:
         if isinstance(value, bool):
             raise ValueError
         return float(value)
     except (TypeError, ValueError):
-        raise InputError(f"{option} of {name} is {value!r}; expected a number, or off") from None
+        raise InputError(f"{what} is {value!r}; expected a number, or off") from None
 
 
-def _write(result: GateResult, form: str, output_file: Path | None) -> None:
+def _write(result: GateResult, form: str, output_file: Path | None, *, quiet: bool) -> None:
     text = render_gate(result, form, detect(sys.stdout) if output_file is None else Terminal())
-    if output_file is None:
-        sys.stdout.write(text)
-    else:
+    if output_file is not None:
         write_text_atomically(output_file, text)
+    else:
+        stdout.write(text, utf8=form != "table")
     if form == "github":
-        append_step_summary(result, os.environ)
+        problem = gate_github.append_step_summary(gate_markdown.render(result), os.environ)
+        if problem is not None:
+            warn(problem, quiet=quiet)

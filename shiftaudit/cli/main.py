@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +18,7 @@ from shiftaudit.version import __version__
 
 EXIT_INTERNAL = 4
 EXIT_INTERRUPTED = 130
+EXIT_CLOSED_PIPE = 141  # as if ended by SIGPIPE
 
 app = App(
     name="shiftaudit",
@@ -69,7 +72,9 @@ COMMANDS: tuple[str, ...] = (
 )
 
 
+@cache
 def register_all() -> None:
+    """Add every command, once however often the program is run in one process."""
     from importlib import import_module
 
     for name in COMMANDS:
@@ -81,20 +86,42 @@ def main() -> None:
     # `--debug` works before and after the subcommand: people add it to the end of the line that failed.
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    _open_missing_streams()
     register_all()
+    stdout = sys.stdout
     try:
         app(arguments, prog_name="shiftaudit")
+    except SystemExit as stopped:
+        if stopped.code == EXIT_INTERRUPTED:
+            _tell_interrupted(arguments)
+        # Typer replaces stdout and exits with 1, which is for failed gates, when whoever read it has gone.
+        elif stopped.code == 1 and sys.stdout is not stdout:
+            sys.exit(EXIT_CLOSED_PIPE)
+        raise
     except ShiftAuditError as error:
         _report(error, f"error: {error}", debug)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted: no report was written; a run with --samples can be continued with --resume\n")
+        _tell_interrupted(arguments)
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
         _report(
             error, f"internal error: {type(error).__name__}: {error} (run again with --debug for the traceback)", debug
         )
         sys.exit(EXIT_INTERNAL)
+
+
+def _open_missing_streams() -> None:
+    """A program started without stdout or stderr (`>&-`, some services) writes to nowhere."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # until the process ends
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+
+
+def _tell_interrupted(arguments: list[str]) -> None:
+    hint = "; a run with --samples can be continued with --resume" if "score" in arguments else ""
+    sys.stderr.write(f"interrupted: no result was written{hint}\n")
 
 
 def _report(error: Exception, line: str, debug: bool) -> None:

@@ -79,6 +79,8 @@ class Baseline:
     protocol: ProtocolInfo
     environment: Environment
     degenerate: bool
+    top_class_share: float
+    """Share of the images that get the most frequent answer."""
     metrics: dict[str, dict[str, Metric]]
     """By protocol, then by the metric's name."""
     stages: dict[str, dict[str, Metric]]
@@ -116,7 +118,7 @@ class Verdict:
     threshold: float
     """In the estimate's unit and direction: the worst true value that is still accepted."""
     p_value: float | None
-    """Of "the true value is acceptable", adjusted by Holm's method for all rules of the gate."""
+    """Of "the true value is acceptable", adjusted by Holm's method for all rules of the gate but `degenerate`."""
     n_images: int
     images_needed: int | None
     """For `inconclusive`: images that would decide in 4 of 5 cases if the estimate stays; None where none would."""

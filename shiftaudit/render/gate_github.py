@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from shiftaudit.errors import InputError
+from shiftaudit.errors import ShiftAuditError
 from shiftaudit.records.gate import FAIL, INCONCLUSIVE, GateResult, Verdict
-from shiftaudit.render import gate_markdown
 from shiftaudit.render import gate_words as words
+from shiftaudit.render.markdown import escape
 
 
 def render(result: GateResult) -> str:
@@ -43,17 +43,27 @@ def _escape(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def append_step_summary(result: GateResult, environ: Mapping[str, str]) -> None:
-    """Append the Markdown to the file that GITHUB_STEP_SUMMARY names, if it names one.
+def render_error(error: ShiftAuditError) -> str:
+    """An annotation that says why there is no result."""
+    return command("error", "shiftaudit gate", str(error)) + "\n"
 
-    Raises:
-        InputError: the file cannot be written.
+
+def error_summary(error: ShiftAuditError) -> str:
+    """The Markdown of a step summary that says why there is no result."""
+    return f"## Shift gate\n\n**No verdict (exit code {error.exit_code})**: {escape(str(error))}\n"
+
+
+def append_step_summary(markdown: str, environ: Mapping[str, str]) -> str | None:
+    """Append to the file that GITHUB_STEP_SUMMARY names, if it names one.
+
+    Returns why that could not be done, which changes no verdict; None when all went well.
     """
     target = environ.get("GITHUB_STEP_SUMMARY")
     if not target:
-        return
+        return None
     try:
         with Path(target).open("a", encoding="utf-8", newline="\n") as summary:
-            summary.write(gate_markdown.render(result) + "\n")
+            summary.write(markdown + "\n")
     except OSError as error:
-        raise InputError(f"cannot write the step summary {target}: {error.strerror or error}") from error
+        return f"cannot write the step summary {target}: {error.strerror or error}"
+    return None

@@ -23,12 +23,7 @@ def render(result: GateResult) -> str:
         ]
         for verdict in result.verdicts
     ]
-    notes = [
-        f"{verdict.name}: {text}"
-        for verdict in result.verdicts
-        for text in (words.needed(verdict) if verdict.outcome == INCONCLUSIVE else "", words.flips(verdict))
-        if text
-    ]
+    notes = [f"{words.label(result, verdict)}: {note}" for verdict in result.verdicts for note in words.notes(verdict)]
     notes += [text for text in (words.consequence(result), words.REFRESH if result.refresh_baseline else None) if text]
     notes += [f"Warning: {warning}" for warning in result.warnings]
     parts = [

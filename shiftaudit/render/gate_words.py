@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from shiftaudit.records.gate import FAIL, INCONCLUSIVE, GateResult, Verdict
 from shiftaudit.render.facts import number, percent
 
+_MOST_NAMES = 4
 REFRESH = (
     "It improved beyond noise: refresh the baseline (`shiftaudit baseline update`) so that the gate keeps the gain."
 )
@@ -16,12 +17,15 @@ def headline(result: GateResult) -> str:
     """The decision in one sentence."""
     failed = [verdict.name for verdict in result.verdicts if verdict.outcome == FAIL]
     unsure = [verdict.name for verdict in result.verdicts if verdict.outcome == INCONCLUSIVE]
-    images = f"{result.n_images:,} images"
+    images = f"{result.n_images:,} {'image' if result.n_images == 1 else 'images'}"
     if failed:
-        return f"FAIL: {_listed(failed)} got worse than the gate accepts, judged on {images}"
+        return f"FAIL: {_listed(failed)} {_are(failed)} worse than the gate accepts, judged on {images}"
     if unsure:
-        return f"INCONCLUSIVE: {images} cannot tell whether {_listed(unsure)} got worse than the gate accepts"
-    return f"PASS: nothing got worse than the gate accepts, judged on {images}"
+        cannot = "cannot" if result.n_images != 1 else "alone cannot"
+        return (
+            f"INCONCLUSIVE: {images} {cannot} tell whether {_listed(unsure)} {_are(unsure)} worse than the gate accepts"
+        )
+    return f"PASS: nothing is worse than the gate accepts, judged on {images}"
 
 
 def consequence(result: GateResult) -> str | None:
@@ -36,7 +40,7 @@ def consequence(result: GateResult) -> str | None:
 def demand(verdict: Verdict, *, unit: bool = True) -> str:
     """What the rule accepts; for a table without the unit of differences."""
     if verdict.rule == "degenerate":
-        return "more than one answer"
+        return f"< {value(verdict, verdict.threshold)}"
     limit = value(verdict, verdict.threshold)
     if verdict.rule == "margin":
         word = "drop" if verdict.higher_is_better else "rise"
@@ -48,7 +52,7 @@ def demand(verdict: Verdict, *, unit: bool = True) -> str:
 def finding(verdict: Verdict, *, unit: bool = True) -> str:
     """What was found, with the bounds that decided: `−2.9 points [−4.5, −1.2]`; for a table without its unit."""
     if verdict.rule == "degenerate":
-        return "(nearly) all images get one answer"
+        return f"{value(verdict, verdict.candidate)} of the images get one answer"
     if verdict.estimate is None:
         return "–"
     relative = verdict.rule == "margin"
@@ -59,7 +63,9 @@ def finding(verdict: Verdict, *, unit: bool = True) -> str:
 def sentence(verdict: Verdict) -> str:
     """One verdict as a sentence for a log or an annotation."""
     if verdict.rule == "degenerate":
-        return "the model gives (nearly) all images one answer; the baseline did not"
+        was, now = value(verdict, verdict.baseline), value(verdict, verdict.candidate)
+        told = f"the model gives {now} of the images one answer; the baseline gave {was}"
+        return told if verdict.outcome == FAIL else f"{told}, which may be chance; {needed(verdict)}"
     parts = []
     if verdict.rule == "margin":
         parts.append(f"{value(verdict, verdict.baseline)} → {value(verdict, verdict.candidate)}, {finding(verdict)}")
@@ -73,6 +79,17 @@ def sentence(verdict: Verdict) -> str:
     return "; ".join(parts)
 
 
+def label(result: GateResult, verdict: Verdict) -> str:
+    """The metric's name, with the rule where several rules judge it."""
+    several = sum(other.name == verdict.name for other in result.verdicts) > 1
+    return f"{verdict.name} ({verdict.rule})" if several else verdict.name
+
+
+def notes(verdict: Verdict) -> list[str]:
+    """What a table has no column for."""
+    return [text for text in (needed(verdict) if verdict.outcome == INCONCLUSIVE else "", flips(verdict)) if text]
+
+
 def flips(verdict: Verdict) -> str:
     """Images whose yes/no outcome changed, empty where the metric is none."""
     if verdict.flips is None:
@@ -82,13 +99,13 @@ def flips(verdict: Verdict) -> str:
 
 def needed(verdict: Verdict) -> str:
     """How many images would decide."""
-    if verdict.images_needed is None:
-        return (
-            "no number of images would decide: it lies on the limit"
-            if verdict.n_images > 1
-            else "one image decides nothing"
-        )
-    return f"about {max(verdict.images_needed, verdict.n_images + 1):,} images would decide"
+    if verdict.images_needed is not None:
+        return f"about {max(verdict.images_needed, verdict.n_images + 1):,} images would decide"
+    if verdict.n_images <= 1:
+        return "one image decides nothing"
+    if verdict.rule != "degenerate" and verdict.low is None:
+        return "its spread is unknown, so nothing can be said of how many images would decide"
+    return "no affordable number of images would decide: it lies on the limit"
 
 
 def value(verdict: Verdict, amount_: float | None) -> str:
@@ -105,11 +122,24 @@ def _unit(verdict: Verdict) -> str:
 def _bare(verdict: Verdict, amount_: float | None, *, signed: bool) -> str:
     if amount_ is None:
         return "?"
-    text = f"{amount_:+.4f}" if verdict.name.startswith("stages.") else f"{amount_ * 100:+.1f}"
+    amount_, digits = (amount_, 4) if verdict.name.startswith("stages.") else (amount_ * 100, 1)
+    rounded = round(amount_, digits) + 0.0  # no minus before a zero
+    text = f"{rounded:+.{digits}f}" if rounded else f"{rounded:.{digits}f}"
     text = text.replace("-", "−")
     return text if signed else text.removeprefix("+")
 
 
 def _listed(names: Sequence[str]) -> str:
-    unique = list(dict.fromkeys(names))
+    """Names as in a sentence: all of a few, the first of many."""
+    unique = [_name(name) for name in dict.fromkeys(names)]
+    if len(unique) > _MOST_NAMES:
+        return f"{', '.join(unique[: _MOST_NAMES - 1])} and {len(unique) - _MOST_NAMES + 1} more"
     return unique[0] if len(unique) == 1 else f"{', '.join(unique[:-1])} and {unique[-1]}"
+
+
+def _are(names: Sequence[str]) -> str:
+    return "is" if len(set(names)) == 1 else "are"
+
+
+def _name(name: str) -> str:
+    return "the variety of answers" if name == "degenerate" else name

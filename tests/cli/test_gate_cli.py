@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -116,7 +117,139 @@ def test_the_exit_code_never_depends_on_the_format(made, case, form, monkeypatch
     with pytest.raises(SystemExit) as stopped:
         main()
     assert (stopped.value.code or 0) == code
-    assert bool(capsys.readouterr().out) == (code != 2 and case not in NO_RESULT)
+    out = capsys.readouterr().out
+    decided = code != 2 and case not in NO_RESULT
+    if form == "github" and case != "an unknown option":
+        # Without a result, one annotation says why.
+        assert decided or re.fullmatch(r"::error title=shiftaudit gate::.+\n", out)
+    else:
+        assert bool(out) == decided
+
+
+def in_process(monkeypatch, folder, *arguments, env=None):
+    """The exit code of the command, run in this process."""
+    for name in ("CI", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (env or {}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["shiftaudit", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return stopped.value.code or 0
+
+
+@pytest.mark.parametrize(("name", "code"), [("same", 0), ("worse", 1)])
+def test_a_step_summary_that_cannot_be_written_changes_no_verdict(made, name, code, monkeypatch, capsys):
+    env = {"GITHUB_STEP_SUMMARY": "no/such/folder/summary"}
+    assert in_process(monkeypatch, made, "gate", f"{name}.json", "-f", "github", env=env) == code
+    assert capsys.readouterr().err.startswith("warning: cannot write the step summary")
+
+
+def test_the_step_summary_says_why_there_is_no_verdict(made, tmp_path, monkeypatch):
+    env = {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
+    assert in_process(monkeypatch, made, "gate", "same.json", "-b", "none.json", "-f", "github", env=env) == 3
+    text = (tmp_path / "summary").read_text()
+    assert text.startswith("## Shift gate\n\n**No verdict (exit code 3)**: the baseline none.json does not exist")
+    assert "\\`shiftaudit baseline save" in text
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_no_locale_changes_the_exit_code(made, form, monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="cp1252"))
+    assert in_process(monkeypatch, made, "gate", "worse.json", "-f", form) == 1
+    text = raw.getvalue().decode("utf-8")
+    assert ("→" in text or "≤" in text) == (form in ("markdown", "junit", "github"))
+    if form == "junit":
+        ElementTree.fromstring(raw.getvalue())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes and devices")
+def test_a_reader_that_has_gone_and_a_closed_stdout_change_no_verdict(made):
+    gate = f"{sys.executable} -m shiftaudit gate"
+    script = f"{gate} same.json | true; echo ${{PIPESTATUS[0]}}; {gate} worse.json >&-; echo $?"
+    done = subprocess.run(["bash", "-c", script], cwd=made, capture_output=True, check=False, encoding="utf-8")
+    assert done.stdout.split() == ["0", "1"], done.stderr
+    if Path("/dev/full").exists():
+        full = subprocess.run(
+            ["bash", "-c", f"{gate} same.json > /dev/full"], cwd=made, capture_output=True, check=False
+        )
+        assert (full.returncode, full.stderr.startswith(b"error: cannot write the result")) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--margin", "speed=0.1"],
+        ["--margin", "consistency=3"],
+        ["--floor", "crop.stable=-1"],
+        ["--stage-limit", "conv1=2"],
+        ["--stage-margin", "much"],
+        ["--alpha", "0.9"],
+        ["--on-inconclusive", "maybe"],
+    ],
+)
+def test_settings_are_looked_at_before_the_baseline_and_the_model_are(made, arguments, monkeypatch, capsys):
+    code = in_process(monkeypatch, made, "gate", "no-model.pt", "no-images", "-b", "none.json", *arguments)
+    assert code == 2
+    assert arguments[1].split("=")[0] in capsys.readouterr().err
+
+
+def test_a_report_followed_by_images_is_a_mistake_that_is_named(made, monkeypatch, capsys):
+    assert in_process(monkeypatch, made, "gate", "same.json", made) == 2
+    assert "IMAGES are for a MODEL" in capsys.readouterr().err
+
+
+def broken(data, how):
+    if how == "truncated":
+        return json.dumps(data)[:5000]
+    if how == "too deep":
+        return "[" * 100_000
+    if how == "NaN":
+        return json.dumps(data).replace('"alpha"', "").replace('"degenerate": false', '"degenerate": NaN', 1)
+    image = next(iter(data["images"].values())) if "images" in data else None
+    if how == "count too large":
+        image["views"]["crop"]["agreeing_pairs"] = 99
+    elif how == "image lost":
+        data["images"].popitem()
+    elif how == "view lost":
+        image["views"]["crop"].update(n_views=7, agreeing_pairs=0, agreeing_with_unshifted=0, correct=0)
+    return json.dumps(data)
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "words"),
+    [
+        ("truncated", 2, "not a readable JSON file"),
+        ("too deep", 2, "not a readable JSON file"),
+        ("NaN", 2, "NaN is no number in JSON"),
+        ("count too large", 2, "has 99 for crop.agreeing_pairs; expected 0 to 28"),
+        ("image lost", 2, "says it holds 200 images; found 199"),
+        ("view lost", 3, "images.views differs: of 1 of 200 images"),
+    ],
+)
+def test_a_damaged_baseline_is_refused_with_a_sentence(made, tmp_path, how, code, words, monkeypatch, capsys):
+    data = json.loads((made / "baseline.json").read_text())
+    (tmp_path / "b.json").write_text(broken(data, how))
+    assert in_process(monkeypatch, made, "gate", "same.json", "-b", tmp_path / "b.json") == code
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_the_table_keeps_its_columns_whole_in_80_columns(made, monkeypatch, capsys):
+    rules = ["--floor", "consistency=0.9", "--margin", "stable=0.1", "--stage-limit", "layer*=0.1"]
+    for name, width in (("worse", 80), ("few", 80), ("few", 120), ("few", 40)):
+        baseline = ["-b", "few_baseline.json"] if name == "few" else []
+        in_process(monkeypatch, made, "gate", f"{name}.json", *baseline, *rules, env={"COLUMNS": str(width)})
+        text = capsys.readouterr().out
+        assert max(map(len, text.splitlines())) <= width
+        words = text.split()
+        assert "limit" in words or width == 40
+        assert "consistency" in words or "crop.consistency" in words or width == 40
+        assert "10.0" in words
+        assert "106.0" not in text
 
 
 def test_an_unknown_format_is_a_usage_error(made):
@@ -303,6 +436,21 @@ def test_options_come_from_the_flag_then_the_environment_then_the_file(made, tmp
         "accuracy": 0.06, "circular.consistency": 0.05, "crop.consistency": 0.05,
         "stages.conv1": -0.2, "stages.layer2.0.conv2": -0.2,
     }  # fmt: skip
+
+
+def test_a_stage_margin_in_a_file_can_be_taken_away(made, tmp_path):
+    folder = write(tmp_path, "shiftaudit.toml", "[gate]\nstage-margin = 0.4\n")
+    assert "stages.conv1" in thresholds(folder, made)
+    assert "stages.conv1" not in thresholds(folder, made, "--stage-margin", "off")
+    write(tmp_path, "shiftaudit.toml", "[gate]\nstage-margin = false\n")
+    assert "stages.conv1" not in thresholds(folder, made)
+
+
+def test_an_option_that_may_be_given_several_times_takes_one_text_too(made, tmp_path):
+    folder = write(tmp_path, "shiftaudit.toml", '[gate]\nmargin = "accuracy=off"\n')
+    assert "accuracy" not in thresholds(folder, made)
+    write(tmp_path, "shiftaudit.toml", '[gate]\nmargin = ["accuracy=off", "crop.consistency=0.2"]\n')
+    assert thresholds(folder, made) == {"circular.consistency": 0.03, "crop.consistency": 0.2}
 
 
 def test_pyproject_is_read_where_there_is_no_file_of_its_own(made, tmp_path):
