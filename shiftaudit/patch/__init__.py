@@ -106,7 +106,10 @@ def _check_module(module: Any) -> None:
 def _example(module: nn.Module, input_size: int | tuple[int, int]) -> Tensor:
     """Random numbers in the dtype, on the device and with the channels of the first convolution."""
     height, width = (input_size, input_size) if isinstance(input_size, int) else input_size
-    weight = next((tensor for tensor in module.state_dict().values() if tensor.dim() == 4), None)
+    maps = {name: tensor for name, tensor in module.state_dict().items() if tensor.dim() == 4}
+    weights = [tensor for name, tensor in maps.items() if name.endswith("weight")]
+    weight = next(iter([*weights, *maps.values()]), None)
+    first = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
     if weight is None:
         if any(True for _ in module.parameters()) and not isinstance(module, torch.jit.ScriptModule):
             raise PatchError(
@@ -114,7 +117,8 @@ def _example(module: nn.Module, input_size: int | tuple[int, int]) -> Tensor:
             )
         weight = torch.zeros(1, 3, 1, 1)
     generator = torch.Generator().manual_seed(0)
-    example = torch.randn(1, weight.shape[1], height, width, generator=generator)
+    channels = weight.shape[1] if first is None else first.in_channels
+    example = torch.randn(1, channels, height, width, generator=generator)
     return example.to(device=weight.device, dtype=weight.dtype)
 
 

@@ -245,8 +245,8 @@ def _notes(copy: fx.GraphModule, original: nn.Module) -> tuple[str, ...]:
     frozen = [node for node in copy.graph.nodes if operation_name(node) in ("dropout", "batch_norm", "feature_dropout")]
     exported = isinstance(original, fx.GraphModule)
     if frozen:
-        what = "the exported program" if exported else "functional dropout and batch-norm"
-        notes.append(f"{what} is frozen in eval mode: training the copy trains weights alone")
+        what = "the exported program stays" if exported else "functional dropout and batch-norm stay"
+        notes.append(f"{what} in eval mode: training the copy trains weights alone")
     unused = _unused(copy)
     if unused and not exported:
         names = ", ".join(sorted(unused)[:4])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,7 +68,7 @@ def read_graph(graph_module: fx.GraphModule, example: Tensor) -> Reading:
     """
     counter = FlopCounterMode(display=False)
     try:
-        with torch.no_grad(), counter:
+        with torch.no_grad(), _without_gradients(graph_module), counter:
             output = _Shapes(graph_module).run(example)
     except Exception as error:
         message = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -79,6 +81,19 @@ def read_graph(graph_module: fx.GraphModule, example: Tensor) -> Reading:
         )
     sites = _Reader(graph_module).read()
     return Reading(sites, counter.get_total_flops() // 2 // example.shape[0], output)
+
+
+@contextmanager
+def _without_gradients(module: nn.Module) -> Iterator[None]:
+    """The counter of multiply-adds fails on a layer that is given a parameter as its input, unless it wants no gradient."""
+    wanted = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    try:
+        for parameter in wanted:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in wanted:
+            parameter.requires_grad_(True)
 
 
 class _Reader:

@@ -355,3 +355,32 @@ def test_a_pattern_may_be_given_as_text() -> None:
     assert PatchOptions(only="layer*", skip=["a"]) == PatchOptions(only=("layer*",), skip=("a",))
     with pytest.raises(PatchError, match=r"filter size 3\.0"):
         PatchOptions(filter_size=3.0)
+
+
+class Positions(nn.Module):
+    """A layer that is given a parameter, as transformers give their positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.conv = nn.Conv2d(4, 4, 3, 2, 1)
+        self.positions = nn.Parameter(torch.randn(1, 4, 8, 8))
+        self.scale = nn.Tanh()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(self.conv(self.stem(x)) + self.scale(self.positions), 0.5, self.training)
+
+
+@pytest.mark.parametrize("how", FORMS)
+def test_layers_that_read_parameters(how: str) -> None:
+    record = check(Positions().eval(), torch.randn(1, 3, 16, 16), how)
+    assert record.macs_before == 16 * 16 * 4 * 3 * 9 + 8 * 8 * 4 * 4 * 9
+    copy = patch(form(Positions().eval(), how, torch.randn(1, 3, 16, 16)), input_size=16)
+    assert all(parameter.requires_grad for parameter in copy.module.parameters())
+    if how == "eager":
+        assert any("functional dropout and batch-norm stay in eval mode" in note for note in copy.record.notes)
+
+
+def test_channels_of_a_grouped_first_convolution_are_guessed() -> None:
+    model = nn.Sequential(nn.Conv2d(6, 6, 3, groups=6), nn.MaxPool2d(2)).eval()
+    assert len(patch(model, input_size=16).record.patched) == 1
