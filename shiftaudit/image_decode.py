@@ -9,6 +9,7 @@ clipped to white.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import warnings
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 
 MAX_PIXELS = 89_478_485
 """Largest picture that is decoded (Pillow's own warning limit): 256 MiB of RGB."""
+
+MAX_SIDE = math.isqrt(MAX_PIXELS)
+"""Largest side of a square that is as large."""
 
 MAX_BYTES = 512 * 2**20
 """Largest file that is read."""
@@ -87,7 +91,8 @@ def decode(file: ImageFile, preprocessing: Preprocessing, canvas: int) -> Decode
     image = _resize_and_crop(_open(data, preprocessing.channels), preprocessing, canvas)
     pixels = np.asarray(image, dtype=np.uint8)
     pixels = pixels[None] if preprocessing.channels == 1 else pixels.transpose(2, 0, 1)
-    return DecodedImage(hashlib.sha256(data).hexdigest(), file.relative, np.ascontiguousarray(pixels))
+    # A copy, always: what Pillow hands out is read-only, and no tensor may share that.
+    return DecodedImage(hashlib.sha256(data).hexdigest(), file.relative, pixels.copy(order="C"))
 
 
 def open_image(path: Path, channels: int) -> Image.Image:

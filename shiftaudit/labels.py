@@ -27,7 +27,7 @@ class Labels:
     source: str = NONE
     """`folder`, `csv` or `none`."""
     note: str = ""
-    """How folders became classes, or why there are no labels: one sentence for the user."""
+    """How folders became classes, or why there are no labels that were asked for: one sentence for the user."""
 
 
 def read_labels(
@@ -53,7 +53,7 @@ def read_labels(
     """
     classes = _Classes.of(class_names, n_classes)
     if mode == NONE:
-        return Labels(note="no labels were asked for")
+        return Labels()
     if mode in (AUTO, FOLDER):
         try:
             return _from_folders(files, classes)

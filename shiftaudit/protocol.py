@@ -8,8 +8,18 @@ import math
 from dataclasses import asdict, dataclass, replace
 
 from shiftaudit.errors import InputError
+from shiftaudit.image_decode import MAX_SIDE
 from shiftaudit.records.report import ProtocolInfo, Shift
-from shiftaudit.shifts import CIRCULAR, CROP, MAX_GRID, PROTOCOLS, default_max_shift, draw_shifts, parse_spec
+from shiftaudit.shifts import (
+    CIRCULAR,
+    CROP,
+    MAX_GRID,
+    PROTOCOLS,
+    canonical_spec,
+    default_max_shift,
+    draw_shifts,
+    parse_spec,
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,10 @@ def resolve(settings: Settings, size: int) -> tuple[Settings, ProtocolInfo]:
     if settings.protocol not in ("both", *PROTOCOLS):
         raise InputError(f"--protocol got {settings.protocol!r}; expected both, circular or crop")
     kind, number = parse_spec(settings.shifts)
+    # One way to write it, so that reports of the same views have the same hash.
+    settings = replace(settings, shifts=canonical_spec(settings.shifts))
+    if size < 2:
+        raise InputError(f"an input of {size} px cannot be shifted; expected 2 px or more")
     protocols = PROTOCOLS if settings.protocol == "both" else (settings.protocol,)
     limits = {p: default_max_shift(p, size) if settings.max_shift is None else settings.max_shift for p in protocols}
     for protocol, limit in limits.items():
@@ -73,6 +87,11 @@ def resolve(settings: Settings, size: int) -> tuple[Settings, ProtocolInfo]:
             raise InputError(
                 f"a circular shift of up to {limit} px wraps past the middle of a {size} px input",
                 hint=f"use --max-shift {size // 2} or less",
+            )
+        if protocol == CROP and size + 2 * limit > MAX_SIDE:
+            raise InputError(
+                f"a crop shifted by up to {limit} px needs a picture of {size + 2 * limit} px; expected at most {MAX_SIDE}",
+                hint="use a smaller --max-shift",
             )
     if kind == "random" and number < 2:
         raise InputError(

@@ -92,12 +92,25 @@ def parse_spec(spec: str) -> tuple[str, int]:
     if spec == "diagonal":
         return "diagonal", 1
     kind, _, number = spec.rpartition(":")
-    if kind in ("", "grid", "iid") and number.isdecimal() and int(number) >= 1:
+    if kind in ("", "grid", "iid") and number.isascii() and number.isdecimal() and int(number) >= 1:
         return kind or "random", int(number)
     raise InputError(
         f"--shifts got {spec!r}; expected a count such as 8, grid:STEP or diagonal",
         hint="try --shifts 8 or --shifts grid:4",
     )
+
+
+def canonical_spec(spec: str) -> str:
+    """The one way to write a shift specification.
+
+    Raises:
+        InputError: it is no shift specification.
+
+    >>> canonical_spec("08"), canonical_spec("grid:04"), canonical_spec("diagonal")
+    ('8', 'grid:4', 'diagonal')
+    """
+    kind, number = parse_spec(spec)
+    return {"random": str(number), "diagonal": kind}.get(kind, f"{kind}:{number}")
 
 
 def _grid(step: int, max_shift: int) -> tuple[Shift, ...]:

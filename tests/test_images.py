@@ -197,6 +197,14 @@ def test_grey_pixels_are_exactly_those_of_torchvision(tmp_path: Path) -> None:
     np.testing.assert_array_equal(decode(file, preset(channels=1), 16).pixels, expected)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_may_be_written_to_and_lie_in_order(tmp_path: Path, channels: int) -> None:
+    # Tensors share their memory, and PyTorch warns of memory it may not write to.
+    pixels = decode(save(tmp_path / "a.png", noise(31, 47)), preset(channels=channels), 16).pixels
+    assert pixels.flags.writeable
+    assert pixels.flags.c_contiguous
+
+
 @pytest.mark.parametrize(("height", "width"), [(37, 53), (54, 37), (40, 41), (41, 45)])
 def test_the_centre_of_a_larger_canvas_is_what_torchvision_would_crop(tmp_path: Path, height: int, width: int) -> None:
     file = save(tmp_path / "a.png", noise(height, width))

@@ -100,7 +100,7 @@ def test_pictures_outside_one_level_of_folders_have_no_folder_labels(tmp_path: P
 
 def test_none_gives_none(tmp_path: Path) -> None:
     found = labels("none", folder_of(tmp_path, "cat/a.png", "dog/a.png"), PETS)
-    assert (found.by_path, found.source) == ({}, "none")
+    assert (found.by_path, found.source, found.note) == ({}, "none", "")
 
 
 def csv_labels(

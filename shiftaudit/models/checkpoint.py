@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from shiftaudit.errors import InputError, ModelError
 from shiftaudit.models import archives
 from shiftaudit.models.carried import EXTRA, Carried, read_carried
-from shiftaudit.models.loaded import last_line
+from shiftaudit.models.loaded import last_line, refuse_lazy
 
-_NESTED_UNDER = ("state_dict", "model_state_dict", "model")
-_WRAPPERS = ("module.", "_orig_mod.")
-"""Prefixes that DataParallel and torch.compile leave on every name."""
+_NESTED_UNDER = ("state_dict", "model_state_dict", "model", "net", "state_dict_ema", "model_ema")
+_WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")
+"""Prefixes that DataParallel, torch.compile and training frameworks (Lightning) leave on every name."""
 _TRAINING_HEADS = ("aux1.", "aux2.", "AuxLogits.")
 """The Inceptions' auxiliary heads: in some checkpoints and not in others, and never run in eval mode."""
 _FIRST_FEW = 3
@@ -42,6 +42,7 @@ def load_state(path: Path, kind: str, *, trust: bool) -> dict[str, Tensor] | nn.
         if isinstance(data, dict) and isinstance(data.get(key), (dict, nn.Module)):
             data = data[key]
     if isinstance(data, nn.Module):
+        refuse_lazy(data)
         return data
     if not isinstance(data, dict) or not data:
         raise InputError(f"{path} holds {_described(data)}; expected a state dict of tensors")

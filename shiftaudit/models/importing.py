@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from shiftaudit.errors import InputError, ModelError
-from shiftaudit.models.loaded import input_channels, last_line
+from shiftaudit.models.loaded import input_channels, last_line, refuse_lazy
 from shiftaudit.models.named import Built, seeded
 from shiftaudit.models.preprocessing import preset
 from shiftaudit.models.quiet import stdout_to_stderr
@@ -20,7 +20,7 @@ def imported_model(source: str, seed: int) -> Built:
     """What `package.module:callable` returns, or the module it names; the current folder is searched first.
 
     Raises:
-        InputError: it cannot be imported or is not a network.
+        InputError: it cannot be imported, is not a network, or has lazy layers that have never run.
         ModelError: calling it failed.
     """
     found = _imported(source)
@@ -33,7 +33,8 @@ def imported_model(source: str, seed: int) -> Built:
         except (Exception, SystemExit) as error:
             raise ModelError(f"{source} failed: {type(error).__name__}: {last_line(error)}") from error
     if not isinstance(found, nn.Module):
-        raise InputError(f"{source} returned a {type(found).__name__}; expected an nn.Module")
+        raise InputError(f"{source} returned {type(found).__name__}; expected an nn.Module")
+    refuse_lazy(found)
     return Built(found, preset(input_channels(found)), None, None)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from shiftaudit.errors import InputError, ModelError
 from shiftaudit.models.interrupts import interrupts_kept
@@ -50,10 +52,11 @@ class LoadedModel:
         """Wrap a module of your own. It is copied and the copy put into eval mode, so yours stays as it is.
 
         Raises:
-            InputError: `module` is not an nn.Module.
+            InputError: `module` is not an nn.Module, or has lazy layers that have never run.
         """
         if not isinstance(module, nn.Module):
             raise InputError(f"expected an nn.Module, got {type(module).__name__}")
+        refuse_lazy(module)
         own = _eval_copy(module)
         info = ModelInfo(
             source=type(module).__name__,
@@ -89,7 +92,7 @@ class LoadedModel:
         try:
             with stdout_to_stderr(), interrupts_kept():
                 return self.module(batch)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             what, kind = last_line(error), type(error).__name__
             # TorchScript's own last line names the error's type already.
             what = what if what.startswith(kind) else f"{kind}: {what}"
@@ -106,6 +109,14 @@ class LoadedModel:
             InputError: no output has the name asked for.
         """
         return _logits(out, self.output, batch).float()
+
+
+def refuse_lazy(module: nn.Module) -> None:
+    """Raise InputError for a network with lazy layers that have never run: they have neither shapes nor weights."""
+    if any(is_lazy(tensor) for tensor in itertools.chain(module.parameters(), module.buffers())):
+        raise InputError(
+            f"{type(module).__name__} has lazy layers without weights", hint="run it once on a batch of pictures first"
+        )
 
 
 def _eval_copy(module: nn.Module) -> nn.Module:

@@ -49,7 +49,7 @@ def similar_names(name: str) -> str | None:
 def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     """Build with random weights drawn from `seed`, leaving the global generator as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(seed % 2**64)
         return build()
 
 

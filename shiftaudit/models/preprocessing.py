@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from shiftaudit.errors import InputError
+from shiftaudit.image_decode import MAX_SIDE
 from shiftaudit.models.options import ModelOptions
 from shiftaudit.records.report import Preprocessing
 
@@ -94,6 +95,9 @@ def check(value: Preprocessing) -> None:
         raise InputError(f"--channels got {value.channels}; expected 1 (grey) or 3 (RGB)")
     if value.size < 1:
         raise InputError(f"--size got {value.size}; expected a positive number of pixels")
+    for name, side in (("--size", value.size), ("--resize", value.resize)):
+        if side > MAX_SIDE:
+            raise InputError(f"{name} got {side}; expected at most {MAX_SIDE} pixels")
     if value.resize < value.size:
         raise InputError(
             f"--resize {value.resize} is below --size {value.size}", hint="the crop must fit into the resized picture"

@@ -184,6 +184,21 @@ def test_a_network_that_raises_says_where_and_what() -> None:
     assert "failed on a batch of shape (3, 3, 8, 8): KeyError: 'broken'" in str(caught.value)
 
 
+class Exits(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        raise SystemExit(0)
+
+
+def test_a_network_that_exits_is_a_failure_and_no_success() -> None:
+    with pytest.raises(ModelError, match=r"failed on a batch of shape \(3, 3, 8, 8\): SystemExit: 0"):
+        loaded(Exits())(BATCH)
+
+
+def test_lazy_layers_that_never_ran_are_refused() -> None:
+    with pytest.raises(InputError, match="Sequential has lazy layers without weights; run it once"):
+        LoadedModel.from_module(nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(2)))
+
+
 def test_the_last_line_of_a_torchscript_error_is_the_one_that_counts() -> None:
     program = torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(4, 5)))
     with pytest.raises(Exception, match="shapes cannot be multiplied") as caught:

@@ -84,6 +84,12 @@ def test_random_weights_depend_on_the_seed_alone() -> None:
     assert torch.equal(state, torch.random.get_rng_state())
 
 
+def test_a_seed_of_any_length_is_a_seed() -> None:
+    assert (
+        load_model("squeezenet1_1", ModelOptions(weights="none", seed=10**30)).info.weights == f"none (seed {10**30})"
+    )
+
+
 def test_a_local_folder_of_the_same_name_does_not_hide_a_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +187,10 @@ def saved_as(form: str, state: dict[str, Tensor], folder: Path) -> Path:
         torch.save({"epoch": 3, "state_dict": state}, path)
     elif form == "data parallel":
         torch.save({"model": {f"module.{name}": tensor for name, tensor in state.items()}}, path)
+    elif form == "lightning":
+        torch.save({"epoch": 3, "state_dict": {f"model.{name}": tensor for name, tensor in state.items()}}, path)
+    elif form == "averaged":
+        torch.save({"epoch": 3, "state_dict_ema": state}, path)
     elif form == "before torch 1.6":
         torch.save(state, path, _use_new_zipfile_serialization=False)
     else:
@@ -188,7 +198,16 @@ def saved_as(form: str, state: dict[str, Tensor], folder: Path) -> Path:
     return path
 
 
-FORMS = ("plain", "nested", "data parallel", "before torch 1.6", "safetensors", "safetensors under another name")
+FORMS = (
+    "plain",
+    "nested",
+    "data parallel",
+    "lightning",
+    "averaged",
+    "before torch 1.6",
+    "safetensors",
+    "safetensors under another name",
+)
 
 
 @pytest.mark.parametrize("form", FORMS)
