@@ -62,6 +62,30 @@ def test_the_gates_script_passes_odd_names_on_and_keeps_the_exit_code(tmp_path, 
         assert "≤ 6.0" in (tmp_path / "summary").read_text(encoding="utf-8")
 
 
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(
+    ("install", "arguments"),
+    [
+        ("this-action", ["-m", "pip", "install", "/an action"]),
+        (
+            "shiftaudit[html] >= 1\n\n$(touch hacked)\n",
+            ["-m", "pip", "install", "shiftaudit[html] >= 1", "$(touch hacked)"],
+        ),
+    ],
+)
+def test_the_installing_script_passes_on_one_argument_a_line(tmp_path, install, arguments):
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\nfor argument in "$@"; do echo "$argument"; done\n')
+    python.chmod(0o755)
+    env = {**os.environ, "INPUT_INSTALL": install, "INPUT_PYTHON": str(python), "GITHUB_ACTION_PATH": "/an action"}
+    done = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step("Install shiftaudit")[0]["run"]],
+        cwd=tmp_path, env=env, capture_output=True, check=True, encoding="utf-8",
+    )  # fmt: skip
+    assert done.stdout.splitlines() == arguments
+    assert not (tmp_path / "hacked").exists()
+
+
 def test_the_hook_runs_the_gate():
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
     assert hook["entry"] == "shiftaudit gate"

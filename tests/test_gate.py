@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from gate_simulation import Pair, simulate
+from gate_simulation import Pair, documented_rows, simulate
 from report_builder import make_images, make_report
 
 from shiftaudit.baseline import baseline_of
@@ -45,6 +46,12 @@ def test_a_true_drop_of_twice_the_margin_fails_nine_times_in_ten_at_500_images(s
 
 def test_a_true_drop_of_the_margin_is_hardly_ever_waved_through():
     assert simulate(Pair(drop=MARGIN), 200, 1000, margin=MARGIN, seed=3)["pass"] <= 0.06
+
+
+def test_the_documented_figures_are_those_of_the_simulation():
+    page = (Path(__file__).parents[1] / "docs" / "ci.md").read_text(encoding="utf-8").splitlines()
+    for row in documented_rows(largest=500):
+        assert row in page, "run python tests/gate_simulation.py"
 
 
 def test_another_draw_of_the_same_network_passes():
