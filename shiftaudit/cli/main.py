@@ -40,7 +40,15 @@ def _show_version(value: bool) -> None:
 def common(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        # Not from the environment: pipelines keep the version they install in SHIFTAUDIT_VERSION.
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            allow_from_autoenv=False,
+            help="Print the version and exit.",
+        ),
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
     config: Annotated[
@@ -83,13 +91,12 @@ def register_all() -> None:
 
 def main() -> None:
     """Run the command line and exit with the code of DESIGN: 0, 1, 2, 3, 4, or 130 when interrupted."""
-    # `--debug` works before and after the subcommand: people add it to the end of the line that failed.
-    debug = "--debug" in sys.argv
+    debug = _wants_traceback()
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     _open_missing_streams()
-    register_all()
     stdout = sys.stdout
     try:
+        register_all()
         app(arguments, prog_name="shiftaudit")
     except SystemExit as stopped:
         if stopped.code == EXIT_INTERRUPTED:
@@ -109,6 +116,18 @@ def main() -> None:
             error, f"internal error: {type(error).__name__}: {error} (run again with --debug for the traceback)", debug
         )
         sys.exit(EXIT_INTERNAL)
+
+
+def _wants_traceback() -> bool:
+    """`--debug` works before and after the subcommand: people add it to the end of the line that failed."""
+    return "--debug" in sys.argv or os.environ.get("SHIFTAUDIT_DEBUG", "").lower() in (
+        "1",
+        "true",
+        "t",
+        "yes",
+        "y",
+        "on",
+    )
 
 
 def _open_missing_streams() -> None:

@@ -145,6 +145,39 @@ def test_a_flag_wins_over_the_environment_which_wins_over_the_file(
     assert shifts("--shifts", "5") == "5"
 
 
+def test_a_version_in_the_environment_is_no_question_for_ours(run: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHIFTAUDIT_VERSION", "1.2.3")
+    assert run("explain", "consistency")[0] == 0
+
+
+def test_debug_may_be_asked_for_in_the_environment(run: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ("score", "no_such_model", sample.images_path(), "--limit", 1)
+    assert "Traceback" not in run(*command)[2]
+    monkeypatch.setenv("SHIFTAUDIT_DEBUG", "1")
+    assert "Traceback" in run(*command)[2]
+
+
+INTERRUPTED = """
+import sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupting())
+from shiftaudit.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "shiftaudit.cli.patch"])
+def test_ctrl_c_while_the_program_is_being_imported_is_no_traceback(module: str) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, module]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted: no result was written\n")
+
+
 HELP = """
 import sys, time
 sys.argv = ["shiftaudit", *sys.argv[1:]]
