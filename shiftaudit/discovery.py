@@ -69,6 +69,8 @@ class Discovery:
     skipped: tuple[SkippedStage, ...]
     slots: tuple[Slot, ...]
     n_calls: int
+    largest_bytes: int = 0
+    """Of the largest tensor that one row of a batch makes on its way."""
 
     @property
     def total_stride(self) -> tuple[float, float]:
@@ -125,6 +127,7 @@ class Watcher(TorchDispatchMode):
         self.found: list[_Found] = []
         self.skipped: list[tuple[_Call, str, str]] = []
         self.module_stack: list[str] = []
+        self.largest_bytes = 0
         self._parameters = parameters
         self._epochs: dict[int, int] = {}
         self._strided: dict[int, _Strided] = {}
@@ -147,6 +150,8 @@ class Watcher(TorchDispatchMode):
         result = ops.output_of(out)
         if result is None:
             return out
+        if result.dim() > 1 and not result.is_mkldnn:
+            self.largest_bytes = max(self.largest_bytes, result.nbytes // max(1, len(result)))
         if call is not None and func._schema.name == "aten::slice":
             call.strided = ops.slice_step(args, kwargs)[1] > 1
         if call is not None and call.kind == ops.PAD and stride is not None:
@@ -162,7 +167,8 @@ class Watcher(TorchDispatchMode):
         return out
 
     def _register(self, kind: str, inputs: list[Tensor]) -> _Call:
-        weight = self._parameters.get(inputs[1].data_ptr()) if kind == ops.CONV and len(inputs) > 1 else None
+        has_weight = kind == ops.CONV and len(inputs) > 1 and not inputs[1].is_mkldnn
+        weight = self._parameters.get(inputs[1].data_ptr()) if has_weight else None
         call = _Call(len(self.calls), kind, self.module_stack[-1] if self.module_stack else "", weight)
         self.calls.append(call)
         return call
@@ -301,7 +307,7 @@ def discover(run: Callable[[Tensor], Any], module: nn.Module, example: Tensor) -
         for f in sorted(watcher.found, key=lambda found: found.call.index)
     )
     skipped = tuple(SkippedStage(names[call.index], op, reason) for call, op, reason in watcher.skipped)
-    return Discovery(stages, skipped, tuple(watcher.slots), len(watcher.calls))
+    return Discovery(stages, skipped, tuple(watcher.slots), len(watcher.calls), watcher.largest_bytes)
 
 
 def _names(calls: list[_Call], module: nn.Module) -> dict[int, str]:

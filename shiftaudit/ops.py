@@ -22,6 +22,8 @@ SLICE = "slice"
 INTERPOLATE = "interpolate"
 CONCATENATE = "cat"
 PAD = "pad"
+PACKED_CONV = "mkldnn::_convolution_pointwise"
+"""What torch.compile and the audit's own fast form run on the CPU instead of a convolution; it names its tensors X, W and B."""
 HELPERS = frozenset({CONCATENATE, PAD})
 """Watched because they tell where a stage begins or ends; never a stage themselves."""
 
@@ -33,6 +35,7 @@ KINDS: dict[str, str] = {
     "aten::convolution": CONV,
     "aten::cudnn_convolution": CONV,
     "aten::mkldnn_convolution": CONV,
+    PACKED_CONV: CONV,
     "aten::max_pool2d": MAX_POOL,
     "aten::max_pool2d_with_indices": MAX_POOL,
     "aten::mkldnn_max_pool2d": MAX_POOL,
@@ -129,7 +132,7 @@ def reduction(
 
 def _is_patch_embedding(source: Tensor, bound: dict[str, Any], stride: Pair) -> bool:
     """A convolution of the picture itself whose windows do not overlap. Pictures have up to four channels, feature maps more."""
-    kernel = tuple(bound["weight"].shape[-2:])
+    kernel = tuple(bound["W" if "W" in bound else "weight"].shape[-2:])
     return source.shape[1] <= 4 and min(stride) > 1 and kernel == stride
 
 

@@ -12,7 +12,6 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -25,6 +24,10 @@ Row = tuple[str, Shift]
 """Protocol and shift of one row of a batch."""
 
 NOT_MEASURED = (math.nan, math.nan)
+
+_MAX_RESIDUES = 16
+"""Fractional shifts of a reference that are kept: all there are up to a stride of 4, where maps are large. Memory stays bounded
+however many shifts are watched."""
 
 
 class StageProbe(TorchDispatchMode):
@@ -41,7 +44,7 @@ class StageProbe(TorchDispatchMode):
         self._after = _by_call(discovery.slots, is_output=True)
         self._references: list[_Reference | None] = []
         self._rows: Sequence[Row] = ()
-        self._holds_reference = False
+        self._holds_reference = self._keeps_reference = False
         self._call = 0
         self._filled: list[bool] = []
 
@@ -51,10 +54,17 @@ class StageProbe(TorchDispatchMode):
         self.errors = [[] for _ in range(n_slots)]
         self._references = [None] * n_slots
 
-    def rows(self, rows: Iterable[Row], *, first_is_reference: bool) -> None:
-        """Say what the rows of the next pass are; with `first_is_reference` row 0 is the unshifted view, before these."""
+    def rows(self, rows: Iterable[Row], *, first_is_reference: bool, is_last: bool = False) -> None:
+        """Say what the rows of the next pass are.
+
+        Args:
+            rows: the shifted views, in order.
+            first_is_reference: row 0 is the unshifted view, before these.
+            is_last: no other pass of this image follows, so the reference need not outlive this one.
+        """
         self._rows = tuple(rows)
         self._holds_reference = first_is_reference
+        self._keeps_reference = not is_last
         self._call = 0
         self._filled = [False] * len(self.errors)
 
@@ -86,45 +96,49 @@ class StageProbe(TorchDispatchMode):
                 continue
             self._filled[index] = True
             maps = tensor if slot.channels_last_axis else tensor.permute(0, 2, 3, 1)
-            start = 0
             if self._holds_reference:
-                self._references[index] = _Reference(maps[0], slot)
-                start = 1
-            reference = self._references[index]
-            for offset, (protocol, shift) in enumerate(self._rows):
-                row = maps[start + offset]
-                self.errors[index].append(
-                    NOT_MEASURED if reference is None else reference.compare(row, protocol, shift)
-                )
+                reference: _Reference | None = _Reference(maps[0], slot, keep=self._keeps_reference)
+                self._references[index] = reference if self._keeps_reference else None
+            else:
+                reference = self._references[index]
+            # Behind the rows asked for there may be others: a network with a fixed batch size has its batches filled up.
+            first = int(self._holds_reference)
+            views = maps[first : first + len(self._rows)]
+            self.errors[index] += [
+                NOT_MEASURED if reference is None else reference.compare(view, protocol, shift)
+                for view, (protocol, shift) in zip(views, self._rows, strict=True)
+            ]
 
 
 class _Reference:
     """The features of the unshifted view in one slot, and its fractional shifts."""
 
-    def __init__(self, features: Tensor, slot: Slot) -> None:
-        self._features = features.float().contiguous().clone()
+    def __init__(self, features: Tensor, slot: Slot, *, keep: bool) -> None:
+        # The network may overwrite its maps once this call is over; a copy stays.
+        self._features = features.float().contiguous()
+        if keep and self._features.data_ptr() == features.data_ptr():
+            self._features = self._features.clone()
         self._stride = slot.stride
-        self._rows: dict[float, Tensor] = {}
         self._moved: dict[tuple[float, float], tuple[Tensor, float]] = {}
 
     def compare(self, view: Tensor, protocol: str, shift: Shift) -> tuple[float, float]:
         dy, dx = shift[0] / self._stride[0], shift[1] / self._stride[1]
         view = view.float()
         if protocol == CIRCULAR:
-            whole = (math.floor(dy), math.floor(dx))
-            moved, norm = self._residue(dy - whole[0], dx - whole[1])
-            difference = moved.roll(whole, (0, 1)).sub_(view)
-            distance = float(torch.linalg.vector_norm(difference))
-            return metrics.combine_norms(norm, float(torch.linalg.vector_norm(view)), distance)
+            whole_y, whole_x = math.floor(dy), math.floor(dx)
+            moved, norm = self._residue(dy - whole_y, dx - whole_x)
+            distance = metrics.norm(metrics.rolled_difference(moved, view, whole_y, whole_x))
+            return metrics.combine_norms(norm, metrics.norm(view), distance)
         pair = metrics.overlap(self._features, view, dy, dx)
         return NOT_MEASURED if pair is None else metrics.equivariance_error(*pair)
 
     def _residue(self, dy: float, dx: float) -> tuple[Tensor, float]:
         if (dy, dx) not in self._moved:
-            if dy not in self._rows:
-                self._rows[dy] = metrics.shift_rows(self._features, dy)
-            moved = metrics.shift_columns(self._rows[dy], dx)
-            self._moved[dy, dx] = (moved, float(torch.linalg.vector_norm(moved)))
+            if len(self._moved) >= _MAX_RESIDUES:
+                self._moved.pop(next(iter(self._moved)))
+            moved = metrics.fourier_shift(self._features, dy, dx)
+            # A shift along x comes out turned round, and its norm is the same either way.
+            self._moved[dy, dx] = (moved, metrics.norm(moved if moved.is_contiguous() else moved.transpose(0, 1)))
         return self._moved[dy, dx]
 
 

@@ -37,10 +37,11 @@ class Settings:
     seed: int = 0
     stages: bool = True
     stage_views: int | None = None
-    """Shifted views per image and protocol on which feature maps are compared; the answers are compared on all. None for 4
+    """Shifted views per image and protocol on which feature maps are compared; the answers are compared on all. None for 2
     of random shifts, which are a fair draw of all, and for every shift of a grid or diagonal."""
-    batch_size: int = 32
-    """Largest number of views in one forward pass. Changes no result beyond float noise."""
+    batch_size: int | None = None
+    """Largest number of views in one forward pass; None to choose it by the size of the network's feature maps. Changes no
+    result beyond float noise."""
     workers: int = 2
     """Processes that decode images; 0 decodes in this one."""
     device: str = "cpu"
@@ -122,7 +123,7 @@ def _stage_views(settings: Settings, kind: str, number: int) -> int:
                 f"--stage-views got {settings.stage_views}; expected at least 1", hint="use --no-stages for none"
             )
         return settings.stage_views
-    return min(number, 4) if kind in ("random", "iid") else MAX_GRID
+    return min(number, 2) if kind in ("random", "iid") else MAX_GRID
 
 
 def _apply_preset(settings: Settings) -> Settings:

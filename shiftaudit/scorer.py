@@ -8,7 +8,7 @@ others run without anyone watching.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shiftaudit import metrics
+from shiftaudit.batches import batch_size, even_parts
 from shiftaudit.discovery import Discovery, discover
 from shiftaudit.errors import ModelError
-from shiftaudit.fuse import folded
+from shiftaudit.fuse import fastest
 from shiftaudit.models import LoadedModel
 from shiftaudit.probe import Row, StageProbe
 from shiftaudit.protocol import Settings, ViewPlan, plan_views
@@ -51,14 +52,16 @@ class Scorer:
         self.info = info
         self.size = model.preprocessing.size
         self._device = torch.device(settings.device)
-        self._batch = model.fixed_batch or max(1, settings.batch_size)
         self._mean = _per_channel(model.preprocessing, model.preprocessing.mean).to(self._device)
         self._std = _per_channel(model.preprocessing, model.preprocessing.std).to(self._device)
         channels = model.preprocessing.channels
         example = torch.zeros(1, channels, self.size, self.size, device=self._device)
         self.n_classes = 0
         self.discovery: Discovery = discover(self._first_run, model.module, example)
-        self._fast = folded(model, example, keep_strided=False)
+        self._batch = (
+            model.fixed_batch or settings.batch_size or batch_size(self.discovery.largest_bytes, self._device.type)
+        )
+        self._fast = fastest(model, example, keep_strided=False)
         self._watched, watched = self._to_watch(example)
         self._probe = StageProbe(watched) if info.stages and watched.stages else None
 
@@ -69,7 +72,7 @@ class Scorer:
         """The model to measure stages on, and where they are in it: folded where it certainly has the same stages."""
         if not self.info.stages or not self.discovery.stages:
             return self._fast, self.discovery
-        fast = folded(self.model, example, keep_strided=True)
+        fast = fastest(self.model, example, keep_strided=True)
         found = discover(lambda batch: _run(fast, batch), fast.module, example)
         if not found.measures_the_same_as(self.discovery):
             return self.model, self.discovery
@@ -81,7 +84,7 @@ class Scorer:
         Raises:
             ModelError: the model failed, or returned NaN or infinite logits.
         """
-        canvas = torch.from_numpy(pixels).to(self._device)
+        canvas = torch.from_numpy(pixels).to(self._device)[None].contiguous(memory_format=torch.channels_last)
         normalised = canvas.float().div_(255).sub_(self._mean).div_(self._std)
         plan = plan_views(self.info, image_id, self.size, self.discovery.total_stride)
         views = list(_order(plan, self.info.stage_views if self._probe else 0))
@@ -99,20 +102,19 @@ class Scorer:
         if self._probe is not None:
             self._probe.begin_image()
         logits = []
-        for watched in (True, False):
-            chosen = [view for view in views if view.watched is watched]
-            for start in range(0, len(chosen), self._batch):
-                logits.append(self._pass(canvas, chosen[start : start + self._batch]))
+        for chosen in ([view for view in views if view.watched], [view for view in views if not view.watched]):
+            passes = list(even_parts(chosen, self._batch))
+            logits += [self._pass(canvas, part, is_last=part is passes[-1]) for part in passes]
         # A model may return a view of its parameters, which inference mode does not detach.
         return torch.cat(logits).detach().float().cpu()
 
-    def _pass(self, canvas: Tensor, views: list[_View]) -> Tensor:
-        batch = torch.stack([self._pixels(canvas, view) for view in views])
+    def _pass(self, canvas: Tensor, views: Sequence[_View], *, is_last: bool) -> Tensor:
+        batch = torch.cat([self._pixels(canvas, view) for view in views])
         with torch.inference_mode():
             if self._probe is None or not views[0].watched:
                 return _run(self._fast, batch)
             first = views[0].role == UNSHIFTED
-            self._probe.rows([view.row for view in views[first:]], first_is_reference=first)
+            self._probe.rows([view.row for view in views[first:]], first_is_reference=first, is_last=is_last)
             with self._probe:
                 logits = _run(self._watched, batch)
             self._probe.end_pass()

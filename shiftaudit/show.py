@@ -52,7 +52,7 @@ def look(
     protocol: str = "both",
     step: int | None = None,
     max_shift: int | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     device: str = "cpu",
 ) -> Microscope:
     """Score one image on a grid of shifts every `step` pixels, and on every pixel of a diagonal.

@@ -49,7 +49,7 @@ def advise(
     shifts: opt.Shifts = "8",
     max_shift: opt.MaxShift = None,
     seed: opt.Seed = 0,
-    batch_size: opt.BatchSize = 32,
+    batch_size: opt.BatchSize = None,
     workers: opt.Workers = 2,
     device: opt.Device = "cpu",
     weights: opt.Weights = None,

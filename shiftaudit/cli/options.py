@@ -86,7 +86,7 @@ StageViews = Annotated[
     int | None,
     typer.Option(
         "--stage-views",
-        help="Shifted views on which stages are measured [4, or all of a grid].",
+        help="Shifted views on which stages are measured [2, or all of a grid].",
         rich_help_panel=_VIEWS,
     ),
 ]
@@ -122,7 +122,10 @@ ShardOf = Annotated[
         "--shard", help="Score the i-th of n parts (i/n); put parts together with merge.", rich_help_panel=_RUN
     ),
 ]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Views in one forward pass.", rich_help_panel=_RUN)]
+BatchSize = Annotated[
+    int | None,
+    typer.Option("--batch-size", min=1, help="Views in one pass [by the size of feature maps].", rich_help_panel=_RUN),
+]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that decode pictures.", rich_help_panel=_RUN)]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps.", rich_help_panel=_RUN)]
 Quiet = Annotated[

@@ -39,7 +39,7 @@ def show(
     step: Annotated[int | None, typer.Option("--step", min=1, help="Pixels between the shifts of the grid.")] = None,
     max_shift: opt.MaxShift = None,
     seed: opt.Seed = 0,
-    batch_size: opt.BatchSize = 32,
+    batch_size: opt.BatchSize = None,
     device: opt.Device = "cpu",
     weights: opt.Weights = None,
     arch: opt.Arch = None,
