@@ -55,6 +55,9 @@ PRESETS: dict[str, Settings] = {
 }
 
 
+_PRESET_INPUT = "the published protocol is for inputs of 224 px; use --shifts and --max-shift for others"
+
+
 @dataclass(frozen=True)
 class ViewPlan:
     """The shifted views of one image; the unshifted view comes before them."""
@@ -87,7 +90,7 @@ def resolve(settings: Settings, size: int) -> tuple[Settings, ProtocolInfo]:
         if protocol == CIRCULAR and 2 * limit > size:
             raise InputError(
                 f"a circular shift of up to {limit} px wraps past the middle of a {size} px input",
-                hint=f"use --max-shift {size // 2} or less",
+                hint=_PRESET_INPUT if settings.preset else f"use --max-shift {size // 2} or less",
             )
         if protocol == CROP and size + 2 * limit > MAX_SIDE:
             raise InputError(

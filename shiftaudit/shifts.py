@@ -41,8 +41,9 @@ def draw_shifts(spec: str, max_shift: int, *, seed: int, image_id: str, protocol
     `"grid:STEP"` (every STEP-th shift of the full grid but (0, 0)) or `"diagonal"` ((1, 1) … (m, m)).
 
     Random shifts depend on (seed, image_id, protocol) alone: not on order, batch, workers, ranks or other images. Stratified
-    means a Latin hypercube: each axis is cut into K equal strata, each used once, so that few shifts cover the range and no
-    two views are equal (with K above 2m + 1, K different places); each shift by itself is uniform on {-m..m}².
+    means a Latin hypercube: each axis is cut into K equal strata, each used once, so that few shifts cover the range and equal
+    views are rare (in some 3 % of images with 8 shifts within ±4 px, none within ±16 px; with K above 2m + 1, K different
+    places); each shift by itself is uniform on {-m..m}².
 
     Raises:
         InputError: the spec is not one of these, or asks for more shifts than there are.
