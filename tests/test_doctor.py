@@ -4,6 +4,7 @@ import importlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,29 @@ import pytest
 from shiftaudit import doctor
 from shiftaudit.render.checks import render
 from shiftaudit.render.terminal import Terminal
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_findings_are_the_golden_ones(width: int) -> None:
+    rows = [
+        ("python", "ok", "3.12.1 on Linux x86_64", None),
+        ("torch", "ok", "2.14.1", None),
+        (
+            "torchvision",
+            "broken",
+            "0.28.0 does not fit torch 2.14.1: operator torchvision::nms does not exist",
+            "pip install 'torchvision==0.29.*', which is built for torch 2.14",
+        ),
+        ("threads", "note", "1 for 2 usable cores", "export OMP_NUM_THREADS=2 to use them all"),
+        (
+            "shared memory",
+            "warning",
+            "64 MiB free",
+            "start the container with --shm-size=1g, or score with --workers 0",
+        ),
+    ]
+    golden = Path(__file__).parent / "render" / "golden" / f"doctor_{width}.txt"
+    assert render(rows, Terminal(width)) == golden.read_text(encoding="utf-8")
 
 
 def test_a_working_installation_is_not_broken() -> None:

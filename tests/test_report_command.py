@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from fake_report import fake_report
 
+from shiftaudit.cli.write_report import emit_report
 from shiftaudit.records.codec import dumps
 
 RUN = "import sys; from shiftaudit.cli.main import main\ntry: main()\nfinally: print('torch' in sys.modules, file=sys.stderr)"
@@ -38,6 +39,13 @@ def test_a_saved_report_becomes_a_page_without_torch(saved: Path) -> None:
     assert done.stdout == ""
     assert done.stderr.splitlines()[-1] == "False", "torch was imported"
     assert "Before and after" in page.read_text(encoding="utf-8")
+
+
+def test_a_page_without_pictures_needs_no_folder(tmp_path: Path) -> None:
+    """`merge --html` and `--no-images` have no folder to take thumbnails from."""
+    page = tmp_path / "page.html"
+    emit_report(fake_report(4), "json", None, page, [])
+    assert "<img" not in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("format", ["table", "heatmap", "markdown", "json"])

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
 from networks import Residual, loaded, seeded
 from torch import nn
 
 from shiftaudit.lowpass import BlurPool
+from shiftaudit.records.report import SkippedStage
 from shiftaudit.render.stages import render
 from shiftaudit.render.terminal import Terminal
-from shiftaudit.stages import StageList, is_low_pass, list_stages
+from shiftaudit.stages import ListedStage, StageList, is_low_pass, list_stages
+
+GOLDEN = Path(__file__).parent / "render" / "golden"
 
 
 class Mixed(nn.Module):
@@ -72,6 +78,28 @@ def test_table_and_tree_name_every_stage_and_fit() -> None:
             if width >= 80:
                 assert all(stage.name in text for stage in found.stages)
     assert "4 downsampling stages, 4 without a low-pass filter" in text
+
+
+def made_up(name: str, op: str, stride: int, filtering: str, action: str | None, reason: str | None) -> ListedStage:
+    size = 224 // stride
+    return ListedStage(
+        name, op, (stride, stride), (2, 2), 1, (2 * size, 2 * size), (size, size), 8, filtering, action, reason
+    )
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_list_is_the_golden_one(width: int) -> None:
+    stages = (
+        made_up("conv1", "conv", 2, "aliased", "leave", "reads the network's input, as in the paper's weights: --stem"),
+        made_up("maxpool", "max_pool", 4, "aliased", "blur_after_pool", None),
+        made_up("layer2.0.conv1", "conv", 8, "aliased", "blur_after_tail", None),
+        made_up("layer2.0.downsample.0", "conv", 8, "averaged", "blur_before_conv", None),
+        made_up("features.block3.attention.depthwise_conv.pool/conv", "conv", 16, "filtered", None, None),
+    )
+    skipped = (SkippedStage("head.unfold", "unfold", "its output has no size of a map"),)
+    text = render("resnet.pt", stages, skipped, None, Terminal(width))
+    assert text == (GOLDEN / f"stages_{width}.txt").read_text(encoding="utf-8")
+    assert max(map(len, text.splitlines())) <= width
 
 
 def test_a_network_without_stages_is_said_to_alias_nothing() -> None:

@@ -9,7 +9,7 @@ import typer
 
 from shiftaudit.cli import options as opt
 from shiftaudit.cli.progress import warn
-from shiftaudit.cli.write_report import OutputFile, ReportFormat, check_outputs, emit_report
+from shiftaudit.cli.write_report import Html, OutputFile, ReportFormat, check_outputs, emit_report
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +21,7 @@ def merge(
     samples: Annotated[list[Path], typer.Argument(metavar="SAMPLES...", help="Files written by `score --samples`.")],
     output_file: OutputFile = None,
     format: ReportFormat = "table",
-    html: Annotated[Path | None, typer.Option("--html", help="Write the report as one offline web page.")] = None,
+    html: Html = None,
     quiet: opt.Quiet = False,
 ) -> None:
     """Put the samples files of all shards of a run together to the report that one process would have written."""

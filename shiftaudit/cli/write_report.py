@@ -16,6 +16,8 @@ from shiftaudit.records.report import AuditReport
 FORMATS = ("table", "json", "markdown")
 
 OutputFile = Annotated[Path | None, typer.Option("--output-file", "-o", help="Write the report as JSON to this file.")]
+Html = Annotated[Path | None, typer.Option("--html", help="Write the report as one offline web page.")]
+NoImages = Annotated[bool, typer.Option("--no-images", help="Embed no pictures in the web page.")]
 ReportFormat = Annotated[str, typer.Option("--format", "-f", help="table, json or markdown.")]
 
 
@@ -48,7 +50,7 @@ def emit_report(
         from shiftaudit.render.html import render as render_html
         from shiftaudit.render.thumbnails import make
 
-        write_text_atomically(html, render_html(report, thumbnails=make(report, images)))
+        write_text_atomically(html, render_html(report, thumbnails=make(report, images) if images else {}))
     if format == "json":
         sys.stdout.write(dumps(report))
     elif format == "markdown":

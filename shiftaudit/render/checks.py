@@ -34,7 +34,8 @@ def render(rows: Sequence[tuple[str, str, str, str | None]], terminal: Terminal)
 def _summary(statuses: Sequence[str]) -> str:
     broken, warnings = statuses.count("broken"), statuses.count("warning")
     if broken:
-        return f"{broken} {'thing is' if broken == 1 else 'things are'} broken: shiftaudit cannot score until mended."
+        things, these = ("1 thing is", "this is") if broken == 1 else (f"{broken} things are", "they are")
+        return f"{things} broken: shiftaudit cannot score until {these} mended."
     if warnings:
         return f"Everything works; {warnings} {'thing' if warnings == 1 else 'things'} could be better."
     return "Everything works."

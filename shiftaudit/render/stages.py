@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Protocol
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -13,10 +15,12 @@ from rich.tree import Tree
 
 from shiftaudit.records.report import SkippedStage
 from shiftaudit.render import facts
-from shiftaudit.render.table import clean
+from shiftaudit.render.table import NARROW, clean, fold_name
 from shiftaudit.render.terminal import Terminal, to_text
 
 _STYLES = {"aliased": "red", "averaged": "yellow", "filtered": "green"}
+# Blanks between two columns, and what a plan and a name need to be read.
+_GAP, _PLAN_AT_LEAST, _NAME_AT_LEAST = 2, 18, 14
 
 
 class StageLike(Protocol):
@@ -56,7 +60,7 @@ def render(
     def draw(console: Console) -> None:
         console.print(Text.assemble((clean(source), "bold"), f": {_count(stages)}"), overflow="fold")
         console.print()
-        console.print(_tree(source, stages) if tree else _table(stages))
+        console.print(_tree(source, stages) if tree else _table(stages, console.width))
         for entry in skipped:
             console.print(Text(clean(f"Not a stage: {entry.name} ({entry.op}): {entry.reason}"), style="dim"))
         if patch_note is not None:
@@ -80,27 +84,34 @@ def _size(size: tuple[int, int]) -> str:
 def _plan(stage: StageLike) -> str:
     """What `patch` would do, in words."""
     if stage.patch_action is None:
-        return "nothing: it is filtered" if stage.filtering == "filtered" else "–"
+        return "nothing" if stage.filtering == "filtered" else "–"
     action = stage.patch_action.replace("_", " ")
-    # Behind the colon of a reason stands which option changes it; `patch --dry-run` prints that.
-    reason = (stage.patch_reason or "").partition(":")[0]
+    # Behind the first mark of a reason stands why, and which option changes it; `patch --dry-run` prints that.
+    reason = re.split("[:,;]", stage.patch_reason or "")[0]
     return f"{action}: {reason}" if stage.patch_action == "leave" and reason else action
 
 
-def _table(stages: Sequence[StageLike]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True, show_edge=False)
-    for heading in ("stage", "op"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("stride", "size"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("now", no_wrap=True)
-    table.add_column("patch would", overflow="fold")
+def _table(stages: Sequence[StageLike], width: int) -> Table:
+    rows = []
     for stage in stages:
-        stride = f"{facts.pair_text(stage.stride)} (×{facts.pair_text(stage.layer_stride)})"
+        stride = facts.pair_text(stage.stride)
         size = f"{_size(stage.input_size)}→{_size(stage.output_size)}"
-        cells = [Text(clean(text)) for text in (stage.name, stage.op, stride, size)]
-        now = Text(stage.filtering, style=_STYLES.get(stage.filtering, ""))
-        table.add_row(*cells, now, Text(clean(_plan(stage))))
+        full = (stage.op, f"{stride} (×{facts.pair_text(stage.layer_stride)})", size, stage.filtering, _plan(stage))
+        rows.append([clean(text) for text in ((stride, *full[3:]) if width < NARROW else full)])
+    headings = ("stride", "now", "patch would") if width < NARROW else ("op", "stride", "size", "now", "patch would")
+    # Names get the room that is left beside the other columns, of which only the last may be narrower than its words.
+    columns = list(zip(headings, *rows, strict=True))[:-1]
+    room = width - sum(max(map(cell_len, column)) + _GAP for column in columns) - _PLAN_AT_LEAST - _GAP
+    names = [fold_name(clean(stage.name), max(_NAME_AT_LEAST, room)) for stage in stages]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True, show_edge=False)
+    longest = max((cell_len(line) for name in names for line in name.splitlines()), default=0)
+    table.add_column("stage", overflow="fold", min_width=min(longest, max(_NAME_AT_LEAST, room)))
+    for heading in headings[:-1]:
+        table.add_column(heading, justify="right" if heading in ("stride", "size") else "left", no_wrap=True)
+    table.add_column(headings[-1], overflow="fold")
+    for name, (*cells, now, plan) in zip(names, rows, strict=True):
+        style = _STYLES.get(now, "")
+        table.add_row(Text(name), *(Text(cell) for cell in cells), Text(now, style=style), Text(plan))
     return table
 
 

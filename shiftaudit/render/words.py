@@ -43,8 +43,8 @@ METRICS: tuple[Term, ...] = (
         "consistency",
         "consistency",
         "share",
-        "Take one picture, move it in several ways, and compare the answers two at a time. Consistency is the"
-        " share of those pairs in which the model names the same class, averaged over the pictures. 100 % "
+        "How often two shifted views of one picture get the same answer. Each picture is moved in several ways, the "
+        "answers are compared two at a time, and the share of pairs that agree is averaged over the pictures. 100 % "
         "means that moving the picture never changes the answer. It says nothing about whether the answer is "
         "right: a model that always says `cat` scores 100 %.",
         "mean over images of #{pairs of the K shifted views with equal top-1 class} / (K(K−1)/2)",
@@ -343,17 +343,17 @@ def explain(name: str, width: int = 80) -> str:
 
 
 def overview(width: int = 80) -> str:
-    """All terms, one line each, cut to `width` columns."""
+    """All terms with the first sentence of what they are, within `width` columns."""
     lines = ["Metrics"]
     lines += [_line(term, width) for term in METRICS]
     lines += ["", "Terms"]
     lines += [_line(term, width) for term in TERMS]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n\n`shiftaudit explain NAME` says more of one.\n"
 
 
 def _line(term: Term, width: int) -> str:
     first = term.text.split(". ")[0].rstrip(".") + "."
-    return f"  {term.name:<25} {textwrap.shorten(first, max(20, width - 28), placeholder=' …')}"
+    return textwrap.fill(f"  {term.name:<25} {first}", width, subsequent_indent=" " * 28, break_long_words=False)
 
 
 def label_of(metric: str) -> str:

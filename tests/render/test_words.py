@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from fake_report import fake_report
 
@@ -27,5 +30,13 @@ def test_a_misspelt_term_gets_a_suggestion() -> None:
 
 
 def test_the_overview_names_every_term_once() -> None:
-    first_words = [line.split()[0] for line in words.overview(90).splitlines() if line.startswith("  ")]
-    assert first_words == list(words.BY_NAME)
+    listed = re.findall(r"^  (\w+) ", words.overview(80), re.M)
+    assert listed == list(words.BY_NAME)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_explanations_are_the_golden_ones(width: int) -> None:
+    text = "\n".join([words.overview(width), *(words.explain(name, width) for name in ("consistency", "phase"))])
+    assert max(map(len, text.splitlines())) <= width
+    golden = Path(__file__).parent / "golden" / f"explain_{width}.txt"
+    assert text == golden.read_text(encoding="utf-8")
