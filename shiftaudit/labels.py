@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +15,11 @@ from shiftaudit.image_files import ImageFile
 
 AUTO, FOLDER, NONE = "auto", "folder", "none"
 
-_PATH_HEADERS = frozenset({"path", "file", "filename", "image"})
-_LABEL_HEADERS = frozenset({"label", "class", "target"})
+_PATH_HEADERS = frozenset(
+    {"path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_id", "image_name", "image_path"}
+)
+_LABEL_HEADERS = frozenset({"label", "class", "target", "class_id", "label_id", "category"})
+_SEPARATORS = (",", ";", "\t")
 _WORDNET_ID = re.compile(r"n\d{8}")
 
 
@@ -40,7 +44,8 @@ def read_labels(
     in sorted order, as torchvision's `ImageFolder` numbers them (not where class names are known and differ, unless the
     folders are WordNet identifiers, whose order is ImageNet's). `auto` does the same, and gives no labels where
     `folder` fails. `none` gives none. Anything else is a CSV file of two columns, path and label: the path as in
-    reports or the file's name alone, the label a class name or index, a header (`path,label`) optional.
+    reports, from the current folder, absolute or the file's name alone, the label a class name or index, a header
+    (`path,label`) optional. With a header the columns may stand in any place. Semicolons and tabs separate as well.
 
     Raises:
         InputError: `folder` cannot tell the classes; the CSV file is missing, damaged, names an unknown class (with its
@@ -149,16 +154,17 @@ def _folder_classes(folders: Sequence[str], on_disk: Sequence[str], classes: _Cl
 
 def _from_csv(table: Path, files: Sequence[ImageFile], classes: _Classes) -> Labels:
     known = {file.relative for file in files}
+    absolute = {str(file.path.absolute()): file.relative for file in files}
     by_basename: dict[str, list[str]] = {}
     for name in known:
         by_basename.setdefault(name.rsplit("/", 1)[-1], []).append(name)
     by_path: dict[str, int] = {}
-    rows = 0
     for line, written, text in _rows(table):
-        rows += 1
         index = _class_index(text, classes, f"{table}, line {line}")
         path = written.replace("\\", "/").removeprefix("./")
-        matches = [path] if path in known else by_basename.get(path, [])
+        place = os.path.abspath(written)  # noqa: PTH100  # unlike Path.absolute(), without ".." in it
+        exact = path if path in known else absolute.get(place)
+        matches = by_basename.get(path, []) if exact is None else [exact]
         if len(matches) > 1:
             raise InputError(f"{table}, line {line}: {path} is the name of {len(matches)} images; give the whole path")
         for match in matches:
@@ -166,8 +172,8 @@ def _from_csv(table: Path, files: Sequence[ImageFile], classes: _Classes) -> Lab
                 raise InputError(f"{table}, line {line}: {path} has a second, different label {text!r}")
     if not by_path:
         raise InputError(
-            f"{table} labels none of the {len(files)} images in its {rows} rows",
-            hint="its first column holds paths relative to IMAGES, or file names",
+            f"{table} labels none of the {len(files)} images",
+            hint="its first column, or the one headed path, holds paths relative to IMAGES, or file names",
         )
     return Labels(by_path, "csv", f"{len(by_path)} of {len(files)} images labelled by {table.name}")
 
@@ -176,15 +182,20 @@ def _rows(table: Path) -> Iterator[tuple[int, str, str]]:
     """Line number, path and label of every row but the header and empty ones."""
     try:
         with table.open(encoding="utf-8-sig", newline="") as handle:
-            reader = csv.reader(handle, strict=True)
+            first = handle.readline()
+            separator = next((separator for separator in _SEPARATORS if separator in first), ",")
+            handle.seek(0)
+            reader = csv.reader(handle, strict=True, delimiter=separator)
             columns = (0, 1)
             for number, row in enumerate(reader):
                 cells = [cell.strip() for cell in row]
-                if number == 0 and cells and cells[0].lower() in _PATH_HEADERS:
-                    columns = (0, _label_column(table, cells))
+                if number == 0 and (header := _header(table, cells)) is not None:
+                    columns = header
                 elif any(cells):
                     if len(cells) <= max(columns) or not all(cells[column] for column in columns):
-                        raise InputError(f"{table}, line {reader.line_num}: expected a path and a label, got {row}")
+                        raise InputError(
+                            f"{table}, line {reader.line_num}: expected a path and a label, got {separator.join(row)!r}"
+                        )
                     yield reader.line_num, cells[columns[0]], cells[columns[1]]
     except FileNotFoundError as error:
         raise InputError(
@@ -194,11 +205,18 @@ def _rows(table: Path) -> Iterator[tuple[int, str, str]]:
         raise InputError(f"{table} is not a readable CSV file: {error}") from error
 
 
-def _label_column(table: Path, header: Sequence[str]) -> int:
-    for index, name in enumerate(header):
-        if name.lower() in _LABEL_HEADERS:
-            return index
-    raise InputError(f"{table} has no column named label; its header is {', '.join(header)}")
+def _header(table: Path, cells: Sequence[str]) -> tuple[int, int] | None:
+    """The columns of path and label where the first row is a header; None where it is a picture's row."""
+    path, label = _column(cells, _PATH_HEADERS), _column(cells, _LABEL_HEADERS)
+    if path is None or (label is None and path > 0):
+        return None  # a class may be called "image"
+    if label is None:
+        raise InputError(f"{table} has no column named label; its header is {', '.join(cells)}")
+    return path, label
+
+
+def _column(header: Sequence[str], names: frozenset[str]) -> int | None:
+    return next((index for index, name in enumerate(header) if name.lower() in names), None)
 
 
 def _class_index(text: str, classes: _Classes, where: str) -> int:

@@ -125,6 +125,31 @@ def test_a_header_says_which_column_holds_the_label(tmp_path: Path) -> None:
         csv_labels(tmp_path, "path,breed\nc.png,2\n")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "label,path\n2,c.png\n",
+        "image_id,photographer,category\nc.png,Ann,2\n",
+        "path;label\nc.png;2\n",
+        "c.png\t2\n",
+    ],
+)
+def test_columns_stand_where_the_header_says_and_may_be_separated_otherwise(tmp_path: Path, text: str) -> None:
+    assert csv_labels(tmp_path, text) == {"c.png": 2}
+
+
+def test_a_class_may_bear_the_name_of_a_column(tmp_path: Path) -> None:
+    assert csv_labels(tmp_path, "c.png,image\n", names=("cat", "image"), n_classes=2) == {"c.png": 1}
+
+
+def test_paths_in_a_csv_file_may_be_absolute_or_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path.parent)
+    rows = f"{tmp_path.name}/images/x/a.png,2\n{tmp_path / 'images' / 'c.png'},1\n"
+    assert csv_labels(tmp_path, rows) == {"x/a.png": 2, "c.png": 1}
+
+
 def test_pictures_the_csv_leaves_out_have_no_label_and_windows_paths_work(tmp_path: Path) -> None:
     assert csv_labels(tmp_path, ".\\x\\a.png,2\n") == {"x/a.png": 2}
 
@@ -136,11 +161,11 @@ def test_pictures_the_csv_leaves_out_have_no_label_and_windows_paths_work(tmp_pa
         ("c.png,3\n", "line 1: unknown label '3'"),
         ("c.png,-1\n", "line 1: unknown label '-1'"),
         ("c.png,1.0\n", "line 1: unknown label '1.0'"),
-        ("c.png\n", r"line 1: expected a path and a label, got \['c.png'\]"),
+        ("c.png\n", "line 1: expected a path and a label, got 'c.png'"),
         ("path,label\nc.png,\n", "line 2: expected a path and a label"),
         ("c.png,cat\nc.png,dog\n", "line 2: c.png has a second, different label 'dog'"),
-        ("absent.png,cat\n", "labels none of the 3 images in its 1 rows"),
-        ("", "labels none of the 3 images in its 0 rows"),
+        ("absent.png,cat\n", "labels none of the 3 images; its first column"),
+        ("", "labels none of the 3 images; its first column"),
         ('c.png,"cat\n', "not a readable CSV file"),
     ],
 )

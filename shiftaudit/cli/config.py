@@ -132,7 +132,8 @@ def _command(
     command: Any, data: Mapping[str, Any], shared: Mapping[str, Any], trail: tuple[str, ...], config: Config
 ) -> dict[str, Any]:
     options = _options(command)
-    defaults = {options[_key(key)].name: value for key, value in shared.items() if _key(key) in options}
+    known = {key: options[_key(key)] for key in shared if _key(key) in options}
+    defaults = {parameter.name: _as_typed(parameter, shared[key]) for key, parameter in known.items()}
     for key, value in data.items():
         name = ".".join((*trail, key))
         if _key(key) not in options:
@@ -143,8 +144,15 @@ def _command(
                 raise InputError(f"{config.path}: {name} is a table; expected one value")
             config.tables[".".join((*trail, _key(key)))] = value
         else:
-            defaults[parameter.name] = [value] if parameter.multiple and isinstance(value, str) else value
+            defaults[parameter.name] = _as_typed(parameter, value)
     return defaults
+
+
+def _as_typed(parameter: Any, value: Any) -> Any:
+    """A value as the command line has it: `mean = [0.5, 0.4]` is `--mean 0.5,0.4`. What may be repeated takes the list itself."""
+    if parameter.multiple:
+        return [value] if isinstance(value, str) else value
+    return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _unknown(path: Path | None, key: str, known: Iterable[str]) -> InputError:

@@ -44,6 +44,8 @@ def load_model(source: str, options: ModelOptions | None = None, *, device: str 
     'none (seed 0)'
     """
     options = options or ModelOptions()
+    if not source:
+        raise InputError(f"MODEL is empty; expected {_FORMS}")
     _check_device(device)
     path = Path(source)
     if _is_file(path):

@@ -145,6 +145,14 @@ def test_a_flag_wins_over_the_environment_which_wins_over_the_file(
     assert shifts("--shifts", "5") == "5"
 
 
+def test_a_list_in_the_file_is_what_commas_are_on_the_command_line(run: InProcess, tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text("[score]\nsize = 16\nworkers = 0\nstd = 0.25\nmean = [0.5, 0.4, 0.3]\n")
+    command = ("score", "model.pt", "pictures", "--no-stages", "--shifts", 2, "--format", "json")
+    code, out, err = run("--config", tmp_path / "own.toml", *command)
+    assert code == 0, err
+    assert json.loads(out)["model"]["preprocessing"]["mean"] == [0.5, 0.4, 0.3]
+
+
 def test_a_version_in_the_environment_is_no_question_for_ours(run: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHIFTAUDIT_VERSION", "1.2.3")
     assert run("explain", "consistency")[0] == 0

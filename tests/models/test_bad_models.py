@@ -165,6 +165,7 @@ def test_a_damaged_safetensors_file_is_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
+        ("", "MODEL is empty; expected a torchvision name (resnet50)"),
         ("resnet51", "did you mean resnet50"),
         ("ResNet50", "did you mean resnet50"),
         ("nothing-like-it", "no such torchvision model; expected a torchvision name (resnet50), timm:NAME"),
@@ -177,7 +178,7 @@ def test_a_damaged_safetensors_file_is_one_sentence(tmp_path: Path) -> None:
         ("math:nothing", "AttributeError: module 'math' has no attribute 'nothing'"),
         ("math:pi", "math:pi is a float; expected a callable"),
         ("math:sqrt", "TypeError: math.sqrt() takes exactly one argument"),
-        ("os:getpid", "os:getpid returned a int; expected an nn.Module"),
+        ("os:getpid", "os:getpid returned int; expected an nn.Module"),
         ("sys:exit", "sys:exit failed: SystemExit"),
         ("nets/resnet.py:build", "try nets.resnet:build"),
     ],
