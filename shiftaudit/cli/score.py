@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from shiftaudit.cli import options as opt
-from shiftaudit.cli.write_report import OutputFile, ReportFormat, check_outputs, emit_report
+from shiftaudit.cli.write_report import Html, NoImages, OutputFile, ReportFormat, check_outputs, emit_report
 
 
 def register(app: typer.Typer) -> None:
@@ -22,7 +22,8 @@ def score(
     images: opt.Images,
     output_file: OutputFile = None,
     format: ReportFormat = "table",
-    html: Annotated[Path | None, typer.Option("--html", help="Write the report as one offline web page.")] = None,
+    html: Html = None,
+    no_images: NoImages = False,
     labels: opt.Labels = "auto",
     limit: opt.Limit = None,
     max_skipped: opt.MaxSkipped = None,
@@ -96,13 +97,14 @@ def score(
     )
     options = RunOptions(samples, resume, parse_shard(shard) if shard else None, precision)
     report = run_audit(loaded, pictures, settings, quiet=quiet, options=options)
-    emit_report(report, format, output_file, html, images)
+    emit_report(report, format, output_file, html, [] if no_images else images)
 
 
 def demo(
     format: ReportFormat = "table",
     output_file: OutputFile = None,
-    html: Annotated[Path | None, typer.Option("--html", help="Write the report as one offline web page.")] = None,
+    html: Html = None,
+    no_images: NoImages = False,
     antialiased: Annotated[
         bool, typer.Option("--antialiased", help="Score the twin that filters before it subsamples.")
     ] = False,
@@ -118,4 +120,4 @@ def demo(
     path = sample.antialiased_model_path() if antialiased else sample.model_path()
     images = [sample.images_path()]
     report = run_audit(load_model(str(path)), ImageOptions(images), Settings(), quiet=quiet)
-    emit_report(report, format, output_file, html, images)
+    emit_report(report, format, output_file, html, [] if no_images else images)
