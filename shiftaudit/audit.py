@@ -17,6 +17,7 @@ from shiftaudit.errors import InputError
 from shiftaudit.images import ImageFile, stream
 from shiftaudit.measures import protocol_result
 from shiftaudit.models import LoadedModel
+from shiftaudit.numerics import precision_of
 from shiftaudit.protocol import Settings, resolve
 from shiftaudit.records.report import (
     SCHEMA_VERSION,
@@ -201,7 +202,7 @@ def environment(settings: Settings) -> Environment:
         platform=f"{platform.system()}-{platform.machine()}",
         device=settings.device,
         threads=torch.get_num_threads(),
-        precision="float32",
+        precision=precision_of(settings.device, autocast=settings.autocast),
     )
 
 

@@ -24,7 +24,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from shiftaudit.errors import ModelError
+from shiftaudit.errors import InputError, ModelError
 from shiftaudit.models import LoadedModel
 from shiftaudit.packed import can_pack, pack_eager, pack_script
 
@@ -85,6 +85,19 @@ def fastest(model: LoadedModel, example: Tensor, *, keep_strided: bool) -> Loade
         return module if pack_eager(module) else None
 
     return _first_alike(model, example, *((pack, fold) if can_pack(example) else (fold,)))
+
+
+def compiled(model: LoadedModel, example: Tensor) -> LoadedModel:
+    """`folded`, and compiled at the first run.
+
+    Raises:
+        InputError: the network is no eager module.
+    """
+    if isinstance(model.module, torch.jit.ScriptModule):
+        raise InputError("--compile got a TorchScript model; torch.compile takes eager networks", hint="leave it out")
+    fused = folded(model, example, keep_strided=False)
+    module: Any = torch.compile(fused.module)
+    return replace(fused, module=module)
 
 
 def _same_answers(model: LoadedModel, other: LoadedModel, example: Tensor) -> bool:

@@ -45,6 +45,10 @@ class Settings:
     workers: int = 2
     """Processes that decode images; 0 decodes in this one."""
     device: str = "cpu"
+    autocast: bool = False
+    """Compute in bfloat16 or float16 where that is safe. Changes results; the report's environment says so."""
+    compile: bool = False
+    """Let torch.compile make the network of the views whose feature maps are not compared."""
 
 
 # Each preset is the protocol as published, on the unshifted view's canvas of 256 for a 224 input.

@@ -114,6 +114,11 @@ def _resumed(samples: Path, header: SamplesHeader) -> list[Line]:
                 f"{path} is of another run: its {name} differs",
                 hint="start afresh without --resume, or with the same options",
             )
+    if found.environment.precision != header.environment.precision:
+        raise InputError(
+            f"{path} was computed in {found.environment.precision}, this run in {header.environment.precision}",
+            hint="start afresh without --resume, or with the same --autocast",
+        )
     return lines
 
 

@@ -20,8 +20,9 @@ from shiftaudit import metrics
 from shiftaudit.batches import batch_size, even_parts
 from shiftaudit.discovery import Discovery, discover
 from shiftaudit.errors import ModelError
-from shiftaudit.fuse import fastest
+from shiftaudit.fuse import compiled, fastest, folded
 from shiftaudit.models import LoadedModel
+from shiftaudit.numerics import reduced_dtype
 from shiftaudit.probe import Row, StageProbe
 from shiftaudit.protocol import Settings, ViewPlan, plan_views
 from shiftaudit.records.report import ImageResult, Preprocessing, ProtocolInfo, Shift, Views
@@ -52,6 +53,7 @@ class Scorer:
         self.info = info
         self.size = model.preprocessing.size
         self._device = torch.device(settings.device)
+        self._autocast = settings.autocast
         self._mean = _per_channel(model.preprocessing, model.preprocessing.mean).to(self._device)
         self._std = _per_channel(model.preprocessing, model.preprocessing.std).to(self._device)
         channels = model.preprocessing.channels
@@ -61,19 +63,20 @@ class Scorer:
         self._batch = (
             model.fixed_batch or settings.batch_size or batch_size(self.discovery.largest_bytes, self._device.type)
         )
-        self._fast = fastest(model, example, keep_strided=False)
+        self._make = folded if settings.autocast else fastest
+        self._fast = compiled(model, example) if settings.compile else self._make(model, example, keep_strided=False)
         self._watched, watched = self._to_watch(example)
         self._probe = StageProbe(watched) if info.stages and watched.stages else None
 
     def _first_run(self, example: Tensor) -> None:
-        self.n_classes = int(_run(self.model, example).shape[-1])
+        self.n_classes = int(self._run(self.model, example).shape[-1])
 
     def _to_watch(self, example: Tensor) -> tuple[LoadedModel, Discovery]:
         """The model to measure stages on, and where they are in it: folded where it certainly has the same stages."""
         if not self.info.stages or not self.discovery.stages:
             return self._fast, self.discovery
-        fast = fastest(self.model, example, keep_strided=True)
-        found = discover(lambda batch: _run(fast, batch), fast.module, example)
+        fast = self._make(self.model, example, keep_strided=True)
+        found = discover(lambda batch: self._run(fast, batch), fast.module, example)
         if not found.measures_the_same_as(self.discovery):
             return self.model, self.discovery
         return fast, found
@@ -112,13 +115,21 @@ class Scorer:
         batch = torch.cat([self._pixels(canvas, view) for view in views])
         with torch.inference_mode():
             if self._probe is None or not views[0].watched:
-                return _run(self._fast, batch)
+                return self._run(self._fast, batch)
             first = views[0].role == UNSHIFTED
             self._probe.rows([view.row for view in views[first:]], first_is_reference=first, is_last=is_last)
             with self._probe:
-                logits = _run(self._watched, batch)
+                logits = self._run(self._watched, batch)
             self._probe.end_pass()
             return logits
+
+    def _run(self, model: LoadedModel, batch: Tensor) -> Tensor:
+        # Channels last is the faster layout for convolutions on CPUs and tensor cores alike.
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        if not self._autocast:
+            return model(batch)
+        with torch.autocast(self._device.type, reduced_dtype(self._device.type)):
+            return model(batch).float()
 
     def _pixels(self, canvas: Tensor, view: _View) -> Tensor:
         if view.role == UNSHIFTED:
@@ -169,11 +180,6 @@ class Scorer:
             )
             for role in dict.fromkeys(watched)
         }
-
-
-def _run(model: LoadedModel, batch: Tensor) -> Tensor:
-    # Channels last is the faster layout for convolutions on CPUs and tensor cores alike.
-    return model(batch.contiguous(memory_format=torch.channels_last))
 
 
 def _finite(value: float) -> float | None:

@@ -77,7 +77,8 @@ def _differing_field(a: SamplesHeader, b: SamplesHeader) -> str | None:
     for name in ("schema_version", "model", "protocol", "limit", "layout", "skipped_stages", "class_names"):
         if getattr(a, name) != getattr(b, name):
             return name
-    return None
+    # Another machine computes the same to 1e-5; another precision does not.
+    return "precision" if a.environment.precision != b.environment.precision else None
 
 
 def _check_complete(shards: Sequence[tuple[Path, SamplesHeader]]) -> None:

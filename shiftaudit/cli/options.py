@@ -128,6 +128,14 @@ BatchSize = Annotated[
 ]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that decode pictures.", rich_help_panel=_RUN)]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps.", rich_help_panel=_RUN)]
+Autocast = Annotated[
+    bool,
+    typer.Option("--autocast", help="Compute in bfloat16 or float16, on accelerators.", rich_help_panel=_RUN),
+]
+Compile = Annotated[
+    bool,
+    typer.Option("--compile", help="Compile the network first, which takes a minute or so.", rich_help_panel=_RUN),
+]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress and no warnings on stderr.", rich_help_panel=_RUN)
 ]

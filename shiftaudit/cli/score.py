@@ -38,9 +38,11 @@ def score(
     samples: opt.Samples = None,
     resume: opt.Resume = False,
     shard: opt.ShardOf = None,
-    batch_size: opt.BatchSize = 32,
+    batch_size: opt.BatchSize = None,
     workers: opt.Workers = 2,
     device: opt.Device = "cpu",
+    autocast: opt.Autocast = False,
+    compile: opt.Compile = False,
     weights: opt.Weights = None,
     arch: opt.Arch = None,
     trust: opt.Trust = False,
@@ -94,6 +96,8 @@ def score(
         batch_size=batch_size,
         workers=workers,
         device=device,
+        autocast=autocast,
+        compile=compile,
     )
     options = RunOptions(samples, resume, parse_shard(shard) if shard else None, precision)
     report = run_audit(loaded, pictures, settings, quiet=quiet, options=options)
