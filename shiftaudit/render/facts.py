@@ -12,7 +12,8 @@ from shiftaudit.records.report import (
     ProtocolResult,
     Stage,
 )
-from shiftaudit.render.words import METRICS, kind_of
+from shiftaudit.render.terms import METRICS
+from shiftaudit.render.words import kind_of
 
 _KNOWN = {term.name: place for place, term in enumerate(METRICS)}
 

@@ -12,7 +12,8 @@ from shiftaudit.render.html_images import least_stable
 from shiftaudit.render.html_stages import stages
 from shiftaudit.render.html_verdict import shift_maps, verdict_cards
 from shiftaudit.render.markup import Child, Html, literal, prose, tag
-from shiftaudit.render.words import METRICS, NONE, TERMS, label_of
+from shiftaudit.render.terms import METRICS, NONE, TERMS
+from shiftaudit.render.words import label_of
 
 # Nothing but what the page itself holds may be shown, whatever a file name contains.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

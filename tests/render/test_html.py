@@ -146,3 +146,30 @@ def test_thumbnails_are_those_of_the_very_files_that_were_scored(tmp_path: Path)
 
 def test_the_builder_escapes_text_and_attributes() -> None:
     assert tag("a", "<&>", title='"<') == '<a title="&quot;&lt;">&lt;&amp;&gt;</a>'
+
+
+def luminance(colour: str) -> float:
+    """Of `#rgb` or `#rrggbb`, by WCAG 2."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * c for c in colour[1:])
+    parts = [int(digits[k : k + 2], 16) / 255 for k in (0, 2, 4)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(a: str, b: str) -> float:
+    dark, light = sorted((luminance(a), luminance(b)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_every_text_can_be_read_in_light_dark_and_print() -> None:
+    style = PAGES["nothing"].partition("<style>")[2].partition("</style>")[0]
+    schemes = [
+        dict(re.findall(r"--([\w-]+): (#\w+)", block)) for block in re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+    ]
+    assert len(schemes) == 3
+    for scheme in schemes:
+        for ink in ("text", "dim", "good", "bad"):
+            for paper in ("page", "card"):
+                assert contrast(scheme[ink], scheme[paper]) >= 4.5, (ink, paper, scheme)
+        if "warn" in scheme:
+            assert contrast(scheme["text"], scheme["warn"]) >= 4.5
