@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -19,6 +20,7 @@ from shiftaudit.version import __version__
 EXIT_INTERNAL = 4
 EXIT_INTERRUPTED = 130
 EXIT_CLOSED_PIPE = 141  # as if ended by SIGPIPE
+_DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 app = App(
     name="shiftaudit",
@@ -112,6 +114,9 @@ def main() -> None:
         _tell_interrupted(arguments)
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            _report(error, f"error: the results cannot be written: {error.strerror}", debug)
+            sys.exit(ShiftAuditError.exit_code)
         _report(
             error, f"internal error: {type(error).__name__}: {error} (run again with --debug for the traceback)", debug
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import struct
@@ -177,6 +178,21 @@ def test_a_mistake_of_the_program_is_exit_code_4(
     assert "internal error: RuntimeError: boom" in err
     assert ("Traceback" in err) is debug
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_full_disk_is_no_mistake_of_the_program(
+    debug: bool, tmp_path: Path, run: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("shiftaudit.samples.SamplesWriter.write", full)
+    options = ("--samples", tmp_path / "rows.jsonl", *(["--debug"] if debug else []))
+    code, out, err = run("score", "model.pt", "good", *SMALL, *options)
+    assert (code, out) == (2, "")
+    assert "error: the results cannot be written: No space left on device" in err
+    assert ("Traceback" in err) is debug
 
 
 def test_the_installed_command_ends_with_the_same_words_and_codes(folder: Path) -> None:
