@@ -59,7 +59,7 @@ def explain(name: str, width: int = 80) -> str:
     term = lookup(name)
     fill = textwrap.TextWrapper(width, initial_indent="  ", subsequent_indent="  ", break_long_words=False)
     hanging = textwrap.TextWrapper(width, subsequent_indent=" " * 14, break_long_words=False)
-    title = term.name if term.name == term.label else f"{term.name}: {term.label}"
+    title = term.name if term.name.replace("_", " ") == term.label else f"{term.name}: {term.label}"
     definition = hanging.fill("  Definition: " + term.formula)
     return f"{title}\n\n{fill.fill(term.text)}\n\n{definition}\n{hanging.fill('  Source:     ' + term.source)}\n"
 

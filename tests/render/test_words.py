@@ -40,3 +40,8 @@ def test_explanations_are_the_golden_ones(width: int) -> None:
     assert max(map(len, text.splitlines())) <= width
     golden = Path(__file__).parent / "golden" / f"explain_{width}.txt"
     assert text == golden.read_text(encoding="utf-8")
+
+
+def test_a_title_does_not_say_the_same_twice() -> None:
+    assert words.explain("padding_check").startswith("padding_check\n")
+    assert words.explain("max_flips").startswith("max_flips: flips at the worst shift\n")
