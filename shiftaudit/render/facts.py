@@ -220,7 +220,7 @@ def views_text(report: AuditReport) -> str:
     """How each picture was moved, in a few words."""
     shifts = report.protocol.shifts
     if shifts.isdecimal():
-        times = "once" if shifts == "1" else f"{shifts} times"
+        times = {"1": "once", "2": "twice"}.get(shifts, f"{shifts} times")
         return f"each moved {times} at random" + (" under each protocol" if len(report.protocols) > 1 else "")
     return "each moved along the diagonal" if shifts == "diagonal" else f"each moved to every shift of {shifts}"
 

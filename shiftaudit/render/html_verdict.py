@@ -42,7 +42,7 @@ def _card(label: str, report: AuditReport, protocol: str, result: ProtocolResult
 def shift_maps(reports: Sequence[tuple[str, AuditReport]]) -> Html | None:
     """Which shifts change the answer; two reports share their scale, so that their colours can be compared."""
     protocols = dict.fromkeys(name for _, report in reports for name in report.protocols)
-    cards = []
+    cards, gaps = [], False
     for protocol in protocols:
         grids = [
             (label, flip_grid(report.protocols[protocol], _MAP_CELLS))
@@ -51,12 +51,13 @@ def shift_maps(reports: Sequence[tuple[str, AuditReport]]) -> Html | None:
         ]
         top = max((grid.top for _, grid in grids if grid is not None), default=0.0)
         cards += [_map(label, protocol, grid, top) for label, grid in grids if grid is not None]
+        gaps = gaps or any(_has_gaps(grid) for _, grid in grids if grid is not None)
     if not cards:
         return None
     words = (
         "Each cell is a move of the picture: dy down, dx to the right, in pixels of the network's input. The ring"
         " marks the picture left where it was. Dark: the answer stays. Bright: it changes often."
-    )
+    ) + (" Pale: no shift fell there." if gaps else "")
     return tag(
         "section",
         tag("h2", "Which shifts change the answer"),
@@ -65,8 +66,18 @@ def shift_maps(reports: Sequence[tuple[str, AuditReport]]) -> Html | None:
     )
 
 
+def _has_gaps(grid: Grid) -> bool:
+    """Whether a cell other than that of the unmoved picture is empty."""
+    cells = (
+        (y, x, value) for y, row in zip(grid.ys, grid.rows, strict=True) for x, value in zip(grid.xs, row, strict=True)
+    )
+    return grid.top > 0 and any(value is None and (y, x) != (0, 0) for y, x, value in cells)
+
+
 def _map(label: str, protocol: str, grid: Grid, top: float) -> Html:
     pooled = f", in squares of {grid.cell} px" if grid.pooled else ""
     before = f"{label}: share" if label else "Share"
     title = f"{before} of answers that change, by shift ({protocol}{pooled})"
+    if top <= 0:
+        return tag("div", tag("h3", title), tag("p", "No tried shift changes any answer."), class_="card")
     return tag("div", tag("h3", title), svg.heat_map(grid, title, percent=True, top=top), class_="card")

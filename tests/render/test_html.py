@@ -107,6 +107,14 @@ def test_the_page_says_it_in_a_sentence_first() -> None:
     assert 'class="lead"' not in PAGES["degenerate, no stages"], "a useless model gets no praise"
 
 
+def test_a_map_of_nothing_is_a_sentence_and_gaps_are_explained() -> None:
+    still = render(fake_report(wobble=0.0))
+    assert "No tried shift changes any answer." in still
+    assert 'class="map"' not in still.partition("Which shifts change")[2].partition("</section>")[0]
+    assert "Pale: no shift fell there." in render(fake_report(3))
+    assert "Pale" not in PAGES["grid and before/after"]
+
+
 def test_definitions_show_code_as_code() -> None:
     assert "<code>--shifts grid:STEP</code>" in PAGES["random shifts"]
     assert "`" not in PAGES["random shifts"].partition("<style>")[2].partition("</style>")[2]
