@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -83,16 +84,22 @@ class StageProbe(TorchDispatchMode):
         call = self._call
         self._call += 1
         if call in self._before:
-            self._measure(self._before[call], kind, ops.input_of(kind, args, kwargs or {}))
+            self._look(self._before[call], kind, ops.input_of(kind, args, kwargs or {}))
         out = func(*args, **(kwargs or {}))
         if call in self._after:
-            self._measure(self._after[call], kind, ops.output_of(out))
+            self._look(self._after[call], kind, ops.output_of(out))
         return out
 
-    def _measure(self, indices: list[int], kind: str, tensor: Tensor | None) -> None:
+    def _look(self, indices: list[int], kind: str, tensor: Tensor | None) -> None:
+        if tensor is not None:
+            # Whatever the network computes in, maps are compared in full precision.
+            with torch.autocast(tensor.device.type, enabled=False):
+                self._measure(indices, kind, tensor)
+
+    def _measure(self, indices: list[int], kind: str, tensor: Tensor) -> None:
         for index in indices:
             slot = self._discovery.slots[index]
-            if tensor is None or kind != slot.kind or tuple(tensor.shape[1:]) != slot.shape or self._filled[index]:
+            if kind != slot.kind or tuple(tensor.shape[1:]) != slot.shape or self._filled[index]:
                 continue
             self._filled[index] = True
             maps = tensor if slot.channels_last_axis else tensor.permute(0, 2, 3, 1)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from networks import Residual, loaded, seeded, write_pictures
 
+from shiftaudit import metrics
 from shiftaudit.audit import Audit, audit
 from shiftaudit.errors import InputError
 from shiftaudit.images import find_images
@@ -46,6 +47,19 @@ def test_autocast_is_stated_and_changes_little(folder: Path) -> None:
     assert short.environment.precision == "autocast to bfloat16"
     assert short.per_image != plain.per_image
     assert_about_equal(short, plain, 0.02)
+
+
+def test_feature_maps_are_compared_in_full_precision(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    norm = metrics.norm
+
+    def watched(maps: torch.Tensor) -> float:
+        seen.append((torch.is_autocast_enabled("cpu"), maps.dtype))
+        return norm(maps)
+
+    monkeypatch.setattr(metrics, "norm", watched)
+    report(folder, autocast=True)
+    assert set(seen) == {(False, torch.float32)}
 
 
 def test_a_compiled_network_gives_the_same_numbers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

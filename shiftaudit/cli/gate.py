@@ -77,7 +77,7 @@ def gate(
     ] = None,
     labels: opt.Labels = "auto",
     max_skipped: opt.MaxSkipped = None,
-    batch_size: opt.BatchSize = 32,
+    batch_size: opt.BatchSize = None,
     workers: opt.Workers = 2,
     device: opt.Device = "cpu",
     weights: opt.Weights = None,
