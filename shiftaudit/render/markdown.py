@@ -49,7 +49,8 @@ def _subtitle(report: AuditReport) -> str:
     data, model = report.data, report.model
     weights = f", weights {escape(model.weights)}" if model.weights else ""
     labelled = f", {data.n_labelled} labelled" if data.n_labelled else ""
-    return f"{escape(model.kind)}{weights}; {data.n_images} images{labelled}"
+    images = "1 image" if data.n_images == 1 else f"{data.n_images} images"
+    return f"{escape(model.kind)}{weights}; {images}{labelled}"
 
 
 def _verdicts(report: AuditReport) -> str:

@@ -64,7 +64,7 @@ def _headline(console: Console, report: AuditReport) -> None:
         details.append(model.arch)
     if model.weights:
         details.append(f"weights {model.weights}")
-    pictures = f"{report.data.n_images} {'image' if report.data.n_images == 1 else 'images'}"
+    pictures = _pictures(report)
     if report.data.n_labelled:
         pictures += f", {report.data.n_labelled} labelled"
     line = Text.assemble((clean(model.source), "bold"), clean(f" ({', '.join(details)}) on {pictures}"))
@@ -218,6 +218,10 @@ def _notes(console: Console, report: AuditReport) -> None:
     console.print()
 
 
+def _pictures(report: AuditReport) -> str:
+    return "1 image" if report.data.n_images == 1 else f"{report.data.n_images} images"
+
+
 def _used(report: AuditReport) -> Iterable[tuple[str, str]]:
     yield "Input", facts.preprocessing_text(report.model.preprocessing)
     yield "Views", facts.shifts_text(report)
@@ -225,6 +229,6 @@ def _used(report: AuditReport) -> Iterable[tuple[str, str]]:
     environment = report.environment
     yield (
         "Run",
-        f"{report.data.n_images} images{limit}; torch {environment.torch} on {environment.device}, "
+        f"{_pictures(report)}{limit}; torch {environment.torch} on {environment.device}, "
         f"{environment.precision}, {environment.threads} {'thread' if environment.threads == 1 else 'threads'}",
     )

@@ -14,6 +14,13 @@ def test_the_markdown_is_the_golden_one() -> None:
     assert render(fake_report()) == GOLDEN.read_text(encoding="utf-8")
 
 
+def test_one_picture_is_one_image() -> None:
+    report = fake_report()
+    one = dataclasses.replace(report, data=dataclasses.replace(report.data, n_images=1))
+    assert "; 1 image" in render(one)
+    assert "1 images" not in render(one)
+
+
 def test_every_table_row_has_as_many_cells_as_its_heading() -> None:
     report = fake_report(source="a|b")
     stages = tuple(dataclasses.replace(stage, name=f"x|{stage.name}") for stage in report.stages)
