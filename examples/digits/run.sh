@@ -5,7 +5,7 @@ set -eu
 out=$1
 seed=$2
 view="--size 28 --resize 36 --mean 0.1307 --std 0.3081 --channels 1"
-score="--labels folder --max-shift 2 --shifts 4 --limit ${LIMIT:-400} --no-stages --workers 0 -q"
+score="--labels folder --max-shift 2 --shifts 4 --limit ${LIMIT:-500} --no-stages --workers 0 -q"
 
 shiftaudit patch "$out/aliased-$seed.pt" $view -o "$out/patched-$seed.pt" --force
 shiftaudit tune "$out/patched-$seed.pt" "$out/unlabelled" --teacher "$out/aliased-$seed.pt" -o "$out/tuned-$seed.pt" --force \

@@ -58,6 +58,16 @@ def tune(
         float,
         typer.Option("--strength", help="Where the filters end: 1 is full, less blends in plain subsampling."),
     ] = _DEFAULT.strength,
+    grow: Annotated[
+        float,
+        typer.Option(
+            "--grow",
+            min=0.0,
+            max=1.0,
+            help="Share of the steps over which the filters grow; 0 goes on with a copy that is tuned already.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = _DEFAULT.grow,
     train_size: Annotated[
         int | None,
         typer.Option("--train-size", help="Side of the training crops; smaller is faster.", rich_help_panel=_TRAINING),
@@ -124,7 +134,7 @@ def tune(
 ) -> None:
     """Win back what a patch cost, without labels: the original teaches the copy on your own pictures."""
     settings = TuneSettings(
-        steps=steps, minutes=minutes, batch_size=batch_size, lr=lr, strength=strength, train_size=train_size,
+        steps=steps, minutes=minutes, batch_size=batch_size, lr=lr, strength=strength, grow=grow, train_size=train_size,
         min_scale=min_scale, flip=flip, shift=max_shift, shift_views=shift_views,
         centred=centred, batch_norm=batch_norm, holdout=holdout,
         checks=checks, patience=patience, seed=seed,
