@@ -70,7 +70,9 @@ def test_the_first_page_names_every_command_once_by_what_it_is_for() -> None:
     text = page("", 80)
     listed = re.findall(r"^  ([a-z]+) {2,}\S", text, re.M)
     assert sorted(listed) == sorted(ROOT.commands)  # type: ignore[attr-defined]
-    assert [title for title, _ in COMMAND_GROUPS] == re.findall(r"^([A-Z][A-Za-z ]+):$", text, re.M)[: len(COMMAND_GROUPS)]
+    assert [title for title, _ in COMMAND_GROUPS] == re.findall(r"^([A-Z][A-Za-z ]+):$", text, re.M)[
+        : len(COMMAND_GROUPS)
+    ]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
