@@ -66,7 +66,7 @@ def _memory(model: str, images: int) -> list[Sequence[object]]:
     for n, shifts in ((images, 4), (4 * images, 4), (images, 16), (images, 64)):
         command = [sys.executable, str(here / "memory.py"), model, str(n), str(shifts)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ})
-        rows.append((model, n, shifts, float(done.stdout)))
+        rows.append((model, n, shifts, round(float(done.stdout))))
     return rows
 
 
