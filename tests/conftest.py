@@ -1,8 +1,16 @@
-"""One thread for every test: tiny networks run faster so, and results do not depend on the machine's cores."""
+"""One thread for every test: tiny networks run faster so, and results do not depend on the machine's cores.
+
+And Ctrl-C means something, here and in what the tests start: a shell that starts tests in the background has them ignore it.
+"""
 
 from __future__ import annotations
 
+import signal
+
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -38,10 +38,22 @@ class SlicedMap:
 
 
 def base_of(node: fx.Node, modules: dict[str, nn.Module]) -> fx.Node:
-    """The map a chain of slices starts from."""
+    """The map that a chain of slices starts from.
+
+    Each axis is skipped along once in a chain: a slice that skips rows for the second time starts one of its own.
+    """
+    path: list[tuple[fx.Node, set[int]]] = []
     while (op := read(node, modules)) is not None and op.kind == SLICE and isinstance(node.args[0], fx.Node):
+        path.append((node, set(op.steps)))
         node = node.args[0]
-    return node
+    base, axes = node, set[int]()
+    before = node
+    for slice_, own in reversed(path):
+        if axes & own:
+            base, axes = before, set()
+        axes |= own
+        before = slice_
+    return base
 
 
 def sliced_map(base: fx.Node, modules: dict[str, nn.Module]) -> SlicedMap | None:
@@ -68,13 +80,14 @@ def _steps_below(node: fx.Node, modules: dict[str, nn.Module]) -> dict[int, int]
     return {dim: step for one in _chain(node, modules) if (op := read(one, modules)) for dim, step in op.steps.items()}
 
 
-def _chain(node: fx.Node, modules: dict[str, nn.Module]) -> Iterator[fx.Node]:
+def _chain(node: fx.Node, modules: dict[str, nn.Module], axes: frozenset[int] = frozenset()) -> Iterator[fx.Node]:
+    """A slice and the slices of it, as far as each skips along axes of its own."""
     op = read(node, modules)
-    if op is None or op.kind != SLICE:
+    if op is None or op.kind != SLICE or axes & set(op.steps):
         return
     yield node
     for user in node.users:
-        yield from _chain(user, modules)
+        yield from _chain(user, modules, axes | set(op.steps))
 
 
 def _writes(node: fx.Node, value: fx.Node, modules: dict[str, nn.Module]) -> bool:

@@ -26,11 +26,19 @@ class SlicedMap:
 
 
 def base_of(node: Any) -> Any:
-    """The map a chain of slices starts from."""
-    value = node.inputsAt(0)
-    while value.node().kind() == "aten::slice":
-        value = value.node().inputsAt(0)
-    return value
+    """The map that a chain of slices starts from.
+
+    Each axis is skipped along once in a chain: a slice that skips rows for the second time starts one of its own.
+    """
+    path = [node]
+    while path[-1].inputsAt(0).node().kind() == "aten::slice":
+        path.append(path[-1].inputsAt(0).node())
+    base, axes = path[-1].inputsAt(0), frozenset[int]()
+    for one in reversed(path):
+        if axes & _axes(one):
+            base, axes = one.inputsAt(0), frozenset()
+        axes |= _axes(one)
+    return base
 
 
 def sliced_map(base: Any) -> SlicedMap | None:
@@ -67,13 +75,20 @@ def _steps_below(node: Any) -> dict[int, int]:
     return {dim: step for one in _chain(node) if (op := read(one, None, _RANK)) for dim, step in op.steps.items()}
 
 
-def _chain(node: Any) -> Iterator[Any]:
-    if static_kind(node.kind()) != SLICE or read(node, None, _RANK) is None:
+def _chain(node: Any, axes: frozenset[int] = frozenset()) -> Iterator[Any]:
+    """A slice and the slices of it, as far as each skips along axes of its own."""
+    if static_kind(node.kind()) != SLICE or read(node, None, _RANK) is None or axes & _axes(node):
         return
     yield node
     for use in node.output().uses():
         if use.offset == 0:
-            yield from _chain(use.user)
+            yield from _chain(use.user, axes | _axes(node))
+
+
+def _axes(node: Any) -> frozenset[int]:
+    """The axes along which a slice skips; none where the node is no slice that can be read."""
+    op = read(node, None, _RANK)
+    return frozenset() if op is None else frozenset(op.steps)
 
 
 def _is_written(value: Any) -> bool:

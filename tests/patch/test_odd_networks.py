@@ -384,3 +384,23 @@ def test_layers_that_read_parameters(how: str) -> None:
 def test_channels_of_a_grouped_first_convolution_are_guessed() -> None:
     model = nn.Sequential(nn.Conv2d(6, 6, 3, groups=6), nn.MaxPool2d(2)).eval()
     assert len(patch(model, input_size=16).record.patched) == 1
+
+
+class SliceOfSlice(nn.Module):
+    """Every second row and column, twice over: two downsamplings, though one slice reads the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.stem(x)[:, :, ::2, ::2][:, :, 1::2, ::2]
+
+
+@pytest.mark.parametrize("how", FORMS)
+def test_a_slice_of_a_slice_is_a_site_of_its_own(how: str) -> None:
+    record = check(SliceOfSlice().eval(), torch.randn(1, 3, 16, 16), how)
+    assert [(site.action, site.stride, site.output_size) for site in record.sites] == [
+        ("blur_before_slice", (2, 2), (8, 8)),
+        ("blur_before_slice", (2, 2), (4, 4)),
+    ]
