@@ -167,7 +167,8 @@ def test_verify_scores_both_on_the_same_views_and_gives_a_verdict(run, tmp_path:
     code, out, err = run(*arguments)
     assert not err
     assert code == 0
-    assert "circular.consistency" in out
+    assert "\n circular\n" in out
+    assert "   consistency " in out
     assert "Verdict: no measurable difference" in out
     code, out, _ = run(*arguments, "--force", "--json")
     comparison = json.loads(out)["comparison"]

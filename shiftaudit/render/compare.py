@@ -18,7 +18,8 @@ from shiftaudit.render.terminal import Terminal, to_text
 from shiftaudit.render.words import kind_of
 
 FORMATS = ("table", "json", "markdown")
-_METRIC_HEADING = ("metric", "A", "B", "B − A [95 %]", "")
+_METRIC_HEADING = ("metric", "A", "B", "B − A [95 %]", "B is")
+_VERDICT_WIDTH = len("better")
 _STAGE_HEADING = ("stage (equivariance error, output)", "A", "B", "B − A")
 
 
@@ -38,13 +39,27 @@ def _draw(console: Console, comparison: Comparison) -> None:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
         for column, title in enumerate(heading):
             table.add_column(
-                title, justify="right" if column in (1, 2) else "left", overflow="fold", no_wrap=column < 4
+                title,
+                justify="right" if column in (1, 2) else "left",
+                overflow="fold",
+                no_wrap=column < 4,
+                min_width=_VERDICT_WIDTH if column == 4 else None,
             )
-        for row in rows:
+        for row in _by_protocol(rows) if heading is _METRIC_HEADING else rows:
             table.add_row(*(Text(clean(cell)) for cell in row))
         console.print(table)
     for warning in comparison.warnings:
         console.print(Text(clean(f"warning: {warning}")))
+
+
+def _by_protocol(rows: list[list[str]]) -> list[list[str]]:
+    """The rows under a line for each protocol, so that their names leave room for the verdict at 80 columns."""
+    groups: dict[str, list[list[str]]] = {}
+    for name, *rest in rows:
+        protocol, _, metric = name.rpartition(".")
+        groups.setdefault(protocol, []).append([f"  {metric}" if protocol else metric, *rest])
+    headed = [row for protocol in sorted(groups) for row in ([[protocol]] if protocol else []) + groups[protocol]]
+    return [row + [""] * (len(_METRIC_HEADING) - len(row)) for row in headed]
 
 
 def _markdown(comparison: Comparison) -> str:
@@ -61,6 +76,8 @@ def _headlines(comparison: Comparison) -> Iterator[str]:
     yield f"B: {comparison.model_b}"
     others = f", {comparison.n_only_a:,} only in A, {comparison.n_only_b:,} only in B"
     yield f"{comparison.n_shared:,} images shared{others if comparison.n_only_a or comparison.n_only_b else ''}"
+    if any(metric.flips is not None for metric in comparison.metrics):
+        yield "−n +m: images that lost it and that gained it, from A to B"
 
 
 def _tables(comparison: Comparison) -> Iterator[tuple[Sequence[str], list[list[str]]]]:
@@ -89,15 +106,15 @@ def _signed(value: float, *, share: bool) -> str:
 
 
 def _direction(metric: MetricComparison) -> str:
-    """Whether B is better or worse beyond noise, from the interval; with the images that changed sides."""
+    """Whether B is better or worse beyond noise, from the interval; with the images that were lost and gained."""
     if metric.difference is None or metric.ci_low is None or metric.ci_high is None:
         return ""
     word = ""
     if metric.ci_low > 0 or metric.ci_high < 0:
         word = "better" if (metric.ci_low > 0) == metric.higher_is_better else "worse"
     flips = metric.flips
-    changed = "" if flips is None else f"{flips.lost} lost, {flips.gained} gained"
-    return ", ".join(text for text in (word, changed) if text)
+    changed = "" if flips is None else f"−{flips.lost} +{flips.gained}"
+    return " ".join(text for text in (word, changed) if text)
 
 
 def _stage_row(stage: StageComparison) -> list[str]:
