@@ -166,7 +166,8 @@ def _worst_shift(by_shift: Sequence[ShiftCount], max_shift: int, *, single: bool
     n, n_agree = pooled[cell]
     if single:
         return WorstShift(*cell, 0, n, n_agree)
-    centre = [index * width - max_shift + width // 2 for index in cell]
+    # The outermost cell reaches past the range where the width does not divide it; its middle must not.
+    centre = [min(index * width - max_shift + width // 2, max_shift) for index in cell]
     return WorstShift(centre[0], centre[1], width // 2, n, n_agree)
 
 

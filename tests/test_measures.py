@@ -132,3 +132,15 @@ def test_diagonal_shifts_are_compared_with_their_neighbours() -> None:
     result = protocol_result([one], "circular", shifts="diagonal", max_shift=3)
     assert result.metrics["adjacent_change"].value == pytest.approx(1 / 3)
     assert result.metrics["adjacent_mean_abs_change"].value == pytest.approx((0.1 + 0.2 + 0.1) / 3)
+
+
+@pytest.mark.parametrize("reach", [1, 2, 3, 4, 5, 9, 16, 32])
+def test_the_worst_shift_is_one_that_was_within_reach(reach: int) -> None:
+    generator = np.random.default_rng(reach)
+    images = []
+    for i in range(80):
+        shifts = tuple((int(a), int(b)) for a, b in generator.integers(-reach, reach + 1, size=(8, 2)))
+        images.append(image(i, 0, [int(min(shift) == reach) for shift in shifts], shifts=shifts))
+    worst = protocol_result(images, "circular", shifts="8", max_shift=reach).worst_shift
+    assert worst is not None
+    assert max(worst.dy, worst.dx) <= reach
