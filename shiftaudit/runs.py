@@ -86,6 +86,11 @@ def _check(options: RunOptions, here: Ranks) -> None:
         raise InputError("--shard and torchrun both split the pictures", hint="use one of the two")
     if options.resume and options.samples is None:
         raise InputError("--resume needs the --samples FILE of the interrupted run")
+    if options.samples is not None and not options.resume and partial_path(options.samples).exists():
+        raise InputError(
+            f"{partial_path(options.samples)} holds the rows of an unfinished run, which would be lost",
+            hint="go on from them with --resume, or delete the file to start afresh",
+        )
     if options.samples is not None and here.world > 1:
         raise InputError(
             "--samples cannot be written by several processes", hint="use --shard i/n and shiftaudit merge instead"

@@ -87,6 +87,8 @@ def test_a_resumed_run_is_byte_identical_to_an_uninterrupted_one(folder: Path, t
         def advance(self, line: object) -> None:
             pass
 
+    with pytest.raises(InputError, match="rows of an unfinished run"):
+        run(fresh(), files, {}, skipped, RunOptions(samples))
     report = run(fresh(), files, {}, skipped, RunOptions(samples, resume=True), observer=Count())
     assert report is not None
     assert scored == [len(files) - 3]
