@@ -148,8 +148,6 @@ def _write(
     quiet: bool,
 ) -> tuple[PatchResult, TuneRecord | None]:
     """Patch, tune where asked to, and write once all went well."""
-    import torch
-
     from shiftaudit.patch import patch as patch_module
     from shiftaudit.patch.save import Contents, save_model
 
@@ -160,7 +158,6 @@ def _write(
         from shiftaudit.cli.tune import tune_copy
 
         tuned = tune_copy(replace(loaded, module=result.module), loaded, tune_on, budget, quiet=quiet)
-        result.module.to(memory_format=torch.contiguous_format)  # it was trained channels-last
     contents = Contents(loaded.preprocessing, loaded.class_names, loaded.info.arch, result.record, tuned)
     for note in save_model(output, result.module, contents, file_format=file_format, example=example):
         warn(note, quiet=quiet)

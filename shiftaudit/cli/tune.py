@@ -238,8 +238,7 @@ def _write(result: TuneResult, output: Path) -> None:
     contents = Contents(model.preprocessing, model.class_names, model.info.arch, record, result.record)
     side = model.preprocessing.size
     example = torch.zeros(1, model.preprocessing.channels, side, side)
-    module = model.module.cpu().to(memory_format=torch.contiguous_format)
-    save_model(output, module, contents, file_format="torchscript", example=example)
+    save_model(output, model.module.cpu(), contents, file_format="torchscript", example=example)
 
 
 def _print(result: TuneResult, *, as_json: bool, quiet: bool) -> None:

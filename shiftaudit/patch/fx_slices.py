@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from torch import fx, nn
 
 from shiftaudit.patch.fx_ops import Pair, operation_name, read
-from shiftaudit.patch.plan import SLICE, WRITTEN_MAP, WRITTEN_SLICES, spatial_axes
+from shiftaudit.patch.plan import SLICE, WRITTEN_MAP, WRITTEN_SLICES, chain_start, spatial_axes
 
 _OPERATORS_IN_PLACE = {
     "iadd",
@@ -38,22 +38,12 @@ class SlicedMap:
 
 
 def base_of(node: fx.Node, modules: dict[str, nn.Module]) -> fx.Node:
-    """The map that a chain of slices starts from.
-
-    Each axis is skipped along once in a chain: a slice that skips rows for the second time starts one of its own.
-    """
-    path: list[tuple[fx.Node, set[int]]] = []
-    while (op := read(node, modules)) is not None and op.kind == SLICE and isinstance(node.args[0], fx.Node):
-        path.append((node, set(op.steps)))
-        node = node.args[0]
-    base, axes = node, set[int]()
-    before = node
-    for slice_, own in reversed(path):
-        if axes & own:
-            base, axes = before, set()
-        axes |= own
-        before = slice_
-    return base
+    """The map that the chain of slices to which `node` belongs starts from; see `chain_start`."""
+    maps, skipped = [node], list[Iterable[int]]()
+    while (op := read(maps[0], modules)) is not None and op.kind == SLICE and isinstance(maps[0].args[0], fx.Node):
+        maps.insert(0, maps[0].args[0])
+        skipped.insert(0, op.steps)
+    return maps[chain_start(skipped)]
 
 
 def sliced_map(base: fx.Node, modules: dict[str, nn.Module]) -> SlicedMap | None:

@@ -173,6 +173,25 @@ def spatial_axes(steps: Iterable[int]) -> tuple[int, int] | None:
     return (2, 3) if dimensions & {2, 3} else None
 
 
+def chain_start(skipped: Iterable[Iterable[int]]) -> int:
+    """Which of several slices, each reading the one before, starts the chain that the last belongs to.
+
+    Each axis is skipped along once in a chain: a slice that skips rows for the second time starts one of its own.
+
+    Args:
+        skipped: the axes along which each skips, from the map on.
+
+    >>> chain_start([[2], [3]]), chain_start([[2], [3], [2], [3]]), chain_start([[2, 3], [2]])
+    (0, 2, 1)
+    """
+    start, axes = 0, set[int]()
+    for index, own in enumerate(map(set, skipped)):
+        if axes & own:
+            start, axes = index, set()
+        axes |= own
+    return start
+
+
 def is_patchify(site: Site) -> bool:
     """A convolution whose windows do not overlap: a patch embedding, or a ConvNeXt downsampling layer."""
     return site.op == CONV and site.kernel == site.stride and site.dilation == (1, 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shiftaudit.names import static_kind
-from shiftaudit.patch.plan import SLICE, WRITTEN_MAP, WRITTEN_SLICES, Size, spatial_axes
+from shiftaudit.patch.plan import SLICE, WRITTEN_MAP, WRITTEN_SLICES, Size, chain_start, spatial_axes
 from shiftaudit.patch.torchscript_ops import read
 
 _RANK = 4
@@ -26,19 +26,11 @@ class SlicedMap:
 
 
 def base_of(node: Any) -> Any:
-    """The map that a chain of slices starts from.
-
-    Each axis is skipped along once in a chain: a slice that skips rows for the second time starts one of its own.
-    """
-    path = [node]
-    while path[-1].inputsAt(0).node().kind() == "aten::slice":
-        path.append(path[-1].inputsAt(0).node())
-    base, axes = path[-1].inputsAt(0), frozenset[int]()
-    for one in reversed(path):
-        if axes & _axes(one):
-            base, axes = one.inputsAt(0), frozenset()
-        axes |= _axes(one)
-    return base
+    """The map that the chain of slices to which `node` belongs starts from; see `chain_start`."""
+    slices = [node]
+    while slices[0].inputsAt(0).node().kind() == "aten::slice":
+        slices.insert(0, slices[0].inputsAt(0).node())
+    return slices[chain_start(map(_axes, slices))].inputsAt(0)
 
 
 def sliced_map(base: Any) -> SlicedMap | None:

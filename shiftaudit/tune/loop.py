@@ -125,28 +125,28 @@ class _Run:
         state, stopped = training.train(state)
         self._restore(state)
         best = next(check for check in reversed(state.history) if check.step == state.best_step).score
-        reestimated = self._reestimated(state, best, held)
-        record = self._record(state, stopped, best, held, taps.names)
-        if reestimated is not None:
-            kept = best if best.total >= reestimated.total else reestimated
-            record = replace(record, tuned=kept, reestimated=reestimated)
+        tuned = best
+        reestimated = self._reestimated(state, held)
+        if reestimated is not None and reestimated.total > best.total:
+            tuned = reestimated
+        elif reestimated is not None:
+            self._restore(state)
+        self.patched.module.to(memory_format=torch.contiguous_format)  # it was trained channels-last
+        record = replace(self._record(state, stopped, tuned, held, taps.names), reestimated=reestimated)
         return TuneResult(self.patched, record, tuple(self.skipped))
 
     def _restore(self, state: State) -> None:
         self.patched.module.load_state_dict(state.best_weights)
         set_strength(self.patched.module, self.settings.strength)
 
-    def _reestimated(self, state: State, best: HoldoutScore, held: Holdout) -> HoldoutScore | None:
-        """Score the best weights with batch-norm statistics of their own, and keep those where they do better."""
+    def _reestimated(self, state: State, held: Holdout) -> HoldoutScore | None:
+        """Give the best weights batch-norm statistics of their own, where asked to; their score with these."""
         if self.settings.batch_norm != REESTIMATE:
             return None
         generator = np.random.default_rng([self.settings.seed, 2])
         steps = range(state.steps, state.steps + REESTIMATE_BATCHES)  # batches that no training step saw
         reestimate(self.patched.module, (self._window(step, generator) for step in steps))
-        score = held.score(self.student)
-        if score.total <= best.total:
-            self._restore(state)
-        return score
+        return held.score(self.student)
 
     def _window(self, step: int, generator: np.random.Generator) -> Tensor:
         canvas = self.source.batch(step, self.settings.batch_size).canvas.to(self.device)

@@ -106,11 +106,10 @@ def window(canvas: Tensor, size: int, generator: np.random.Generator) -> Tensor:
 
 
 def rolled(view: Tensor, share: float, limit: int, generator: np.random.Generator) -> Tensor:
-    """A batch of views with about that share of them rolled around the edge by up to `limit` pixels, channels last."""
+    """A copy of a batch of views with about that share of them rolled around the edge by up to `limit` pixels."""
     chosen = generator.random(len(view)) < share
     shifts = generator.integers(-limit, limit + 1, (len(view), 2))
-    moved = [
-        torch.roll(one, (int(dy), int(dx)), (-2, -1)) if roll else one
-        for one, roll, (dy, dx) in zip(view, chosen, shifts, strict=True)
-    ]
-    return torch.stack(moved).contiguous(memory_format=torch.channels_last)
+    moved = view.clone()
+    for index in np.flatnonzero(chosen).tolist():
+        moved[index] = torch.roll(view[index], tuple(shifts[index].tolist()), (-2, -1))
+    return moved
