@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 from torchvision import transforms
 
-from shiftaudit.audit import Audit
-from shiftaudit.counts import view_counts
-from shiftaudit.images import ImageFile
+from shiftaudit.audit.audit import Audit
+from shiftaudit.audit.run import run
+from shiftaudit.images.stream import ImageFile
+from shiftaudit.metrics.counts import view_counts
 from shiftaudit.models import LoadedModel, load_model
-from shiftaudit.protocol import Settings
-from shiftaudit.runs import run
+from shiftaudit.views.protocol import Settings
 
 TITLES: dict[str, Sequence[str]] = {
     "a": (
@@ -190,7 +190,7 @@ def against_usual_loop(
 def _variance(_files: Sequence[ImageFile], k: int) -> float:
     """Variance between pictures of the share of agreeing pairs among `k` views, on the bundled network and its pictures."""
     from shiftaudit import sample
-    from shiftaudit.images import find_images
+    from shiftaudit.images.stream import find_images
 
     model = load_model(str(sample.model_path()))
     files = find_images(Path(sample.images_path()))[0]

@@ -13,7 +13,7 @@ import typer
 from shiftaudit.cli.examples import COMMAND_GROUPS
 from shiftaudit.cli.help import command_help
 from shiftaudit.cli.main import app, register_all
-from shiftaudit.render.terms import METRICS, TERMS, Term
+from shiftaudit.metrics.terms import METRICS, TERMS, Term
 
 ROOT = Path(__file__).parents[1]
 

@@ -26,9 +26,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from shiftaudit.files import write_bytes_atomically
-from shiftaudit.images import decode, find_images
-from shiftaudit.lowpass import BlurPool
+from shiftaudit.images.stream import decode, find_images
 from shiftaudit.records.report import Preprocessing
+from shiftaudit.surgery.blurpool import BlurPool
 
 PHOTOGRAPHS = {
     "astronaut": "astronaut.png",

@@ -21,7 +21,7 @@ import torch
 import torchvision
 from torch import nn
 
-from shiftaudit.patch import PatchOptions, patch, plan_patch
+from shiftaudit.surgery.patch import PatchOptions, patch, plan_patch
 
 SIZES = (224, 193)
 FORMS = ("scripted", "traced")

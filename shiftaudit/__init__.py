@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Any
 from shiftaudit.version import __version__
 
 if TYPE_CHECKING:
-    from shiftaudit.api import score
-    from shiftaudit.lowpass import BlurPool
+    from shiftaudit.audit.api import score
     from shiftaudit.models import LoadedModel, ModelOptions, load_model
-    from shiftaudit.patch import patch
-    from shiftaudit.protocol import Settings
     from shiftaudit.records.patch import PatchOptions
+    from shiftaudit.surgery.blurpool import BlurPool
+    from shiftaudit.surgery.patch import patch
     from shiftaudit.testing import assert_shift_invariant
+    from shiftaudit.views.protocol import Settings
 
 # Loaded at first use: importing the package must not import torch.
 _LAZY = {
-    "BlurPool": "shiftaudit.lowpass",
+    "BlurPool": "shiftaudit.surgery.blurpool",
     "LoadedModel": "shiftaudit.models",
     "ModelOptions": "shiftaudit.models",
     "PatchOptions": "shiftaudit.records.patch",
-    "Settings": "shiftaudit.protocol",
+    "Settings": "shiftaudit.views.protocol",
     "assert_shift_invariant": "shiftaudit.testing",
     "load_model": "shiftaudit.models",
-    "patch": "shiftaudit.patch",
-    "score": "shiftaudit.api",
+    "patch": "shiftaudit.surgery.patch",
+    "score": "shiftaudit.audit.api",
 }
 
 __all__ = [

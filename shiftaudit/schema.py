@@ -12,13 +12,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from shiftaudit.records.gate import (
-    BASELINE_SCHEMA_VERSION,
-    GATE_SCHEMA_VERSION,
-    Baseline,
-    Comparison,
-    GateResult,
-)
+from shiftaudit.records.gate import BASELINE_SCHEMA_VERSION, GATE_SCHEMA_VERSION, Baseline, Comparison, GateResult
 from shiftaudit.records.report import SCHEMA_VERSION, AuditReport
 
 FOLDER = Path(__file__).parent / "schemas"

@@ -15,16 +15,16 @@ from pathlib import Path
 
 from torch import nn
 
-from shiftaudit.api import score
-from shiftaudit.baseline import baseline_of, read_baseline
+from shiftaudit.audit.api import score
 from shiftaudit.errors import InputError
-from shiftaudit.gate import judge
-from shiftaudit.gate_rules import Rules
+from shiftaudit.gate.baseline import baseline_of, read_baseline
+from shiftaudit.gate.judge import judge
+from shiftaudit.gate.rules import Rules
 from shiftaudit.models import LoadedModel
-from shiftaudit.protocol import Settings, settings_of
 from shiftaudit.records.gate import FAIL, INCONCLUSIVE, PASS, GateResult
 from shiftaudit.records.report import Preprocessing
-from shiftaudit.render.gate_words import headline, sentence
+from shiftaudit.render.gate.words import headline, sentence
+from shiftaudit.views.protocol import Settings, settings_of
 
 # Fewer pictures may well all be of one class.
 _ENOUGH_FOR_ONE_ANSWER = 20
@@ -54,7 +54,7 @@ def assert_shift_invariant(
         images: folders of pictures, or pictures.
         floors: smallest accepted values, such as `{"consistency": 0.9}`, all shares in [0, 1].
         baseline: a file of `shiftaudit baseline save`; its protocol is used, and `settings` gives the rest.
-        margins: largest accepted drops against the baseline; see `shiftaudit.gate_rules.Rules`.
+        margins: largest accepted drops against the baseline; see `shiftaudit.gate.rules.Rules`.
         stages: largest accepted equivariance errors by stage name or pattern.
         labels: `auto`, `folder`, `none` or a CSV file.
         settings: the protocol without a baseline; batch size, device and workers in any case.

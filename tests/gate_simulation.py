@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftaudit.gate import judge_checks, overall
-from shiftaudit.gate_metrics import count_flips
-from shiftaudit.gate_rules import Check
-from shiftaudit.paired import paired_difference
+from shiftaudit.gate.judge import judge_checks, overall
+from shiftaudit.gate.metric_rules import count_flips
+from shiftaudit.gate.rules import Check
+from shiftaudit.metrics.paired import paired_difference
 
 VIEWS = 8
 SPREAD = 4.0

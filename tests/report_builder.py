@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from shiftaudit.measures import protocol_result
-from shiftaudit.protocol import Settings, resolve
+from shiftaudit.metrics.measures import protocol_result
 from shiftaudit.records.report import (
     AuditReport,
     DataInfo,
@@ -23,6 +22,7 @@ from shiftaudit.records.report import (
     StageErrors,
     Views,
 )
+from shiftaudit.views.protocol import Settings, resolve
 
 CLASSES = 10
 VIEWS = 8

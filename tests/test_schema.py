@@ -10,10 +10,10 @@ import pytest
 from fake_report import fake_report
 from report_builder import make_report
 
-from shiftaudit.baseline import baseline_of, baseline_text
-from shiftaudit.compare import compare
-from shiftaudit.gate import judge
-from shiftaudit.gate_rules import Rules
+from shiftaudit.gate.baseline import baseline_of, baseline_text
+from shiftaudit.gate.compare import compare
+from shiftaudit.gate.judge import judge
+from shiftaudit.gate.rules import Rules
 from shiftaudit.records import codec
 from shiftaudit.schema import FOLDER, SCHEMAS, schema_text
 

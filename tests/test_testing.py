@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from shiftaudit import assert_shift_invariant, sample
-from shiftaudit.audit import audit
-from shiftaudit.baseline import baseline_of, baseline_text
+from shiftaudit.audit.audit import audit
 from shiftaudit.errors import InputError, NoVerdictError
-from shiftaudit.images import find_images
+from shiftaudit.gate.baseline import baseline_of, baseline_text
+from shiftaudit.images.stream import find_images
 from shiftaudit.models import load_model
-from shiftaudit.protocol import Settings
 from shiftaudit.records.report import Preprocessing
+from shiftaudit.views.protocol import Settings
 
 FAST = Settings(shifts="4", workers=0, stages=False)
 

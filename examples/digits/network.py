@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from shiftaudit.lowpass import BlurPool
+from shiftaudit.surgery.blurpool import BlurPool
 
 MEAN, STD = 0.1307, 0.3081
 SIZE = 28

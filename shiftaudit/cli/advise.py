@@ -13,7 +13,7 @@ from shiftaudit.errors import InputError
 from shiftaudit.records.patch import POST_ACTIVATION, PatchOptions
 
 if TYPE_CHECKING:
-    from shiftaudit.advise import Observer
+    from shiftaudit.tune.advise import Observer
 
 _SITES = "Sites"
 
@@ -70,13 +70,13 @@ def advise(
 
     if output is not None:
         check_writable(output)
-    from shiftaudit.advise import advise as run
     from shiftaudit.cli.run_audit import ImageOptions, find_pictures
     from shiftaudit.models import load_model
-    from shiftaudit.protocol import Settings
     from shiftaudit.records.codec import dumps
     from shiftaudit.render.terminal import detect
     from shiftaudit.render.tune import render_advice
+    from shiftaudit.tune.advise import advise as run
+    from shiftaudit.views.protocol import Settings
 
     loaded = load_model(model, opt.model_options(
         weights=weights, arch=arch, trust=trust, size=size, resize=resize, mean=mean, std=std,

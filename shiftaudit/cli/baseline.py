@@ -33,8 +33,8 @@ def save(
     force: Annotated[bool, typer.Option("--force", help="Replace a baseline that exists.")] = False,
 ) -> None:
     """Make a baseline from REPORT: per-image counts, sorted and rounded, one line an image."""
-    from shiftaudit.baseline import baseline_text, savable
     from shiftaudit.files import check_writable, write_text_atomically
+    from shiftaudit.gate.baseline import baseline_text, savable
     from shiftaudit.records.reading import read_report
 
     baseline = savable(read_report(report))
@@ -50,7 +50,7 @@ def show(
     format: Annotated[str, typer.Option("--format", "-f", help="table or json (without the images).")] = "table",
 ) -> None:
     """Show what a baseline holds."""
-    from shiftaudit.baseline import read_baseline
+    from shiftaudit.gate.baseline import read_baseline
     from shiftaudit.render.baseline import render_baseline
     from shiftaudit.render.terminal import detect
 
@@ -66,8 +66,8 @@ def update(
     force: Annotated[bool, typer.Option("--force", help="Update even in CI.")] = False,
 ) -> None:
     """Replace an existing baseline by REPORT's, after showing what changes. Refused in CI without --force."""
-    from shiftaudit.baseline import baseline_text, read_baseline, refuse_in_ci, savable
     from shiftaudit.files import check_writable, write_text_atomically
+    from shiftaudit.gate.baseline import baseline_text, read_baseline, refuse_in_ci, savable
     from shiftaudit.records.reading import read_report
     from shiftaudit.render.baseline import changes
     from shiftaudit.render.terminal import detect, plain_lines

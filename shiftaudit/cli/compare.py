@@ -24,8 +24,8 @@ def compare_reports(
     output: Annotated[Path | None, typer.Option("--output-file", "-o", help="Write to this file instead.")] = None,
 ) -> None:
     """Put two reports side by side, with paired intervals on the images they share. Informs, never judges."""
-    from shiftaudit.compare import compare
     from shiftaudit.files import check_writable, write_text_atomically
+    from shiftaudit.gate.compare import compare
     from shiftaudit.records.reading import read_report
     from shiftaudit.render.compare import FORMATS, render_comparison
     from shiftaudit.render.terminal import Terminal, detect

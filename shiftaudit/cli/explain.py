@@ -18,9 +18,9 @@ def explain(
     ] = None,
 ) -> None:
     """Say in plain words what a metric or term means, how it is computed and where it comes from."""
+    from shiftaudit.metrics.vocabulary import explain as explain_term
+    from shiftaudit.metrics.vocabulary import overview
     from shiftaudit.render.terminal import detect, plain_lines
-    from shiftaudit.render.words import explain as explain_term
-    from shiftaudit.render.words import overview
 
     terminal = detect(sys.stdout)
     width = min(terminal.width, 100)

@@ -20,12 +20,13 @@ from shiftaudit.cli.run_audit import ImageOptions
 from shiftaudit.errors import InputError, ShiftAuditError
 from shiftaudit.files import check_writable, write_text_atomically
 from shiftaudit.records import codec
-from shiftaudit.render import gate_github, gate_markdown
-from shiftaudit.render.gate_formats import FORMATS, render_gate
+from shiftaudit.render.gate import github as gate_github
+from shiftaudit.render.gate import markdown as gate_markdown
+from shiftaudit.render.gate.formats import FORMATS, render_gate
 from shiftaudit.render.terminal import Terminal, detect
 
 if TYPE_CHECKING:
-    from shiftaudit.gate_rules import Rules
+    from shiftaudit.gate.rules import Rules
     from shiftaudit.records.gate import Baseline, GateResult
     from shiftaudit.records.report import AuditReport
 
@@ -93,8 +94,8 @@ def gate(
     quiet: opt.Quiet = False,
 ) -> None:
     """Fail when CANDIDATE is surely less shift-invariant (or less accurate) than the baseline, and never by noise."""
-    from shiftaudit.baseline import baseline_of, read_baseline
-    from shiftaudit.gate import check_settings, judge
+    from shiftaudit.gate.baseline import baseline_of, read_baseline
+    from shiftaudit.gate.judge import check_settings, judge
 
     with _errors_annotated(format):
         _check_outputs(format, output_file, save_report, images)
@@ -190,9 +191,9 @@ def _score(
 ) -> AuditReport:
     """Score the model under the baseline's protocol, once it is sure that the two can be compared."""
     from shiftaudit.cli.run_audit import run_audit
+    from shiftaudit.gate.precheck import require_comparable
     from shiftaudit.models import load_model
-    from shiftaudit.precheck import require_comparable
-    from shiftaudit.protocol import settings_of
+    from shiftaudit.views.protocol import settings_of
 
     images.check()
     options = opt.model_options(**model_options, seed=against.protocol.seed)
@@ -205,7 +206,7 @@ def _score(
 def _rules(
     config: Config, margin: Sequence[str], floor: Sequence[str], stage_limit: Sequence[str], stage_margin: str | None
 ) -> Rules:
-    from shiftaudit.gate_rules import Rules
+    from shiftaudit.gate.rules import Rules
 
     tables = {name: config.tables.get(f"gate.{name}", {}) for name in ("margin", "floor", "stage_limit")}
     return Rules(

@@ -26,8 +26,8 @@ def merge(
 ) -> None:
     """Put the samples files of all shards of a run together to the report that one process would have written."""
     check_outputs(format, output_file, html)
-    from shiftaudit import sharding
-    from shiftaudit.audit import summarise
+    from shiftaudit.audit import shards as sharding
+    from shiftaudit.audit.audit import summarise
 
     header, lines, warnings = sharding.merge(samples)
     for warning in warnings:

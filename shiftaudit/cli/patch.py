@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from shiftaudit.models import LoadedModel, ModelOptions
-    from shiftaudit.patch import PatchResult
     from shiftaudit.records.gate import Comparison
     from shiftaudit.records.patch import PatchRecord
     from shiftaudit.records.tune import TuneRecord
+    from shiftaudit.surgery.patch import PatchResult
 
 _SITES = "Sites"
 
@@ -124,7 +124,7 @@ def _check_output(output: Path | None, file_format: str | None, *, force: bool, 
     if output is None:
         raise InputError("no output file was given", hint="name it with -o PATCHED.pt, or see the plan with --dry-run")
     from shiftaudit.files import check_writable
-    from shiftaudit.patch.save import format_for
+    from shiftaudit.surgery.save import format_for
 
     chosen = format_for(output, file_format)
     check_writable(output, force=force)
@@ -132,7 +132,7 @@ def _check_output(output: Path | None, file_format: str | None, *, force: bool, 
 
 
 def _plan(loaded: LoadedModel, choices: PatchOptions) -> PatchRecord:
-    from shiftaudit.patch import plan_patch
+    from shiftaudit.surgery.patch import plan_patch
 
     return plan_patch(loaded.module, choices, example_input=_example(loaded))
 
@@ -148,8 +148,8 @@ def _write(
     quiet: bool,
 ) -> tuple[PatchResult, TuneRecord | None]:
     """Patch, tune where asked to, and write once all went well."""
-    from shiftaudit.patch import patch as patch_module
-    from shiftaudit.patch.save import Contents, save_model
+    from shiftaudit.surgery.patch import patch as patch_module
+    from shiftaudit.surgery.save import Contents, save_model
 
     example = _example(loaded)
     result = patch_module(loaded.module, choices, example_input=example)
@@ -166,7 +166,7 @@ def _write(
 
 def _check_pictures(images: list[Path] | None) -> None:
     """Raises: InputError when there is nothing to verify or to tune on, before anything is written."""
-    from shiftaudit.images import find_images
+    from shiftaudit.images.stream import find_images
 
     if images:
         find_images(images)
@@ -175,8 +175,8 @@ def _check_pictures(images: list[Path] | None) -> None:
 def _verify(loaded: LoadedModel, result: PatchResult, output: Path, images: list[Path], *, quiet: bool) -> Comparison:
     """The original (A) and the copy (B) on the same views of the same pictures."""
     from shiftaudit.cli.run_audit import ImageOptions, run_audit
-    from shiftaudit.compare import compare
-    from shiftaudit.protocol import Settings
+    from shiftaudit.gate.compare import compare
+    from shiftaudit.views.protocol import Settings
 
     copy = replace(loaded, module=result.module, info=replace(loaded.info, source=output.name))
     original, patched = (run_audit(one, ImageOptions(images), Settings(), quiet=quiet) for one in (loaded, copy))

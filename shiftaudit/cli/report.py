@@ -49,7 +49,7 @@ def report(
         sys.stdout.write(_text(first, format))
         return
     from shiftaudit.files import check_writable, write_text_atomically
-    from shiftaudit.render.html import render
+    from shiftaudit.render.html.page import render
     from shiftaudit.render.thumbnails import make
 
     check_writable(output)

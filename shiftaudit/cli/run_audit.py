@@ -14,10 +14,10 @@ from shiftaudit.cli.progress import note, progress_bar, warn
 from shiftaudit.records.report import AuditReport, Skipped
 
 if TYPE_CHECKING:
-    from shiftaudit.images import ImageFile
+    from shiftaudit.audit.run import RunOptions
+    from shiftaudit.images.stream import ImageFile
     from shiftaudit.models import LoadedModel
-    from shiftaudit.protocol import Settings
-    from shiftaudit.runs import RunOptions
+    from shiftaudit.views.protocol import Settings
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ImageOptions:
         Raises:
             InputError: there is no picture, or the limit is below 1.
         """
-        from shiftaudit.image_files import find_images
+        from shiftaudit.images.find import find_images
 
         return find_images(list(self.paths), limit=self.limit)
 
@@ -56,7 +56,7 @@ class Pictures:
 
 def find_pictures(options: ImageOptions, model: LoadedModel, *, n_classes: int | None, quiet: bool) -> Pictures:
     """The files to score and their labels; a note on stderr says where labels came from, or why there are none."""
-    from shiftaudit.labels import read_labels
+    from shiftaudit.images.labels import read_labels
 
     files, skipped = options.found
     labels = read_labels(options.labels, files, class_names=model.class_names, n_classes=n_classes)
@@ -80,9 +80,9 @@ def run_audit(
         ModelError: the model failed.
         ShiftAuditError: another process of a torchrun died or did not answer in time.
     """
-    from shiftaudit.audit import Audit
-    from shiftaudit.distributed import process_group, ranks
-    from shiftaudit.runs import RunOptions, run
+    from shiftaudit.audit.audit import Audit
+    from shiftaudit.audit.ranks import process_group, ranks
+    from shiftaudit.audit.run import RunOptions, run
 
     options = replace(options or RunOptions(), max_skipped=images.max_skipped)
     here = ranks()

@@ -61,11 +61,11 @@ def score(
 
     pictures = ImageOptions(images, labels, limit, max_skipped)
     pictures.check()
-    from shiftaudit.distributed import ranks
+    from shiftaudit.audit.ranks import ranks
+    from shiftaudit.audit.run import RunOptions
+    from shiftaudit.audit.shards import parse_shard
     from shiftaudit.models import load_model
-    from shiftaudit.protocol import Settings
-    from shiftaudit.runs import RunOptions
-    from shiftaudit.sharding import parse_shard
+    from shiftaudit.views.protocol import Settings
 
     device = ranks().device(device)
     loaded = load_model(
@@ -119,7 +119,7 @@ def demo(
     from shiftaudit import sample
     from shiftaudit.cli.run_audit import ImageOptions, run_audit
     from shiftaudit.models import load_model
-    from shiftaudit.protocol import Settings
+    from shiftaudit.views.protocol import Settings
 
     path = sample.antialiased_model_path() if antialiased else sample.model_path()
     images = [sample.images_path()]

@@ -12,9 +12,9 @@ from shiftaudit.cli import options as opt
 from shiftaudit.errors import InputError
 
 if TYPE_CHECKING:
+    from shiftaudit.audit.microscope import Microscope
     from shiftaudit.records.report import Shift
     from shiftaudit.render.pictures import Frame
-    from shiftaudit.show import Microscope
 
 _FRAMES = 33
 _PANELS = 5
@@ -55,10 +55,10 @@ def show(
     """Show which shifts of IMAGE flip MODEL's answer to what: over the whole grid of shifts and along the diagonal."""
     if format not in ("table", "json"):
         raise InputError(f"--format got {format!r}; expected table or json")
+    from shiftaudit.audit.microscope import look
     from shiftaudit.files import check_writable, write_bytes_atomically
-    from shiftaudit.image_files import ImageFile
+    from shiftaudit.images.find import ImageFile
     from shiftaudit.models import load_model
-    from shiftaudit.show import look
 
     if output is not None:
         if output.suffix.lower() not in (".gif", ".png"):

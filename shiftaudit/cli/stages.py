@@ -34,7 +34,7 @@ def stages(
     from shiftaudit.records.codec import dumps
     from shiftaudit.render.stages import render
     from shiftaudit.render.terminal import detect
-    from shiftaudit.stages import list_stages
+    from shiftaudit.surgery.survey import list_stages
 
     options = opt.model_options(
         # Which operations there are does not depend on the weights of a named network, so none are downloaded.

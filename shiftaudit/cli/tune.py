@@ -14,7 +14,7 @@ from shiftaudit.errors import InputError
 from shiftaudit.records.tune import TuneRecord, TuneSettings
 
 if TYPE_CHECKING:
-    from shiftaudit.images import ImageFile
+    from shiftaudit.images.stream import ImageFile
     from shiftaudit.models import LoadedModel
     from shiftaudit.tune.loop import TuneResult
     from shiftaudit.tune.training import Observer, Progress
@@ -200,8 +200,8 @@ def _load(
 def _pictures(
     images: list[Path], labels: str, limit: int | None, model: LoadedModel, *, quiet: bool
 ) -> tuple[list[ImageFile], dict[str, int]]:
-    from shiftaudit.images import find_images
-    from shiftaudit.labels import read_labels
+    from shiftaudit.images.labels import read_labels
+    from shiftaudit.images.stream import find_images
 
     files, skipped = find_images(images, limit=limit)
     if skipped:
@@ -229,9 +229,9 @@ def _observer(*, quiet: bool) -> Observer:
 def _write(result: TuneResult, output: Path) -> None:
     import torch
 
-    from shiftaudit.patch.save import Contents, save_model
     from shiftaudit.records.codec import structure
     from shiftaudit.records.patch import PatchRecord
+    from shiftaudit.surgery.save import Contents, save_model
 
     model = result.model
     record = structure(dict(model.patch_record or {}), PatchRecord, "the patch record in the file")

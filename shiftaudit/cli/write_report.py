@@ -47,7 +47,7 @@ def emit_report(
     if output_file is not None:
         write_text_atomically(output_file, dumps(report))
     if html is not None:
-        from shiftaudit.render.html import render as render_html
+        from shiftaudit.render.html.page import render as render_html
         from shiftaudit.render.thumbnails import make
 
         write_text_atomically(html, render_html(report, thumbnails=make(report, images) if images else {}))

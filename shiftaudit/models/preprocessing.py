@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from shiftaudit.errors import InputError
-from shiftaudit.image_decode import MAX_SIDE
+from shiftaudit.images.decode import MAX_SIDE
 from shiftaudit.models.options import ModelOptions
 from shiftaudit.records.report import Preprocessing
 

@@ -7,12 +7,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from shiftaudit.metrics.vocabulary import kind_of
 from shiftaudit.records import codec
 from shiftaudit.records.gate import Baseline
 from shiftaudit.render.facts import number, percent
 from shiftaudit.render.table import clean
 from shiftaudit.render.terminal import Terminal, to_text
-from shiftaudit.render.words import kind_of
 
 
 def render_baseline(baseline: Baseline, form: str, terminal: Terminal | None = None) -> str:

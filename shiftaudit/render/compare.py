@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from shiftaudit.metrics.vocabulary import kind_of
 from shiftaudit.records import codec
 from shiftaudit.records.gate import Comparison, MetricComparison, StageComparison
 from shiftaudit.render import markdown
 from shiftaudit.render.facts import number, percent
 from shiftaudit.render.table import clean
 from shiftaudit.render.terminal import Terminal, to_text
-from shiftaudit.render.words import kind_of
 
 FORMATS = ("table", "json", "markdown")
 _METRIC_HEADING = ("metric", "A", "B", "B − A [95 %]", "B is")

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shiftaudit.records.report import (
-    AuditReport,
-    ImageResult,
-    Metric,
-    Preprocessing,
-    ProtocolResult,
-    Stage,
-)
-from shiftaudit.render.terms import METRICS
-from shiftaudit.render.words import kind_of
+from shiftaudit.metrics.terms import METRICS
+from shiftaudit.metrics.vocabulary import kind_of
+from shiftaudit.records.report import AuditReport, ImageResult, Metric, Preprocessing, ProtocolResult, Stage
 
 _KNOWN = {term.name: place for place, term in enumerate(METRICS)}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from shiftaudit.metrics.vocabulary import label_of
 from shiftaudit.records.report import AuditReport, Stage
 from shiftaudit.render import facts
-from shiftaudit.render.words import label_of
 
 _SKIPPED_SHOWN = 10
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~@])")

@@ -24,7 +24,7 @@ _GAP, _PLAN_AT_LEAST, _NAME_AT_LEAST = 2, 18, 14
 
 
 class StageLike(Protocol):
-    """What is shown of a stage; see `shiftaudit.stages.ListedStage`, which needs torch and so is not imported here."""
+    """What is shown of a stage; see `shiftaudit.surgery.survey.ListedStage`, which needs torch and so is not imported here."""
 
     @property
     def name(self) -> str: ...

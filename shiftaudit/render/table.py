@@ -12,11 +12,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from shiftaudit.metrics.vocabulary import label_of
 from shiftaudit.records.report import AuditReport, ProtocolResult, Stage
 from shiftaudit.render import facts
-from shiftaudit.render.markup import TURNING
+from shiftaudit.render.html.markup import TURNING
 from shiftaudit.render.terminal import Terminal, to_text
-from shiftaudit.render.words import label_of
 
 WIDE, NARROW = 104, 72
 _BAR_CELLS = 10

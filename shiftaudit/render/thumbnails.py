@@ -11,11 +11,11 @@ import numpy as np
 from PIL import Image
 
 from shiftaudit.errors import InputError
-from shiftaudit.image_decode import decode
-from shiftaudit.image_files import find_images
+from shiftaudit.images.decode import decode
+from shiftaudit.images.find import find_images
 from shiftaudit.records.report import AuditReport
 from shiftaudit.render import facts
-from shiftaudit.render.html_images import SHOWN
+from shiftaudit.render.html.images import SHOWN
 
 _SIDE = 192
 _QUALITY = 78

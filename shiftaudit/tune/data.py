@@ -18,8 +18,8 @@ from PIL import Image
 from torch import Tensor
 
 from shiftaudit.errors import InputError
-from shiftaudit.image_decode import UnreadableImageError, decode, open_image, resampling
-from shiftaudit.image_files import ImageFile
+from shiftaudit.images.decode import UnreadableImageError, decode, open_image, resampling
+from shiftaudit.images.find import ImageFile
 from shiftaudit.records.report import Preprocessing, Skipped
 
 NO_LABEL = -100

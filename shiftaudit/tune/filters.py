@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from shiftaudit.errors import PatchError
-from shiftaudit.lowpass import BlurPool, blur_kernel
+from shiftaudit.surgery.blurpool import BlurPool, blur_kernel
 
 
 def set_strength(module: nn.Module, strength: float) -> int:

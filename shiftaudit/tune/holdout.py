@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from shiftaudit.images import ImageFile
+from shiftaudit.images.stream import ImageFile
 from shiftaudit.records.report import Preprocessing
 from shiftaudit.records.tune import HoldoutScore, TuneSettings
-from shiftaudit.shifts import CIRCULAR, CROP, centre, circular_views, crop_views, default_max_shift, draw_shifts
 from shiftaudit.tune.data import holdout_canvases, normalise
 from shiftaudit.tune.targets import Tapped
+from shiftaudit.views.shifts import CIRCULAR, CROP, centre, circular_views, crop_views, default_max_shift, draw_shifts
 
 VIEWS = 4
 """Shifted views of each crop and protocol."""

@@ -19,11 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from shiftaudit.lowpass import blur_kernel, filter_map
 from shiftaudit.records.tune import TuneSettings
-from shiftaudit.shifts import CIRCULAR, centre, default_max_shift
+from shiftaudit.surgery.blurpool import blur_kernel, filter_map
 from shiftaudit.tune.data import NO_LABEL, Batch
 from shiftaudit.tune.targets import TapChoice, Tapped
+from shiftaudit.views.shifts import CIRCULAR, centre, default_max_shift
 
 _TINY = 1e-12
 

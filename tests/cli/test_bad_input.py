@@ -171,7 +171,7 @@ def test_a_mistake_of_the_program_is_exit_code_4(
     def broken(*_arguments: object) -> None:
         raise RuntimeError("boom")
 
-    monkeypatch.setattr("shiftaudit.runs.summarise", broken)
+    monkeypatch.setattr("shiftaudit.audit.run.summarise", broken)
     options = ("-o", tmp_path / "report.json", *(["--debug"] if debug else []))
     code, out, err = run("score", "model.pt", "good", *SMALL, *options)
     assert (code, out) == (4, "")
@@ -187,7 +187,7 @@ def test_a_full_disk_is_no_mistake_of_the_program(
     def full(*_arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("shiftaudit.samples.SamplesWriter.write", full)
+    monkeypatch.setattr("shiftaudit.audit.samples.SamplesWriter.write", full)
     options = ("--samples", tmp_path / "rows.jsonl", *(["--debug"] if debug else []))
     code, out, err = run("score", "model.pt", "good", *SMALL, *options)
     assert (code, out) == (2, "")

@@ -1,0 +1,1 @@
+"""An audit: model and images to a report."""

@@ -1,0 +1,70 @@
+"""The audit in one call, for notebooks and scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from shiftaudit.audit.audit import Observer, audit
+from shiftaudit.errors import InputError
+from shiftaudit.images.labels import read_labels
+from shiftaudit.images.stream import find_images
+from shiftaudit.models import LoadedModel, load_model
+from shiftaudit.records.report import AuditReport, Preprocessing
+from shiftaudit.views.protocol import Settings
+
+
+def score(
+    model: LoadedModel | nn.Module | str | Path,
+    images: str | Path | Sequence[str | Path],
+    settings: Settings | None = None,
+    *,
+    labels: str = "auto",
+    preprocessing: Preprocessing | None = None,
+    observer: Observer | None = None,
+) -> AuditReport:
+    """Score `model` on `images` under shifts, as `shiftaudit score` does.
+
+    Args:
+        model: a module of your own (left as it is), a loaded model, or whatever the command line takes as MODEL.
+        images: folders of pictures, or pictures.
+        settings: protocol, shifts, seed, batch size, device.
+        labels: `auto`, `folder`, `none` or a CSV file.
+        preprocessing: of a module of your own; ImageNet's by default.
+        observer: told how it goes on.
+
+    Raises:
+        InputError: no picture can be read, or an argument cannot be used.
+        ModelError: the model cannot be loaded or fails.
+
+    >>> from shiftaudit import sample
+    >>> report = score(sample.model_path(), sample.images_path(), Settings(shifts="2", stages=False, workers=0))
+    >>> report.data.n_images, sorted(report.protocols)
+    (80, ['circular', 'crop'])
+    >>> report.protocols["crop"].metrics["consistency"].value > 0.8
+    True
+    """
+    settings = settings or Settings()
+    loaded = as_loaded(model, preprocessing, settings.device)
+    paths = [Path(path) for path in ([images] if isinstance(images, (str, Path)) else images)]
+    files, skipped = find_images(paths)
+    found = read_labels(labels, files, class_names=loaded.class_names, n_classes=None)
+    return audit(loaded, files, settings, labels=dict(found.by_path), skipped=skipped, observer=observer)
+
+
+def as_loaded(
+    model: LoadedModel | nn.Module | str | Path, preprocessing: Preprocessing | None, device: str
+) -> LoadedModel:
+    """A loaded model from any of the forms the Python API takes.
+
+    Raises:
+        InputError: preprocessing was given for a model that has its own.
+        ModelError: it cannot be loaded.
+    """
+    if isinstance(model, nn.Module):
+        return LoadedModel.from_module(model, preprocessing).to(device)
+    if preprocessing is not None:
+        raise InputError("preprocessing is for a module of your own", hint="load_model takes it as ModelOptions")
+    return model if isinstance(model, LoadedModel) else load_model(str(model), device=device)

@@ -1,0 +1,224 @@
+"""Model and images to a report: stream the pictures, score each, and put the rows together."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing
+from typing import Protocol
+
+import numpy as np
+import PIL
+import torch
+import torchvision
+
+from shiftaudit.audit.samples import Line
+from shiftaudit.audit.scorer import Scorer
+from shiftaudit.errors import InputError
+from shiftaudit.images.stream import ImageFile, stream
+from shiftaudit.metrics.measures import protocol_result
+from shiftaudit.metrics.stages import stage_report
+from shiftaudit.models import LoadedModel
+from shiftaudit.models.precision import precision_of
+from shiftaudit.records.report import SCHEMA_VERSION, AuditReport, DataInfo, Environment, ProtocolInfo, Skipped
+from shiftaudit.records.samples import ImageScore, SamplesHeader, StageLayout
+from shiftaudit.version import __version__
+from shiftaudit.views.protocol import Settings, resolve
+from shiftaudit.views.shifts import CIRCULAR
+
+
+class Observer(Protocol):
+    """Told how an audit goes on; draws the progress bar, or does nothing."""
+
+    def start(self, total: int) -> None:
+        """`total` files are about to be scored."""
+
+    def advance(self, line: Line) -> None:
+        """One file was scored or skipped."""
+
+
+class SilentObserver:
+    """Draws nothing."""
+
+    def start(self, total: int) -> None:
+        """Draws nothing."""
+
+    def advance(self, line: Line) -> None:
+        """Draws nothing."""
+
+
+class Audit:
+    """One model under one protocol, ready to score images.
+
+    Making it loads nothing but runs the network once, on an empty picture, to find its stages.
+
+    Raises:
+        InputError: the settings do not fit the model's input.
+        ModelError: the model cannot run on an input of its size.
+    """
+
+    def __init__(self, model: LoadedModel, settings: Settings, *, limit: int | None = None) -> None:
+        self.model = model
+        self.settings, self.protocol = resolve(settings, model.preprocessing.size)
+        self._scorer = Scorer(model, self.protocol, self.settings)
+        self.header = SamplesHeader(
+            schema_version=SCHEMA_VERSION,
+            tool_version=__version__,
+            model=model.info,
+            protocol=self.protocol,
+            environment=environment(self.settings),
+            layout=_layout(self._scorer) if self.protocol.stages else (),
+            skipped_stages=self._scorer.discovery.skipped if self.protocol.stages else (),
+            class_names=model.class_names,
+            limit=limit,
+        )
+
+    @property
+    def n_classes(self) -> int:
+        """How many classes the model's answers have."""
+        return self._scorer.n_classes
+
+    def lines(
+        self, files: Sequence[ImageFile], labels: Mapping[str, int], observer: Observer | None = None
+    ) -> Generator[Line, None, None]:
+        """Score files in order, one line each."""
+        observer = observer or SilentObserver()
+        observer.start(len(files))
+        for item in stream(files, self.model.preprocessing, self.protocol.canvas, self.settings.workers):
+            line: Line
+            if isinstance(item, Skipped):
+                line = item
+            else:
+                line = self._scorer.score(item.pixels, item.id, item.relative, labels.get(item.relative))
+            observer.advance(line)
+            yield line
+
+
+def audit(
+    model: LoadedModel,
+    files: Sequence[ImageFile],
+    settings: Settings | None = None,
+    *,
+    labels: Mapping[str, int] | None = None,
+    skipped: Sequence[Skipped] = (),
+    limit: int | None = None,
+    observer: Observer | None = None,
+) -> AuditReport:
+    """Score a model on image files.
+
+    Args:
+        model: from `shiftaudit.models.load_model`.
+        files: from `shiftaudit.images.stream.find_images`.
+        settings: protocol and batch settings.
+        labels: class index by relative path; images without one are scored without accuracy.
+        skipped: files that were already found unusable, to be listed in the report.
+        limit: the limit the files were cut to, to be stated in the report.
+
+    Raises:
+        InputError: no image could be read, or the settings do not fit.
+        ModelError: the model failed.
+    """
+    run = Audit(model, settings or Settings(), limit=limit)
+    with closing(run.lines(files, labels or {}, observer)) as lines:
+        return summarise(run.header, [*skipped, *lines])
+
+
+def summarise(header: SamplesHeader, lines: Iterable[Line]) -> AuditReport:
+    """The report of a set of lines; their order does not matter, and copies of one picture count once.
+
+    Raises:
+        InputError: no line is a scored image.
+    """
+    scores, skipped = _split(lines)
+    if not scores:
+        reasons = "; ".join(f"{item.path}: {item.reason}" for item in skipped[:3])
+        what = f"none of {len(skipped)} files could be scored" if len(skipped) > 1 else "no picture could be scored"
+        raise InputError(f"{what} ({reasons})", hint="point IMAGES at readable pictures")
+    images = [score.image for score in scores]
+    protocol = header.protocol
+    found = stage_report(header.layout, scores, protocol.protocols)
+    return AuditReport(
+        schema_version=SCHEMA_VERSION,
+        tool_version=header.tool_version,
+        model=header.model,
+        data=DataInfo(
+            n_images=len(images),
+            n_labelled=sum(image.label is not None for image in images),
+            manifest_sha256=manifest_sha256([image.id for image in images]),
+            skipped=tuple(skipped),
+            limit=header.limit,
+        ),
+        protocol=protocol,
+        environment=header.environment,
+        protocols={
+            name: protocol_result(images, name, shifts=protocol.shifts, max_shift=_max_shift(protocol, name))
+            for name in protocol.protocols
+        },
+        stages=found.stages,
+        levels=found.levels,
+        skipped_stages=header.skipped_stages + found.skipped,
+        per_image=tuple(images),
+        class_names=header.class_names,
+    )
+
+
+def _split(lines: Iterable[Line]) -> tuple[list[ImageScore], list[Skipped]]:
+    ordered = sorted(lines, key=lambda line: line.path if isinstance(line, Skipped) else line.image.path)
+    scores: list[ImageScore] = []
+    skipped: list[Skipped] = []
+    first: dict[str, str] = {}
+    for line in ordered:
+        if isinstance(line, Skipped):
+            skipped.append(line)
+        elif line.image.id in first:
+            skipped.append(Skipped(line.image.path, f"same bytes as {first[line.image.id]}"))
+        else:
+            first[line.image.id] = line.image.path
+            scores.append(line)
+    return scores, skipped
+
+
+def manifest_sha256(ids: Iterable[str]) -> str:
+    """One hash for a set of images, whatever their names and order."""
+    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
+
+
+def environment(settings: Settings) -> Environment:
+    """What this process computes with."""
+    return Environment(
+        python=platform.python_version(),
+        torch=torch.__version__,
+        torchvision=torchvision.__version__,
+        numpy=np.__version__,
+        pillow=PIL.__version__,
+        platform=f"{platform.system()}-{platform.machine()}",
+        device=settings.device,
+        threads=torch.get_num_threads(),
+        precision=precision_of(settings.device, autocast=settings.autocast),
+    )
+
+
+def _max_shift(protocol: ProtocolInfo, name: str) -> int:
+    return protocol.max_shift_circular if name == CIRCULAR else protocol.max_shift_crop
+
+
+def _layout(scorer: Scorer) -> tuple[StageLayout, ...]:
+    discovery = scorer.discovery
+    layout = []
+    for stage in discovery.stages:
+        before, after = discovery.slots[stage.input_slot], discovery.slots[stage.output_slot]
+        layout.append(
+            StageLayout(
+                name=stage.name,
+                op=stage.op,
+                layer_stride=stage.layer_stride,
+                stride=after.stride,
+                input_size=before.size,
+                output_size=after.size,
+                channels=after.channels,
+                input_slot=stage.input_slot,
+                output_slot=stage.output_slot,
+            )
+        )
+    return tuple(layout)

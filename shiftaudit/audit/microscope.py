@@ -1,0 +1,89 @@
+"""One image under the microscope: the answer under every shift of a grid and along a diagonal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from shiftaudit.audit.scorer import Scorer
+from shiftaudit.images.decode import decode
+from shiftaudit.images.find import ImageFile
+from shiftaudit.models import LoadedModel
+from shiftaudit.records.report import Shift, Views
+from shiftaudit.views.protocol import Settings, resolve
+from shiftaudit.views.shifts import CROP, circular_views, crop_views, default_max_shift
+
+# A grid of at most this many cells to a side: fine enough to see the lattice, and a few hundred forward passes at 224.
+_CELLS, _CELLS_OF_SMALL_INPUTS, _SMALL = 17, 33, 112
+
+
+@dataclass(frozen=True)
+class Microscope:
+    """What one model says of one image under many shifts."""
+
+    path: str
+    prediction: int
+    probability: float
+    step: int
+    """Of the grid, in input pixels."""
+    grids: dict[str, Views]
+    """By protocol: the full grid of shifts."""
+    diagonals: dict[str, Views]
+    """By protocol: (1, 1), (2, 2) … up to the largest shift."""
+    class_names: tuple[str, ...] | None
+    canvas: NDArray[np.uint8]
+    """(C, canvas, canvas): what the views are cut from."""
+    size: int
+
+    def view(self, protocol: str, shift: Shift) -> NDArray[np.uint8]:
+        """The pixels of one view as (size, size, 3)."""
+        cut = crop_views if protocol == CROP else circular_views
+        pixels = cut(torch.from_numpy(self.canvas), [shift], self.size)[0].permute(1, 2, 0)
+        return np.ascontiguousarray(pixels.expand(-1, -1, 3).numpy())
+
+
+def look(
+    model: LoadedModel,
+    file: ImageFile,
+    *,
+    protocol: str = "both",
+    step: int | None = None,
+    max_shift: int | None = None,
+    batch_size: int | None = None,
+    device: str = "cpu",
+) -> Microscope:
+    """Score one image on a grid of shifts every `step` pixels, and on every pixel of a diagonal.
+
+    Without a step the grid has at most 17×17 shifts, 33×33 for small inputs.
+
+    Raises:
+        InputError: the image cannot be read, or a setting does not fit the model's input.
+        ModelError: the model failed.
+    """
+    size = model.preprocessing.size
+    # With both protocols the larger range decides, so that the cells of both maps are equally wide.
+    reach = max_shift or default_max_shift("circular" if protocol == "both" else protocol, size)
+    cells = _CELLS_OF_SMALL_INPUTS if size <= _SMALL else _CELLS
+    step = step or max(1, -(-2 * reach // (cells - 1)))
+    settings = Settings(
+        protocol, f"grid:{step}", max_shift, stages=False, batch_size=batch_size, workers=0, device=device
+    )
+    used, info = resolve(settings, size)
+    decoded = decode(file, model.preprocessing, info.canvas)
+    grid = Scorer(model, info, used).score(decoded.pixels, decoded.id, decoded.relative, None).image
+    used, info = resolve(replace(settings, shifts="diagonal"), size)
+    line = Scorer(model, info, used).score(decoded.pixels, decoded.id, decoded.relative, None).image
+    return Microscope(
+        decoded.relative,
+        grid.prediction,
+        grid.probability,
+        step,
+        grid.views,
+        line.views,
+        model.class_names,
+        decoded.pixels,
+        size,
+    )

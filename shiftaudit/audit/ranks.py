@@ -1,0 +1,105 @@
+"""Several processes under `torchrun`: each scores its shard, rank 0 collects the rows and writes the report.
+
+Only rows travel, so the control channel is gloo on every device; each process keeps its own accelerator.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from shiftaudit.audit.samples import Line
+from shiftaudit.audit.shards import Shard
+from shiftaudit.errors import InputError, ShiftAuditError
+
+TIMEOUT_VARIABLE = "SHIFTAUDIT_RANK_TIMEOUT"
+_TIMEOUT_SECONDS = 1800.0
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that `torchrun` started; alone when it was not started so."""
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Rank 0 draws the bar, prints and writes; the others only score."""
+        return self.rank == 0
+
+    @property
+    def shard(self) -> Shard:
+        """The pictures of this process."""
+        return Shard(self.rank + 1, self.world)
+
+    def device(self, device: str) -> str:
+        """`cuda` without a number is this process's own accelerator."""
+        return f"cuda:{self.local_rank}" if device == "cuda" and self.world > 1 else device
+
+
+def ranks() -> Ranks:
+    """What `torchrun` put into the environment."""
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        return Ranks()
+    return Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ.get("LOCAL_RANK", "0")))
+
+
+@contextmanager
+def process_group(here: Ranks) -> Iterator[None]:
+    """Join the other processes for the time of the block; does nothing when alone.
+
+    Raises:
+        ShiftAuditError: a process died or did not answer in time. Nothing was written.
+    """
+    if here.world == 1:
+        yield
+        return
+    import torch.distributed as dist
+
+    timeout = timedelta(seconds=_timeout())
+    try:
+        dist.init_process_group("gloo", timeout=timeout)
+        yield
+    except (RuntimeError, dist.DistError) as error:
+        raise ShiftAuditError(
+            f"the processes of this run lost each other: {_first_line(error)}",
+            hint=f"see the error of the process that ended first; {TIMEOUT_VARIABLE} is how many seconds to wait for a slow one",
+        ) from error
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def gather(here: Ranks, lines: list[Line]) -> list[Line]:
+    """The rows of all processes on rank 0, nothing elsewhere. Waits for every process, and names one that does not come."""
+    if here.world == 1:
+        return lines
+    import torch.distributed as dist
+
+    dist.monitored_barrier(timeout=timedelta(seconds=_timeout()), wait_all_ranks=True)
+    parts: list[Any] | None = [None] * here.world if here.is_first else None
+    dist.gather_object(lines, parts, dst=0)
+    return [line for part in parts for line in part] if parts else []
+
+
+def _timeout() -> float:
+    text = os.environ.get(TIMEOUT_VARIABLE, "")
+    if not text:
+        return _TIMEOUT_SECONDS
+    try:
+        seconds = float(text)
+    except ValueError as error:
+        raise InputError(f"{TIMEOUT_VARIABLE} got {text!r}; expected seconds") from error
+    if seconds <= 0:
+        raise InputError(f"{TIMEOUT_VARIABLE} got {text}; expected a positive number of seconds")
+    return seconds
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

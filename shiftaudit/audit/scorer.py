@@ -1,0 +1,204 @@
+"""One image through the network: all its views in as few passes as the batch size allows, and what the answers were.
+
+All views of an image share its passes and no other image's do, so an image's numbers cannot depend on its neighbours: order,
+sharding and resuming change nothing. The views on which stages are measured come first, in passes of their own, so that the
+others run without anyone watching.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from shiftaudit.audit import answers
+from shiftaudit.audit.batches import batch_size, even_parts
+from shiftaudit.errors import ModelError
+from shiftaudit.models import LoadedModel
+from shiftaudit.models.fast import compiled, fastest, folded
+from shiftaudit.models.precision import reduced_dtype
+from shiftaudit.records.report import ImageResult, Preprocessing, ProtocolInfo, Shift, Views
+from shiftaudit.records.samples import ImageScore, SlotErrors
+from shiftaudit.stages.find import Discovery, discover
+from shiftaudit.stages.measure import Row, StageProbe
+from shiftaudit.views.protocol import Settings, ViewPlan, plan_views
+from shiftaudit.views.shifts import CIRCULAR, centre, circular_views, crop_views
+
+UNSHIFTED = "unshifted"
+PADDING = "padding"
+
+
+@dataclass(frozen=True)
+class _View:
+    role: str
+    """`unshifted`, `padding`, or a protocol's name."""
+    shift: Shift
+    watched: bool
+
+    @property
+    def row(self) -> Row:
+        return (CIRCULAR if self.role == PADDING else self.role, self.shift)
+
+
+class Scorer:
+    """Scores decoded images with one model under one protocol."""
+
+    def __init__(self, model: LoadedModel, info: ProtocolInfo, settings: Settings) -> None:
+        self.model = model
+        self.info = info
+        self.size = model.preprocessing.size
+        self._device = torch.device(settings.device)
+        self._autocast = settings.autocast
+        self._mean = _per_channel(model.preprocessing, model.preprocessing.mean).to(self._device)
+        self._std = _per_channel(model.preprocessing, model.preprocessing.std).to(self._device)
+        channels = model.preprocessing.channels
+        example = torch.zeros(1, channels, self.size, self.size, device=self._device)
+        self.n_classes = 0
+        self.discovery: Discovery = discover(self._first_run, model.module, example)
+        self._batch = (
+            model.fixed_batch or settings.batch_size or batch_size(self.discovery.largest_bytes, self._device.type)
+        )
+        self._make = folded if settings.autocast else fastest
+        self._fast = compiled(model, example) if settings.compile else self._make(model, example, keep_strided=False)
+        self._watched, watched = self._to_watch(example)
+        self._probe = StageProbe(watched) if info.stages and watched.stages else None
+
+    def _first_run(self, example: Tensor) -> None:
+        self.n_classes = int(self._run(self.model, example).shape[-1])
+
+    def _to_watch(self, example: Tensor) -> tuple[LoadedModel, Discovery]:
+        """The model to measure stages on, and where they are in it: folded where it certainly has the same stages."""
+        if not self.info.stages or not self.discovery.stages:
+            return self._fast, self.discovery
+        fast = self._make(self.model, example, keep_strided=True)
+        found = discover(lambda batch: self._run(fast, batch), fast.module, example)
+        if not found.measures_the_same_as(self.discovery):
+            return self.model, self.discovery
+        return fast, found
+
+    def score(self, pixels: NDArray[np.uint8], image_id: str, path: str, label: int | None) -> ImageScore:
+        """Score one canvas of shape (C, canvas, canvas), uint8.
+
+        Raises:
+            ModelError: the model failed, or returned NaN or infinite logits.
+        """
+        canvas = torch.from_numpy(pixels).to(self._device)[None].contiguous(memory_format=torch.channels_last)
+        normalised = canvas.float().div_(255).sub_(self._mean).div_(self._std)
+        plan = plan_views(self.info, image_id, self.size, self.discovery.total_stride)
+        views = list(_order(plan, self.info.stage_views if self._probe else 0))
+        logits = self._forward(normalised, views)
+        bad = ~torch.isfinite(logits).all(-1)
+        if bad.any():
+            view = views[int(bad.nonzero()[0])]
+            raise ModelError(
+                f"the model returned NaN or infinite logits for {path} ({view.role}, shift {view.shift})",
+                hint="check the preprocessing (--mean, --std, --size) and the weights",
+            )
+        return self._collect(logits, views, image_id, path, label)
+
+    def _forward(self, canvas: Tensor, views: list[_View]) -> Tensor:
+        if self._probe is not None:
+            self._probe.begin_image()
+        logits = []
+        for chosen in ([view for view in views if view.watched], [view for view in views if not view.watched]):
+            passes = list(even_parts(chosen, self._batch))
+            logits += [self._pass(canvas, part, is_last=part is passes[-1]) for part in passes]
+        # A model may return a view of its parameters, which inference mode does not detach.
+        return torch.cat(logits).detach().float().cpu()
+
+    def _pass(self, canvas: Tensor, views: Sequence[_View], *, is_last: bool) -> Tensor:
+        batch = torch.cat([self._pixels(canvas, view) for view in views])
+        with torch.inference_mode():
+            if self._probe is None or not views[0].watched:
+                return self._run(self._fast, batch)
+            first = views[0].role == UNSHIFTED
+            self._probe.rows([view.row for view in views[first:]], first_is_reference=first, is_last=is_last)
+            with self._probe:
+                logits = self._run(self._watched, batch)
+            self._probe.end_pass()
+            return logits
+
+    def _run(self, model: LoadedModel, batch: Tensor) -> Tensor:
+        # Channels last is the faster layout for convolutions on CPUs and tensor cores alike.
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        if not self._autocast:
+            return model(batch)
+        with torch.autocast(self._device.type, reduced_dtype(self._device.type)):
+            return model(batch).float()
+
+    def _pixels(self, canvas: Tensor, view: _View) -> Tensor:
+        if view.role == UNSHIFTED:
+            return centre(canvas, self.size)
+        cut = crop_views if view.row[0] != CIRCULAR else circular_views
+        return cut(canvas, [view.shift], self.size)[0]
+
+    def _collect(self, logits: Tensor, views: list[_View], image_id: str, path: str, label: int | None) -> ImageScore:
+        predictions = logits.argmax(-1)
+        reference = logits[0]
+        top = int(predictions[0])
+        probabilities = logits.double().softmax(-1)[:, top]
+        divergence = answers.js_divergence(logits, reference)
+        ties = answers.near_ties(logits)
+        collected: dict[str, Views] = {}
+        for protocol in self.info.protocols:
+            rows = [index for index, view in enumerate(views) if view.role == protocol]
+            collected[protocol] = Views(
+                shifts=tuple(views[row].shift for row in rows),
+                predictions=tuple(int(predictions[row]) for row in rows),
+                probabilities=tuple(float(probabilities[row]) for row in rows),
+                js_divergence=tuple(float(divergence[row]) for row in rows),
+                near_ties=int(ties[rows].sum()),
+            )
+        padding = [int(predictions[index]) for index, view in enumerate(views) if view.role == PADDING]
+        image = ImageResult(
+            id=image_id,
+            path=path,
+            label=label,
+            prediction=top,
+            probability=float(probabilities[0]),
+            near_tie=bool(ties[0]),
+            views=collected,
+            padding_prediction=padding[0] if padding else None,
+            padding_shift=next((view.shift for view in views if view.role == PADDING), None),
+        )
+        return ImageScore(image, self._slot_errors(views))
+
+    def _slot_errors(self, views: list[_View]) -> dict[str, SlotErrors]:
+        """Per role, per slot, per watched view: (1 − cos, relative L2)."""
+        if self._probe is None:
+            return {}
+        watched = [view.role for view in views if view.watched][1:]
+        return {
+            role: tuple(
+                tuple((_finite(c), _finite(r)) for (c, r), of in zip(slot, watched, strict=True) if of == role)
+                for slot in self._probe.errors
+            )
+            for role in dict.fromkeys(watched)
+        }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _order(plan: ViewPlan, n_watched: int) -> Iterator[_View]:
+    """The unshifted view, then the watched views of each protocol, the padding check, and all the others."""
+    yield _View(UNSHIFTED, (0, 0), True)
+    for protocol, shifts in plan.shifts.items():
+        for shift in shifts[:n_watched]:
+            yield _View(protocol, shift, True)
+    if plan.padding is not None:
+        yield _View(PADDING, plan.padding, True)
+    for protocol, shifts in plan.shifts.items():
+        for shift in shifts[n_watched:]:
+            yield _View(protocol, shift, False)
+
+
+def _per_channel(preprocessing: Preprocessing, values: tuple[float, ...]) -> Tensor:
+    expanded = values if len(values) == preprocessing.channels else values * preprocessing.channels
+    return torch.tensor(expanded, dtype=torch.float32).view(-1, 1, 1)

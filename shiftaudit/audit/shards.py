@@ -1,0 +1,103 @@
+"""Split the pictures of one run over processes and machines, and put the rows together again.
+
+A report is a function of its rows, and a row of one picture alone, so shards that are merged give the very report that one
+process would have written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from shiftaudit.audit.samples import Line, read_samples
+from shiftaudit.errors import InputError
+from shiftaudit.records.samples import SamplesHeader
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The `index`-th of `count` shards, counted from 1."""
+
+    index: int
+    count: int
+
+    def take(self, items: Sequence[T]) -> list[T]:
+        """Every `count`-th item: neighbours in a folder cost about the same, so shards do too.
+
+        >>> Shard(2, 3).take("abcdefg")
+        ['b', 'e']
+        """
+        return list(items[self.index - 1 :: self.count])
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+
+def parse_shard(text: str) -> Shard:
+    """`i/n` as a shard.
+
+    Raises:
+        InputError: it is not of that form with 1 ≤ i ≤ n.
+
+    >>> parse_shard("2/8")
+    Shard(index=2, count=8)
+    """
+    index, _, count = text.partition("/")
+    if index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count):
+        return Shard(int(index), int(count))
+    raise InputError(f"--shard got {text!r}; expected i/n with 1 ≤ i ≤ n, such as 1/4")
+
+
+def merge(paths: Sequence[Path]) -> tuple[SamplesHeader, list[Line], tuple[str, ...]]:
+    """The header, all lines and warnings of samples files that belong to one run.
+
+    Raises:
+        InputError: the files are of different runs, a shard is missing, or one is there twice.
+    """
+    read = [(path, *read_samples(path)) for path in paths]
+    first_path, first, _ = read[0]
+    for path, header, _ in read[1:]:
+        field = _differing_field(first, header)
+        if field is not None:
+            raise InputError(f"{first_path} and {path} are not of one run: their {field} differs")
+    _check_complete([(path, header) for path, header, _ in read])
+    warnings = tuple(
+        f"{path} was made in another environment than {first_path}; numbers agree to about 1e-5"
+        for path, header, _ in read[1:]
+        if header.environment != first.environment
+    )
+    return replace(first, shard=None), [line for _, _, lines in read for line in lines], warnings
+
+
+def _differing_field(a: SamplesHeader, b: SamplesHeader) -> str | None:
+    for name in ("schema_version", "model", "protocol", "limit", "layout", "skipped_stages", "class_names"):
+        if getattr(a, name) != getattr(b, name):
+            return name
+    # Another machine computes the same to 1e-5; another precision does not.
+    return "precision" if a.environment.precision != b.environment.precision else None
+
+
+def _check_complete(shards: Sequence[tuple[Path, SamplesHeader]]) -> None:
+    named = [(path, parse_shard(header.shard)) for path, header in shards if header.shard is not None]
+    if len(named) != len(shards):
+        if len(shards) > 1 and named:
+            raise InputError("some of the files are shards of a run and some are whole runs")
+        return
+    counts = {shard.count for _, shard in named}
+    if len(counts) != 1:
+        raise InputError(
+            f"the files are of runs with different numbers of shards: {', '.join(map(str, sorted(counts)))}"
+        )
+    indices = [shard.index for _, shard in named]
+    twice = sorted({index for index in indices if indices.count(index) > 1})
+    if twice:
+        raise InputError(f"shard {twice[0]}/{counts.pop()} was given twice")
+    missing = sorted(set(range(1, counts.pop() + 1)) - set(indices))
+    if missing:
+        raise InputError(
+            f"shards are missing: {', '.join(map(str, missing))}", hint="give the samples files of all shards"
+        )

@@ -1,0 +1,157 @@
+"""Baselines: the part of a report that later reports are judged against, reviewable in a diff. No torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, overload
+
+from shiftaudit.errors import InputError, NoVerdictError
+from shiftaudit.metrics.counts import view_counts
+from shiftaudit.records.codec import plain, read_json, structure
+from shiftaudit.records.gate import BASELINE_SCHEMA_VERSION, Baseline, BaselineData, BaselineImage
+from shiftaudit.records.reading import as_report, check_schema
+from shiftaudit.records.report import AuditReport, ImageResult
+
+SAVE = "shiftaudit baseline save REPORT.json -o baseline.json"
+
+
+def baseline_of(report: AuditReport) -> Baseline:
+    """The baseline a report makes. Images with the same bytes count once."""
+    return Baseline(
+        schema_version=BASELINE_SCHEMA_VERSION,
+        tool_version=report.tool_version,
+        model=replace(report.model, source=_name(report.model.source), weights=_name(report.model.weights)),
+        data=BaselineData(report.data.n_images, report.data.n_labelled, report.data.manifest_sha256),
+        protocol=report.protocol,
+        environment=report.environment,
+        degenerate=any(result.degenerate for result in report.protocols.values()),
+        top_class_share=max((result.top_class_share for result in report.protocols.values()), default=0.0),
+        metrics={name: dict(result.metrics) for name, result in report.protocols.items()},
+        stages={
+            stage.name: {protocol: errors.output for protocol, errors in stage.errors.items()}
+            for stage in report.stages
+        },
+        images={image.id: _image(image) for image in report.per_image},
+    )
+
+
+@overload
+def _name(source: str) -> str: ...
+@overload
+def _name(source: str | None) -> str | None: ...
+def _name(source: str | None) -> str | None:
+    """Without folders: weights, and sources given through the library, may be paths, and a baseline holds none."""
+    return None if source is None else source.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def _image(image: ImageResult) -> BaselineImage:
+    counts = {protocol: view_counts(image, protocol) for protocol in image.views}
+    return BaselineImage(
+        correct=None if image.label is None else image.prediction == image.label,
+        views={protocol: count for protocol, count in counts.items() if count is not None},
+    )
+
+
+def savable(report: AuditReport) -> Baseline:
+    """The baseline of a report that may serve as one.
+
+    Raises:
+        InputError: the report was made with `--limit`, or holds no image.
+    """
+    if report.data.limit is not None:
+        raise InputError(
+            f"the report was made with --limit {report.data.limit}, so it does not stand for all images",
+            hint="score all images without --limit first",
+        )
+    if not report.per_image:
+        raise InputError("the report holds no image to compare with")
+    return baseline_of(report)
+
+
+def refuse_in_ci(environ: Mapping[str, str], *, force: bool) -> None:
+    """Stop a baseline from being moved by the very job that it is there to check.
+
+    Raises:
+        InputError: the variable `CI` is set and `force` is not.
+    """
+    if running_in_ci(environ) and not force:
+        raise InputError(
+            "refused to update a baseline in CI, where it would approve any model",
+            hint="update it on your machine and commit it, or pass --force",
+        )
+
+
+def running_in_ci(environ: Mapping[str, str]) -> bool:
+    """Whether the variable `CI` says so, as all large CI services do.
+
+    >>> running_in_ci({"CI": "true"}), running_in_ci({"CI": "false"}), running_in_ci({})
+    (True, False, False)
+    """
+    return environ.get("CI", "").lower() not in ("", "0", "false", "no")
+
+
+def baseline_text(baseline: Baseline) -> str:
+    """The baseline as JSON: sorted keys, floats rounded, one line an image, a newline at the end."""
+    data: dict[str, Any] = plain(baseline)
+    images = data.pop("images")
+    lines = [
+        f"  {json.dumps(identity)}: {json.dumps(images[identity], sort_keys=True, allow_nan=False)}"
+        for identity in sorted(images)
+    ]
+    rows = "{\n" + ",\n".join(lines) + "\n }" if lines else "{}"
+    parts = []
+    for key in sorted([*data, "images"]):
+        text = rows if key == "images" else json.dumps(data[key], indent=1, sort_keys=True, allow_nan=False)
+        parts.append(f' "{key}": ' + (text if key == "images" else text.replace("\n", "\n ")))
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def as_baseline(data: Any, what: str) -> Baseline:
+    """Parsed JSON of a baseline, or of a report, as a baseline; `what` names the file in messages.
+
+    Raises:
+        InputError: neither a baseline nor a report.
+        NoVerdictError: another schema version.
+    """
+    if isinstance(data, dict) and "per_image" in data:
+        return baseline_of(as_report(data, what))
+    baseline = structure(check_schema(data, BASELINE_SCHEMA_VERSION, what, f"{SAVE} --force"), Baseline, what)
+    _check_counts(baseline, what)
+    return baseline
+
+
+def _check_counts(baseline: Baseline, what: str) -> None:
+    """Counts that contradict each other come from a slip of an editor or a merge, and would be judged as if measured."""
+    if len(baseline.images) != baseline.data.n_images:
+        raise InputError(f"{what} says it holds {baseline.data.n_images} images; found {len(baseline.images)}")
+    for key, image in baseline.images.items():
+        for protocol, counts in image.views.items():
+            limits = {
+                "agreeing_pairs": counts.n_pairs,
+                "agreeing_with_unshifted": counts.n_views,
+                "correct": counts.n_views,
+            }
+            for name, most in limits.items():
+                count = getattr(counts, name)
+                if count is not None and not 0 <= count <= most:
+                    raise InputError(
+                        f"{what}: image {key[:12]} has {count} for {protocol}.{name}; expected 0 to {most}",
+                        hint=f"make it again with `{SAVE} --force`",
+                    )
+
+
+def read_baseline(path: Path) -> Baseline:
+    """The baseline saved in a file; a report is taken as the baseline it makes.
+
+    Raises:
+        NoVerdictError: the file does not exist, or has another schema version.
+        InputError: it is no baseline.
+    """
+    if not path.exists():
+        raise NoVerdictError(
+            f"the baseline {path} does not exist, so there is nothing to compare with", hint=f"make one with `{SAVE}`"
+        )
+    return as_baseline(read_json(path), str(path))

@@ -1,0 +1,138 @@
+"""Two reports side by side: each metric of both, and the difference on the images they share. No torch, no verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shiftaudit.errors import NoVerdictError
+from shiftaudit.gate.comparable import environment_differences, require_same_protocol, same_model
+from shiftaudit.gate.metric_rules import ACCURACY, BINARY, count_flips
+from shiftaudit.gate.stage_pairs import pair_stages
+from shiftaudit.metrics.counts import view_counts
+from shiftaudit.metrics.measures import DIAGONAL_MEASURES, MEASURES, Measure
+from shiftaudit.metrics.paired import paired_difference
+from shiftaudit.records.gate import GATE_SCHEMA_VERSION, Comparison, MetricComparison, StageComparison
+from shiftaudit.records.report import AuditReport, ImageResult, Metric
+from shiftaudit.version import __version__
+
+
+def compare(a: AuditReport, b: AuditReport) -> Comparison:
+    """All metrics of two reports. Differences are B minus A, paired on the bytes of the images, with 95 % intervals.
+
+    Where the protocols differ the values stand side by side and a warning says why there is no difference between them.
+    """
+    rows_a, rows_b = ({image.id: image for image in report.per_image} for report in (a, b))
+    shared = sorted(rows_a.keys() & rows_b.keys())
+    warnings = environment_differences(b.environment, a.environment)
+    paired = bool(shared)
+    try:
+        require_same_protocol(b.protocol, a.protocol)
+    except NoVerdictError as error:
+        paired = False
+        warnings.insert(0, f"no differences are given: {error.message}")
+    if not shared:
+        warnings.insert(0, "the reports share no image, so no differences are given")
+    elif len(shared) < max(len(rows_a), len(rows_b)):
+        warnings.append(
+            "the two sides hold other images too: each value is over all of its own, differences over shared ones"
+        )
+    same = same_model(a.model, b.model)
+    metrics = []
+    for name, (protocol, metric) in _names(a, b).items():
+        sides = tuple(_metric(report, protocol, metric) for report in (a, b))
+        pairs = ([rows_a[key] for key in shared], [rows_b[key] for key in shared]) if paired else None
+        metrics.append(_compare_metric(name, protocol, metric, sides, pairs, same=same))
+    return Comparison(
+        schema_version=GATE_SCHEMA_VERSION,
+        tool_version=__version__,
+        model_a=a.model.source,
+        model_b=b.model.source,
+        n_shared=len(shared),
+        n_only_a=len(rows_a) - len(shared),
+        n_only_b=len(rows_b) - len(shared),
+        metrics=tuple(metrics),
+        stages=tuple(_stages(a, b)),
+        warnings=tuple(warnings),
+    )
+
+
+def _names(a: AuditReport, b: AuditReport) -> dict[str, tuple[str, str]]:
+    """Full name → (protocol, metric). Accuracy of the unshifted view is the same in every protocol and named once."""
+    names: dict[str, tuple[str, str]] = {}
+    for report in (a, b):
+        for protocol, result in report.protocols.items():
+            for metric in result.metrics:
+                names.setdefault(metric if metric == ACCURACY else f"{protocol}.{metric}", (protocol, metric))
+    return names
+
+
+def _metric(report: AuditReport, protocol: str, metric: str) -> Metric | None:
+    result = report.protocols.get(protocol)
+    return None if result is None else result.metrics.get(metric)
+
+
+def _compare_metric(
+    name: str,
+    protocol: str,
+    metric: str,
+    sides: Sequence[Metric | None],
+    pairs: tuple[Sequence[ImageResult], Sequence[ImageResult]] | None,
+    *,
+    same: bool,
+) -> MetricComparison:
+    first, second = sides
+    known = first or second
+    difference = low = high = None
+    n, flips = 0, None
+    measure = {**MEASURES, **DIAGONAL_MEASURES}.get(metric)
+    if pairs is not None and measure is not None:
+        values_a, values_b = (_values(images, protocol, measure) for images in pairs)
+        n = int((~np.isnan(values_a - values_b)).sum())
+        if n:
+            extreme = 0.0 if measure.kind == "real" else 1.0
+            estimate = paired_difference(values_b, values_a, extreme=extreme, same_model=same)
+            difference = estimate.mean
+            low, high = (_finite(estimate.bound(probability)) for probability in (0.025, 0.975))
+            flips = count_flips(values_b, values_a) if metric in BINARY else None
+    return MetricComparison(
+        name=name,
+        a=None if first is None else first.value,
+        b=None if second is None else second.value,
+        difference=difference,
+        ci_low=low,
+        ci_high=high,
+        n_images=n,
+        higher_is_better=known is None or known.higher_is_better,
+        flips=flips,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _values(images: Sequence[ImageResult], protocol: str, measure: Measure) -> NDArray[np.float64]:
+    values = []
+    for image in images:
+        counts = view_counts(image, protocol)
+        unlabelled = measure.needs_labels and image.label is None
+        missing = counts is None or unlabelled
+        values.append(
+            math.nan if missing or counts is None else measure.per_image(image, image.views[protocol], counts)
+        )
+    return np.array(values, dtype=np.float64)
+
+
+def _stages(a: AuditReport, b: AuditReport) -> list[StageComparison]:
+    """Every stage of either report under every protocol, in the order of A, then what only B has."""
+    rows = []
+    for name, first, second in pair_stages(a.stages, b.stages):
+        sides = [stage.errors if stage is not None else {} for stage in (first, second)]
+        for protocol in dict.fromkeys([*sides[0], *sides[1]]):
+            outputs = [errors[protocol].output if protocol in errors else None for errors in sides]
+            rows.append(StageComparison(name, protocol, outputs[0], outputs[1]))
+    return rows

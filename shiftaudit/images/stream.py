@@ -1,0 +1,133 @@
+"""Pictures from a folder to pixels: find them, and decode them in order, in worker processes, while the model runs."""
+
+from __future__ import annotations
+
+import signal
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from shiftaudit.errors import InputError, ShiftAuditError
+from shiftaudit.images.decode import MAX_PIXELS, DecodedImage, UnreadableImageError, decode
+from shiftaudit.images.find import SUFFIXES, ImageFile, find_images
+from shiftaudit.records.report import Preprocessing, Skipped
+
+__all__ = [
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "DecodedImage",
+    "ImageFile",
+    "UnreadableImageError",
+    "decode",
+    "find_images",
+    "stream",
+]
+
+PREFETCH = 4
+"""Decoded pictures waiting per worker: what bounds the memory, however many pictures there are."""
+
+
+def stream(
+    files: Sequence[ImageFile], preprocessing: Preprocessing, canvas: int, workers: int
+) -> Iterator[DecodedImage | Skipped]:
+    """One `DecodedImage` or `Skipped` per file, in the order of the files, whatever the number of workers.
+
+    A file whose bytes have been seen before is skipped: it is no new evidence. With `workers=0` this process decodes.
+
+    Raises:
+        InputError: `workers` is negative.
+        ShiftAuditError: a worker process died, mostly for want of memory.
+    """
+    if workers < 0:
+        raise InputError(f"--workers got {workers}; expected 0 or more")
+    dataset = _Decoder(files, preprocessing, canvas)
+    decoded = _in_workers(dataset, workers) if workers and len(files) > 1 else (dataset[i] for i in range(len(files)))
+    return _without_duplicates(decoded)
+
+
+def _without_duplicates(decoded: Iterable[DecodedImage | Skipped]) -> Iterator[DecodedImage | Skipped]:
+    first: dict[str, str] = {}
+    for item in decoded:
+        if isinstance(item, Skipped):
+            yield item
+        elif item.id in first:
+            yield Skipped(item.relative, f"same bytes as {first[item.id]}")
+        else:
+            first[item.id] = item.relative
+            yield item
+
+
+class _Decoder:
+    """The files as a map-style dataset, which is what worker processes are given."""
+
+    def __init__(self, files: Sequence[ImageFile], preprocessing: Preprocessing, canvas: int) -> None:
+        self._files = files
+        self._preprocessing = preprocessing
+        self._canvas = canvas
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> DecodedImage | Skipped:
+        file = self._files[index]
+        try:
+            return decode(file, self._preprocessing, self._canvas)
+        except UnreadableImageError as error:
+            return Skipped(file.relative, error.message)
+        except MemoryError:
+            return Skipped(file.relative, "not enough memory to decode it")
+
+
+def _in_workers(dataset: _Decoder, workers: int) -> Iterator[DecodedImage | Skipped]:
+    from torch.utils.data import DataLoader  # here, so that finding and labelling pictures needs no torch
+
+    with _interrupts_held_back(), warnings.catch_warnings():
+        # The number of workers is the user's to choose, and the workers only decode: they never enter the thread pools
+        # that forking may leave locked.
+        warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
+        warnings.filterwarnings("ignore", message=r".*use of fork\(\)", category=DeprecationWarning)
+        loader: DataLoader[DecodedImage | Skipped] = DataLoader(
+            dataset,  # type: ignore[arg-type]  # any object with __len__ and __getitem__ will do
+            batch_size=None,
+            num_workers=min(workers, len(dataset)),
+            prefetch_factor=PREFETCH,
+            collate_fn=_unchanged,
+            worker_init_fn=_ignore_interrupt,
+        )
+        iterator = iter(loader)
+    while True:
+        try:
+            item = next(iterator)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise ShiftAuditError(
+                f"a process that decodes images died: {str(error).splitlines()[0].strip()}",
+                hint="the machine may be out of memory; try fewer --workers, or --workers 0 to decode without them",
+            ) from error
+        yield item
+
+
+def _unchanged(item: Any) -> Any:
+    return item
+
+
+def _ignore_interrupt(_worker: int) -> None:
+    # Ctrl-C reaches the whole process group; this process stops the workers itself, without a traceback from each.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Keep Ctrl-C waiting while workers start: they inherit the mask and are never hit."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,196 @@
+"""From per-image rows to the measures of a report: sums and counts first, one division at the end. No torch.
+
+Every measure is a mean over images of a number an image has by itself, so that intervals can be clustered by image and shards can
+be merged by putting their rows together.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from shiftaudit.metrics.counts import ViewCounts, view_counts
+from shiftaudit.metrics.intervals import ClusterBootstrap, Kind, wilson
+from shiftaudit.records.report import (
+    ImageResult,
+    Metric,
+    PaddingCheck,
+    ProtocolResult,
+    Shift,
+    ShiftCount,
+    Views,
+    WorstShift,
+)
+from shiftaudit.views.shifts import CIRCULAR
+
+DEGENERATE_SHARE = 0.95
+_CELLS = 4
+_MIN_CELL_VIEWS = 10
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How one metric is made from one image; NaN where the image does not have it."""
+
+    per_image: Callable[[ImageResult, Views, ViewCounts], float]
+    kind: Kind
+    higher_is_better: bool
+    pairs: Callable[[ViewCounts], int]
+    needs_labels: bool = False
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else math.nan
+
+
+def _if_correct(want: bool) -> Callable[[ImageResult, Views, ViewCounts], float]:
+    def share(image: ImageResult, views: Views, counts: ViewCounts) -> float:
+        return counts.consistency if (image.prediction == image.label) is want else math.nan
+
+    return share
+
+
+def _views(counts: ViewCounts) -> int:
+    return counts.n_views
+
+
+def _one(counts: ViewCounts) -> int:
+    return 1
+
+
+def _all_right(image: ImageResult, views: Views, counts: ViewCounts) -> float:
+    return float(image.prediction == image.label and counts.correct == counts.n_views)
+
+
+# In the order of the report.
+MEASURES: dict[str, Measure] = {
+    "consistency": Measure(lambda i, v, c: c.consistency, "share", True, lambda c: c.n_pairs),
+    "agreement_with_unshifted": Measure(lambda i, v, c: c.agreement_with_unshifted, "share", True, _views),
+    "stable": Measure(lambda i, v, c: float(c.stable), "binary", True, _one),
+    "mean_abs_change": Measure(
+        lambda i, v, c: _mean([abs(p - i.probability) for p in v.probabilities]), "real", False, _views
+    ),
+    "js_divergence": Measure(lambda i, v, c: _mean(v.js_divergence), "real", False, _views),
+    "accuracy": Measure(lambda i, v, c: float(i.prediction == i.label), "binary", True, _one, True),
+    "accuracy_shifted": Measure(lambda i, v, c: c.accuracy, "share", True, _views, True),
+    "accuracy_worst": Measure(_all_right, "binary", True, _one, True),
+    "consistency_correct": Measure(_if_correct(True), "share", True, lambda c: c.n_pairs, True),
+    "consistency_incorrect": Measure(_if_correct(False), "share", True, lambda c: c.n_pairs, True),
+}
+
+# Only where the shifts are 1-px steps along the diagonal: neighbours are compared (Azulay and Weiss, 2019).
+DIAGONAL_MEASURES: dict[str, Measure] = {
+    "adjacent_change": Measure(lambda i, v, c: _mean(_steps(i, v)[0]), "share", False, _views),
+    "adjacent_mean_abs_change": Measure(lambda i, v, c: _mean(_steps(i, v)[1]), "real", False, _views),
+}
+
+
+def _steps(image: ImageResult, views: Views) -> tuple[list[float], list[float]]:
+    classes = (image.prediction, *views.predictions)
+    probabilities = (image.probability, *views.probabilities)
+    changes = [float(a != b) for a, b in itertools.pairwise(classes)]
+    return changes, [abs(a - b) for a, b in itertools.pairwise(probabilities)]
+
+
+def protocol_result(images: Sequence[ImageResult], protocol: str, *, shifts: str, max_shift: int) -> ProtocolResult:
+    """All measures of one protocol over the images that have it."""
+    rows = [(i, i.views[protocol], c) for i in images if (c := view_counts(i, protocol)) is not None]
+    labelled = any(image.label is not None for image, _, _ in rows)
+    bootstrap = ClusterBootstrap(len(rows))
+    measures = {**MEASURES, **(DIAGONAL_MEASURES if shifts == "diagonal" else {})}
+    metrics: dict[str, Metric] = {}
+    for name, measure in measures.items():
+        if measure.needs_labels and not labelled:
+            continue
+        values = np.array(
+            [
+                math.nan if measure.needs_labels and image.label is None else measure.per_image(image, views, counts)
+                for image, views, counts in rows
+            ],
+            dtype=np.float64,
+        )
+        n_pairs = sum(measure.pairs(row[2]) for row, value in zip(rows, values, strict=True) if not math.isnan(value))
+        metrics[name] = bootstrap.metric(
+            values, n_pairs=n_pairs, higher_is_better=measure.higher_is_better, kind=measure.kind
+        )
+    by_shift = _by_shift(rows)
+    worst = _worst_shift(
+        by_shift, max_shift, single=not shifts.split(":")[0].isdecimal() and not shifts.startswith("iid")
+    )
+    if worst is not None:
+        metrics["max_flips"] = _flips(worst)
+    share, degenerate = _degenerate([image for image, _, _ in rows])
+    return ProtocolResult(
+        metrics=metrics,
+        by_shift=by_shift,
+        n_predictions=sum(1 + counts.n_views for _, _, counts in rows),
+        n_near_ties=sum(image.near_tie + views.near_ties for image, views, _ in rows),
+        top_class_share=share,
+        degenerate=degenerate,
+        worst_shift=worst,
+        padding=_padding(images) if protocol == CIRCULAR else None,
+    )
+
+
+def _by_shift(rows: Sequence[tuple[ImageResult, Views, ViewCounts]]) -> tuple[ShiftCount, ...]:
+    seen: Counter[Shift] = Counter()
+    agree: Counter[Shift] = Counter()
+    for image, views, _ in rows:
+        for shift, prediction in zip(views.shifts, views.predictions, strict=True):
+            seen[shift] += 1
+            agree[shift] += prediction == image.prediction
+    return tuple(ShiftCount(dy, dx, seen[dy, dx], agree[dy, dx]) for dy, dx in sorted(seen))
+
+
+def _worst_shift(by_shift: Sequence[ShiftCount], max_shift: int, *, single: bool) -> WorstShift | None:
+    """The shift with the highest flip rate; ties go to the one with more views, then the smaller shift.
+
+    Random shifts hold one or two images each, so they are pooled into 4×4 cells of the shift range; cells with fewer than
+    ten views say nothing and are left out.
+    """
+    pooled: dict[tuple[int, int], list[int]] = defaultdict(lambda: [0, 0])
+    width = 1 if single else math.ceil((2 * max_shift + 1) / _CELLS)
+    for count in by_shift:
+        cell = (count.dy, count.dx) if single else ((count.dy + max_shift) // width, (count.dx + max_shift) // width)
+        pooled[cell][0] += count.n_images
+        pooled[cell][1] += count.n_agree
+    candidates = [(n_agree / n, -n, cell) for cell, (n, n_agree) in pooled.items() if single or n >= _MIN_CELL_VIEWS]
+    if not candidates:
+        return None
+    _, _, cell = min(candidates)
+    n, n_agree = pooled[cell]
+    if single:
+        return WorstShift(*cell, 0, n, n_agree)
+    # The outermost cell reaches past the range where the width does not divide it; its middle must not.
+    centre = [min(index * width - max_shift + width // 2, max_shift) for index in cell]
+    return WorstShift(centre[0], centre[1], width // 2, n, n_agree)
+
+
+def _flips(worst: WorstShift) -> Metric:
+    flips = worst.n_views - worst.n_agree
+    low, high = wilson(flips, worst.n_views)
+    return Metric(flips / worst.n_views, low, high, worst.n_views, worst.n_views, "wilson", False)
+
+
+def _padding(images: Sequence[ImageResult]) -> PaddingCheck | None:
+    checked = [image for image in images if image.padding_prediction is not None]
+    shift = next((image.padding_shift for image in checked), None)
+    if shift is None:
+        return None
+    return PaddingCheck(shift, len(checked), sum(image.padding_prediction == image.prediction for image in checked))
+
+
+def _degenerate(images: Sequence[ImageResult]) -> tuple[float, bool]:
+    """The share of the most frequent answer, and whether it is suspicious: nearly all images, and not what the labels say."""
+    if not images:
+        return math.nan, False
+    top, count = Counter(image.prediction for image in images).most_common(1)[0]
+    share = count / len(images)
+    labels = [image.label for image in images if image.label is not None]
+    expected = labels.count(top) / len(labels) if labels else 0.0
+    return share, len(images) >= 2 and share >= DEGENERATE_SHARE and expected < DEGENERATE_SHARE

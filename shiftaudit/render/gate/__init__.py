@@ -1,0 +1,1 @@
+"""A gate's result in any of its formats. Pure: a record in, text out."""

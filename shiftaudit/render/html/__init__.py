@@ -1,0 +1,1 @@
+"""The report as one offline web page. Pure: a record in, text out."""

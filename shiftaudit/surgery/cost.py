@@ -1,0 +1,99 @@
+"""What a plan costs: multiply-adds, and the drift of the sample grid. The last step of both backends."""
+
+from __future__ import annotations
+
+from shiftaudit.records.patch import (
+    BLUR_BEFORE_CONV,
+    BLUR_BEFORE_SLICE,
+    LEAVE,
+    PATCH_SCHEMA_VERSION,
+    PatchRecord,
+    SiteRecord,
+)
+from shiftaudit.surgery.plan import CONV, Decision, Plan, Site, Size, dense_size
+from shiftaudit.version import __version__
+
+Pair = tuple[float, float]
+
+
+def make_record(
+    plan: Plan, *, backend: str, input_size: Size, network_macs: int, notes: tuple[str, ...] = ()
+) -> PatchRecord:
+    """The record of a plan that was, or would be, carried out.
+
+    Args:
+        network_macs: multiply-adds of all convolutions and linear layers of the original, for one image.
+    """
+    strides: dict[str, Pair] = {}
+    drifts: dict[str, Pair] = {}
+    records = []
+    for decision in plan.decisions:
+        site = decision.site
+        at_input = _worst([strides[name] for name in site.after if name in strides], (1.0, 1.0))
+        own = _drift(decision, at_input)
+        earlier = _worst([drifts[name] for name in site.after if name in drifts], (0.0, 0.0))
+        strides[site.name] = (at_input[0] * site.stride[0], at_input[1] * site.stride[1])
+        drifts[site.name] = (earlier[0] + own[0], earlier[1] + own[1])
+        records.append(_site_record(decision, own))
+    added = sum(record.macs_after - record.macs_before for record in records)
+    return PatchRecord(
+        schema_version=PATCH_SCHEMA_VERSION,
+        tool_version=__version__,
+        backend=backend,
+        options=plan.options,
+        input_size=input_size,
+        sites=tuple(records),
+        drift=_worst(list(drifts.values()), (0.0, 0.0)),
+        macs_before=network_macs,
+        macs_after=network_macs + added,
+        notes=notes,
+    )
+
+
+def _site_record(decision: Decision, drift: Pair) -> SiteRecord:
+    site = decision.site
+    before = _op_macs(site, site.output_size)
+    return SiteRecord(
+        name=site.name,
+        op=site.op,
+        kernel=site.kernel,
+        stride=site.stride,
+        channels=site.channels,
+        input_size=site.input_size,
+        output_size=site.output_size,
+        action=decision.action,
+        filter_size=decision.filter_size,
+        pad=decision.pad_used,
+        reason=decision.reason,
+        drift=drift,
+        macs_before=before,
+        macs_after=_macs_after(decision) if decision.action != LEAVE else before,
+    )
+
+
+def _drift(decision: Decision, input_stride: Pair) -> Pair:
+    """An even filter is centred half a pixel beside the sample it replaces, on the map the op reads."""
+    fy, fx = decision.filter_size
+    return (0.0 if fy % 2 else 0.5 * input_stride[0], 0.0 if fx % 2 else 0.5 * input_stride[1])
+
+
+def _macs_after(decision: Decision) -> int:
+    site = decision.site
+    taps = decision.filter_size[0] * decision.filter_size[1]
+    if taps == 1:
+        taps = 0  # plain subsampling
+    if decision.action in (BLUR_BEFORE_CONV, BLUR_BEFORE_SLICE):
+        height, width = site.input_size if decision.blur_stride == (1, 1) else site.output_size
+        return _op_macs(site, site.output_size) + taps * site.in_channels * height * width
+    height, width = site.output_size
+    return _op_macs(site, dense_size(site)) + taps * site.channels * height * width
+
+
+def _op_macs(site: Site, size: Size) -> int:
+    if site.op != CONV:
+        return 0
+    return size[0] * size[1] * site.channels * (site.in_channels // site.groups) * site.kernel[0] * site.kernel[1]
+
+
+def _worst(pairs: list[Pair], start: Pair) -> Pair:
+    return max([start[0], *(pair[0] for pair in pairs)]), max([start[1], *(pair[1] for pair in pairs)])

@@ -1,0 +1,223 @@
+"""A copy of a module as an fx graph that keeps every key of the state dict and, wherever possible, the train/eval switch."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.fx
+import torchvision
+from torch import Tensor, fx, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from shiftaudit.errors import PatchError
+from shiftaudit.stages import ops
+
+SCRIPT_HINT = "save it with torch.jit.script and patch the file: that backend handles any control flow"
+
+
+class _Tracer(fx.Tracer):
+    """Looks inside the modules that hold a downsampling operation in their own code or below; all others stay whole.
+
+    A module that stays whole keeps its own control flow and its own reading of `self.training`.
+    """
+
+    def __init__(self, open_modules: set[str]) -> None:
+        super().__init__(autowrap_modules=(torchvision.ops,))
+        self.open_modules = open_modules
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if isinstance(m, nn.Sequential):
+            return False
+        if super().is_leaf_module(m, module_qualified_name) or isinstance(m, nn.Conv2d):
+            return True
+        return module_qualified_name not in self.open_modules
+
+
+class _Watcher(TorchDispatchMode):
+    """Notes which modules are running whenever an operation makes a map smaller."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.running: list[str] = []
+        self.found: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if _downsamples(func, args, kwargs or {}, out):
+            self.found.update(self.running)
+        return out
+
+
+def _downsamples(func: Any, args: Any, kwargs: Any, out: Any) -> bool:
+    name = func._schema.name
+    if name == "aten::slice":
+        return bool(args[0].dim() == 4 and ops.slice_step(args, kwargs)[1] > 1)
+    kind = ops.KINDS.get(name)
+    result = ops.output_of(out)
+    if kind is None or kind in ops.HELPERS or result is None:
+        return False
+    source = ops.input_of(kind, args, kwargs)
+    if source is None or source.dim() != 4 or result.dim() != 4:
+        return False
+    bound = ops.bind(func, args, kwargs)
+    if kind == ops.CONV:
+        return bool(max(bound["stride"]) > 1 and not bound.get("transposed"))
+    if result.shape[-2:] == (1, 1):
+        return False  # the head, or a squeeze step
+    if kind in (ops.MAX_POOL, ops.AVG_POOL):
+        return bool(max(bound.get("stride") or bound["kernel_size"]) > 1)
+    return bool(result.shape[-1] < source.shape[-1] or result.shape[-2] < source.shape[-2])
+
+
+def trace(module: nn.Module, example: Tensor) -> tuple[fx.GraphModule, Any]:
+    """A deep copy of `module` as a GraphModule with the same state-dict keys, and what `module` returns for the example.
+
+    `module` itself is untouched; nothing is returned in the second place for a module that is a graph already.
+
+    The graph is the one that runs in eval mode: branches that run in training only (auxiliary classifiers) are not in it,
+    their parameters are.
+
+    Raises:
+        PatchError: the module does not run on the example, or has control flow that fx cannot follow.
+    """
+    work = independent(module)
+    training = {name: child.training for name, child in work.named_modules()}
+    for child in work.modules():
+        child.training = False  # not `.eval()`, which exported programs refuse
+    graph_module, output = (work, None) if isinstance(work, fx.GraphModule) else _symbolic(work, example)
+    _keep_unused_state(work, graph_module)
+    _hide_constants(graph_module, set(module.state_dict()))
+    for name, child in graph_module.named_modules():
+        child.training = training.get(name, training[""])
+    return graph_module, output
+
+
+def _symbolic(work: nn.Module, example: Tensor) -> tuple[fx.GraphModule, Any]:
+    watcher = _Watcher()
+    try:
+        with torch.no_grad(), _running_modules(work, watcher.running), watcher:
+            output = work(example)
+    except Exception as error:
+        raise PatchError(
+            f"the model does not run on an input of shape {tuple(example.shape)}: {_first_line(error)}"
+        ) from error
+    try:
+        graph = _Tracer(watcher.found).trace(work, concrete_args=fixed_arguments(work))
+    except Exception as error:
+        message = (
+            f"the model's control flow cannot be followed by torch.fx ({type(error).__name__}: {_first_line(error)})"
+        )
+        raise PatchError(message, hint=SCRIPT_HINT) from error
+    _drop_fixed_arguments(graph)
+    for node in graph.nodes:
+        node.type = None  # annotations speak of training too (GoogLeNet's tuple of three), or are text, not types
+    return fx.GraphModule(work, graph, type(work).__name__), output
+
+
+def independent(module: nn.Module) -> nn.Module:
+    """A deep copy, also of layers that keep a tensor they computed (the older `weight_norm`).
+
+    Raises:
+        PatchError: something in the module cannot be copied.
+    """
+    held = [value for child in module.modules() for value in vars(child).values() if isinstance(value, Tensor)]
+    computed = {id(tensor): tensor.detach().clone() for tensor in held if not tensor.is_leaf}
+    try:
+        return copy.deepcopy(module, computed)
+    except Exception as error:
+        raise PatchError(f"the model cannot be copied ({type(error).__name__}: {_first_line(error)})") from error
+
+
+def fixed_arguments(module: nn.Module) -> dict[str, Any]:
+    """Arguments of `forward` beside the map that have defaults, by name: a copy is traced for the defaults."""
+    if isinstance(module, fx.GraphModule):
+        return {}
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    others = list(inspect.signature(module.forward).parameters.values())[1:]
+    return {
+        other.name: other.default for other in others if other.kind not in variable and other.default is not other.empty
+    }
+
+
+def _drop_fixed_arguments(graph: fx.Graph) -> None:
+    """Take out the arguments that were given their defaults, and the checks fx puts on them."""
+    placeholders = [node for node in graph.nodes if node.op == "placeholder" and not str(node.target).startswith("*")]
+    for placeholder in placeholders[1:]:
+        for check in list(placeholder.users):
+            for assertion in list(check.users):
+                graph.erase_node(assertion)
+            graph.erase_node(check)
+        graph.erase_node(placeholder)
+
+
+def _keep_unused_state(source: nn.Module, target: fx.GraphModule) -> None:
+    """Give `target` the parameters and buffers no call in the graph uses, so that checkpoints stay interchangeable.
+
+    Second names of one layer are kept too.
+    """
+    missing = set(source.state_dict()) - set(target.state_dict())
+    for name, child in source.named_modules(remove_duplicate=False):
+        own = {f"{name}.{key}" if name else key for key in (*child._parameters, *child._buffers)}
+        if not own & missing:
+            continue
+        if name and not any(child.children()):
+            target.add_submodule(name, child)
+            continue
+        holder = _holder(target, name)
+        for key, parameter in child._parameters.items():
+            if key not in holder._parameters:
+                holder.register_parameter(key, parameter)
+        for key, buffer in child._buffers.items():
+            if key not in holder._buffers:
+                holder.register_buffer(key, buffer, persistent=key not in child._non_persistent_buffers_set)
+
+
+def _hide_constants(target: fx.GraphModule, known: set[str]) -> None:
+    """Tensors that fx recorded or copied as buffers of its own get no key in the state dict."""
+    for key in set(target.state_dict()) - known:
+        owner, _, constant = key.rpartition(".")
+        target.get_submodule(owner)._non_persistent_buffers_set.add(constant)
+
+
+def _holder(target: fx.GraphModule, name: str) -> nn.Module:
+    if not name:
+        return target
+    try:
+        return target.get_submodule(name)
+    except AttributeError:
+        target.add_submodule(name, nn.Module())
+        return target.get_submodule(name)
+
+
+def refuse_quantised(module: nn.Module) -> None:
+    """Raises: PatchError where a layer of the module is quantised."""
+    for name, child in module.named_modules():
+        if "quantized" in type(child).__module__:
+            raise PatchError(
+                f"{name or 'the model'} is quantised ({type(child).__name__}) and cannot be patched",
+                hint="patch the float model, then quantise the copy",
+            )
+
+
+@contextmanager
+def _running_modules(module: nn.Module, stack: list[str]) -> Iterator[None]:
+    handles = []
+    try:
+        for name, child in module.named_modules():
+            if name:
+                handles.append(child.register_forward_pre_hook(lambda _m, _a, name=name: stack.append(name)))
+                handles.append(child.register_forward_hook(lambda _m, _a, _o: (stack.pop(), None)[1]))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

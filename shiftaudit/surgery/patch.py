@@ -1,0 +1,120 @@
+"""Give a network anti-aliased downsampling: `patch(module)` returns a blurpooled copy and the record of what was done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from shiftaudit.errors import PatchError
+from shiftaudit.records.patch import PatchOptions, PatchRecord
+
+__all__ = ["PatchOptions", "PatchRecord", "PatchResult", "patch", "plan_patch"]
+
+
+@dataclass(frozen=True)
+class PatchResult:
+    """A patched copy and what was done to make it."""
+
+    module: nn.Module
+    """Trainable, in the train/eval mode of the original, with its state-dict keys and no others."""
+    record: PatchRecord
+
+
+def patch(
+    module: nn.Module,
+    options: PatchOptions | None = None,
+    *,
+    input_size: int | tuple[int, int] = 224,
+    example_input: Tensor | None = None,
+) -> PatchResult:
+    """A copy of `module` with BlurPool at its downsampling sites; `module` itself is not touched.
+
+    Eager modules and exported programs (`torch.export.load(...).module()`) come back as `torch.fx.GraphModule`s, scripted and
+    traced ones as ScriptModules. The copy has the original's state-dict keys, so a checkpoint of one loads strictly into the
+    other. Without training it answers worse than the original: the weights were learned for aliased features.
+
+    Args:
+        module: takes a float tensor (N, C, H, W).
+        options: what to patch and how; see `PatchOptions`. Default: filter size 3, reflect padding, no stem.
+        input_size: H and W at which the network is run once to read its sizes.
+        example_input: (N, C, H, W), instead of random numbers of `input_size`.
+
+    >>> from torch import nn
+    >>> result = patch(nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2)), input_size=16)
+    >>> [(site.name, site.action) for site in result.record.sites]
+    [('1', 'blur_after_pool')]
+
+    Raises:
+        PatchError: nothing to patch, no module, a quantised model, or control flow that cannot be traced.
+    """
+    patched, record = _run(module, options, input_size, example_input, dry_run=False)
+    return PatchResult(patched, record)
+
+
+def plan_patch(
+    module: nn.Module,
+    options: PatchOptions | None = None,
+    *,
+    input_size: int | tuple[int, int] = 224,
+    example_input: Tensor | None = None,
+) -> PatchRecord:
+    """What `patch` would do, with the same arguments; a network without downsampling gives a record without sites."""
+    return _run(module, options, input_size, example_input, dry_run=True)[1]
+
+
+def _run(
+    module: nn.Module,
+    options: PatchOptions | None,
+    input_size: int | tuple[int, int],
+    example_input: Tensor | None,
+    *,
+    dry_run: bool,
+) -> tuple[nn.Module, PatchRecord]:
+    options = options or PatchOptions()
+    _check_module(module)
+    example = _example(module, input_size) if example_input is None else example_input
+    if isinstance(module, torch.jit.ScriptModule):
+        from shiftaudit.surgery import torchscript as scripted
+
+        return scripted.patch_module(module, options, example, dry_run=dry_run)
+    from shiftaudit.surgery import fx as eager
+
+    return eager.patch_module(module, options, example, dry_run=dry_run)
+
+
+def _check_module(module: Any) -> None:
+    wrapped = {
+        "ExportedProgram": "program.module()",
+        "OptimizedModule": "the module inside, ._orig_mod, and compile the copy",
+        "DataParallel": "the module inside, .module",
+        "DistributedDataParallel": "the module inside, .module",
+    }
+    kind = type(module).__name__
+    if kind in wrapped or not isinstance(module, nn.Module):
+        raise PatchError(f"patch takes a torch.nn.Module, not {kind}", hint=f"pass {wrapped.get(kind, 'the network')}")
+    if not isinstance(module, torch.jit.ScriptModule):
+        from shiftaudit.surgery.fx_trace import refuse_quantised
+
+        refuse_quantised(module)
+
+
+def _example(module: nn.Module, input_size: int | tuple[int, int]) -> Tensor:
+    """Random numbers in the dtype, on the device and with the channels of the first convolution."""
+    height, width = (input_size, input_size) if isinstance(input_size, int) else input_size
+    maps = {name: tensor for name, tensor in module.state_dict().items() if tensor.dim() == 4}
+    weights = [tensor for name, tensor in maps.items() if name.endswith("weight")]
+    weight = next(iter([*weights, *maps.values()]), None)
+    first = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
+    if weight is None:
+        if any(True for _ in module.parameters()) and not isinstance(module, torch.jit.ScriptModule):
+            raise PatchError(
+                "the model has no 2-D convolution, so its input cannot be guessed", hint="pass example_input"
+            )
+        weight = torch.zeros(1, 3, 1, 1)
+    generator = torch.Generator().manual_seed(0)
+    channels = weight.shape[1] if first is None else first.in_channels
+    example = torch.randn(1, channels, height, width, generator=generator)
+    return example.to(device=weight.device, dtype=weight.dtype)

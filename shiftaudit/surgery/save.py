@@ -1,0 +1,192 @@
+"""Write a patched model: self-contained TorchScript or `.pt2`, or the bare weights.
+
+The first two carry `shiftaudit.json` inside: preprocessing, class names, architecture and the patch record.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.jit import TracerWarning  # type: ignore[attr-defined]
+
+from shiftaudit.errors import PatchError
+from shiftaudit.files import write_bytes_atomically
+from shiftaudit.records.codec import plain
+from shiftaudit.records.patch import PatchRecord
+from shiftaudit.records.report import Preprocessing
+from shiftaudit.records.tune import TuneRecord
+from shiftaudit.surgery.blurpool import BlurPool
+
+EXTRA_FILE = "shiftaudit.json"
+FORMATS: tuple[str, ...] = ("torchscript", "pt2", "state-dict", "safetensors")
+_BY_SUFFIX = {
+    ".pt": "torchscript",
+    ".pth": "torchscript",
+    ".ts": "torchscript",
+    ".pt2": "pt2",
+    ".safetensors": "safetensors",
+}
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file carries beside the network."""
+
+    preprocessing: Preprocessing | None = None
+    class_names: tuple[str, ...] | None = None
+    arch: str | None = None
+    patch: PatchRecord | None = None
+    tune: TuneRecord | None = None
+
+    def as_json(self) -> str:
+        """The text of `shiftaudit.json`."""
+        content = {
+            "schema_version": 1,
+            "preprocessing": plain(self.preprocessing) if self.preprocessing else None,
+            "class_names": list(self.class_names) if self.class_names else None,
+            "arch": self.arch,
+            "patch": plain(self.patch) if self.patch else None,
+        }
+        if self.tune is not None:
+            content["tune"] = plain(self.tune)
+        return json.dumps(content)
+
+
+def format_for(path: Path, chosen: str | None = None) -> str:
+    """The format of a file: the one chosen, or the one its suffix stands for.
+
+    >>> format_for(Path("aa.pt")), format_for(Path("aa.pt"), "state-dict")
+    ('torchscript', 'state-dict')
+
+    Raises:
+        PatchError: no format was chosen and the suffix says nothing.
+    """
+    if chosen is not None:
+        if chosen not in FORMATS:
+            raise PatchError(f"unknown format {chosen!r}", hint=f"use one of {', '.join(FORMATS)}")
+        return chosen
+    try:
+        return _BY_SUFFIX[path.suffix.lower()]
+    except KeyError:
+        known = ", ".join(_BY_SUFFIX)
+        raise PatchError(
+            f"the suffix of {path.name} does not say what to write", hint=f"use {known}, or --format"
+        ) from None
+
+
+def save_model(
+    path: Path, module: nn.Module, contents: Contents, *, file_format: str, example: Tensor
+) -> tuple[str, ...]:
+    """Write `module` to exactly `path`, atomically, in eval mode; return what the user should know about the file.
+
+    Args:
+        example: (N, C, H, W), to trace or export with.
+
+    Raises:
+        PatchError: the module cannot be stored in this format.
+        InputError: the path cannot be written.
+    """
+    notes: list[str] = []
+    if file_format == "torchscript":
+        data = _torchscript(module, contents, example, notes)
+    elif file_format == "pt2":
+        data = _exported(module, contents, example, notes)
+    else:
+        state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
+        notes.append("the file holds weights alone: patch the architecture again, then load them")
+        data = _weights(state, contents, file_format)
+    write_bytes_atomically(path, data)
+    return tuple(notes)
+
+
+def _torchscript(module: nn.Module, contents: Contents, example: Tensor, notes: list[str]) -> bytes:
+    buffer = io.BytesIO()
+    extra = {EXTRA_FILE: contents.as_json()}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch\\.jit.*")
+        warnings.filterwarnings("ignore", message="The TorchScript type system")  # about fx's own GraphModule
+        warnings.filterwarnings("ignore", category=TracerWarning)
+        torch.jit.save(_scripted(module, example, notes), buffer, _extra_files=extra)
+    return buffer.getvalue()
+
+
+def _scripted(module: nn.Module, example: Tensor, notes: list[str]) -> torch.jit.ScriptModule:
+    if isinstance(module, torch.jit.ScriptModule):
+        return module
+    module = _in_eval_mode(module)
+    try:
+        scripted: torch.jit.ScriptModule = torch.jit.script(module)
+        with torch.no_grad():
+            scripted(example)
+        return scripted
+    except Exception:
+        # Exported programs and layers with Python of their own do not compile; what ran on the example can be recorded.
+        notes.append(
+            f"the file was traced, not scripted: it has no train/eval switch, and may refuse batches other than {len(example)}"
+        )
+    for layer in module.modules():
+        if isinstance(layer, BlurPool):
+            # As a plain attribute the filter becomes a constant of the trace instead of a key of the state dict.
+            kernel = layer._buffers.pop("kernel")
+            layer.__dict__["kernel"] = kernel
+    try:
+        with torch.no_grad():
+            traced: torch.jit.ScriptModule = torch.jit.trace(module, example, check_trace=False)
+    except Exception as error:
+        raise PatchError(
+            f"the patched model cannot be stored as TorchScript: {_first_line(error)}", hint="try .pt2"
+        ) from error
+    return traced
+
+
+def _exported(module: nn.Module, contents: Contents, example: Tensor, notes: list[str]) -> bytes:
+    if isinstance(module, torch.jit.ScriptModule):
+        raise PatchError("a TorchScript model cannot be stored as .pt2", hint="write a .pt file")
+    module = _in_eval_mode(module)
+    batch = torch.export.Dim("batch", min=1)
+    several = example if len(example) > 1 else torch.cat([example, example])
+    try:
+        program = torch.export.export(module, (several,), dynamic_shapes=({0: batch},))
+    except Exception:
+        try:
+            program = torch.export.export(module, (example,))
+        except Exception as error:
+            message = f"the patched model cannot be exported: {_first_line(error)}"
+            raise PatchError(message, hint="write a .pt file") from error
+        notes.append(f"the file takes batches of exactly {len(example)}")
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer, extra_files={EXTRA_FILE: contents.as_json()})
+    return buffer.getvalue()
+
+
+def _weights(state: dict[str, Any], contents: Contents, file_format: str) -> bytes:
+    if file_format == "state-dict":
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        return buffer.getvalue()
+    try:
+        from safetensors.torch import save
+    except ImportError as error:
+        raise PatchError("safetensors is not installed", hint="pip install 'shiftaudit[safetensors]'") from error
+    data: bytes = save(state, metadata={"format": "pt", EXTRA_FILE: contents.as_json()})
+    return data
+
+
+def _in_eval_mode(module: nn.Module) -> nn.Module:
+    module = copy.deepcopy(module)
+    for child in module.modules():
+        child.training = False
+    return module
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

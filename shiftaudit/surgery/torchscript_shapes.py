@@ -1,0 +1,238 @@
+"""The shape of every tensor of a TorchScript graph, by running a copy of the graph that writes them down."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from shiftaudit.errors import PatchError
+from shiftaudit.stages.names import static_kind
+from shiftaudit.surgery.blurpool import BlurPool
+from shiftaudit.surgery.torchscript_ops import TRANSPOSED, key, operation, walk
+
+Shape = tuple[int, ...]
+
+_ANY_CONVOLUTION = ("convolution", "_convolution")
+_CONVOLUTIONS = {
+    *_ANY_CONVOLUTION, "_convolution_mode", *(f"conv{way}{n}d" for way in ("", "_transpose") for n in (1, 2, 3)),
+}  # fmt: skip
+_PLAIN = ("IntType", "BoolType", "FloatType", "ListType", "StringType")
+
+
+class _ShapeLog(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.log = torch.jit.Attribute([], list[tuple[int, list[int]]])
+
+    def forward(self, x: Tensor, at: int) -> None:
+        """Note the shape of value number `at`."""
+        self.log.append((at, x.size()))  # type: ignore[attr-defined]
+
+
+def copied(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    """An independent copy, made as a file is: saved to memory and loaded again.
+
+    Raises:
+        PatchError: the module cannot be saved.
+    """
+    buffer = io.BytesIO()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*torch\\.jit.*")
+            torch.jit.save(module, buffer)
+            buffer.seek(0)
+            loaded: torch.jit.ScriptModule = torch.jit.load(buffer)
+    except Exception as error:
+        raise PatchError(f"the TorchScript model cannot be copied: {first_line(error)}") from error
+    return loaded
+
+
+def scripted(layer: nn.Module) -> torch.jit.ScriptModule:
+    """`torch.jit.script`, without its notice of deprecation."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch\\.jit.*")
+        result: torch.jit.ScriptModule = torch.jit.script(layer)
+    return result
+
+
+def flat_graph(module: torch.jit.ScriptModule) -> Any:
+    """The graph of `forward`, changed in place: calls inlined, constants folded, so that each operation can be rewritten."""
+    graph = module._c._get_method("forward").graph
+    torch._C._jit_pass_inline(graph)
+    _fold_attributes(module, graph)
+    torch._C._jit_pass_constant_propagation(graph)
+    return graph
+
+
+def _fold_attributes(module: torch.jit.ScriptModule, graph: Any) -> None:
+    """Give operations the numbers they make from attributes (`self.kernel // 2`) as constants, unless the graph sets them."""
+    written = {node.s("name") for node in graph.findAllNodes("prim::SetAttr")}
+    seen: set[int] = set()
+    pending = [node for node in walk(graph) if static_kind(node.kind()) is not None]
+    while pending:
+        holder = pending.pop()
+        for at, value in enumerate(list(holder.inputs())):
+            maker = value.node()
+            if maker.kind() == "prim::GetAttr" and maker.s("name") not in written:
+                stored = _stored_constant(module, value)
+                if stored is not None:
+                    with graph.insert_point_guard(holder):
+                        holder.replaceInput(at, graph.insertConstant(stored))
+            elif value.type().kind() in _PLAIN and key(value) not in seen:
+                seen.add(key(value))
+                pending.append(maker)
+
+
+def _stored_constant(module: torch.jit.ScriptModule, value: Any) -> Any:
+    """What `self.a.b` holds where that is a number, a text or a list of whole numbers, else None."""
+    parts: list[str] = []
+    node = value.node()
+    while node.kind() == "prim::GetAttr":
+        parts.insert(0, node.s("name"))
+        node = node.inputsAt(0).node()
+    found: Any = module
+    for part in parts:
+        found = getattr(found, part, None)
+    whole = isinstance(found, list) and bool(found) and all(isinstance(item, int) for item in found)
+    return found if isinstance(found, (bool, int, float, str)) or whole else None
+
+
+def is_blur(module: nn.Module) -> bool:
+    """Whether a module is a scripted or traced BlurPool, as an earlier patch put in."""
+    return getattr(module, "original_name", "") == BlurPool.__name__
+
+
+def tensors(graph: Any) -> Iterator[tuple[Any, Any]]:
+    """Tensors that ATen calls read and put out, each with the call, in program order; one tensor may come several times.
+
+    What other nodes put out, such as an `if`, is taken where a call reads it: before, it may hold nothing.
+    """
+    for node in walk(graph):
+        if not str(node.kind()).startswith("aten::"):
+            continue
+        given = [value for value in node.inputs() if not str(value.node().kind()).startswith("aten::")]
+        for value in (*given, *node.outputs()):
+            if value.type().kind() == "TensorType":
+                yield value, node
+
+
+def run_for_shapes(module: torch.jit.ScriptModule, example: Tensor) -> tuple[dict[int, Shape], Any]:
+    """Shapes by position in `tensors`, of those that were computed, and the output of the model.
+
+    A tensor computed several times, in a loop, has the shape of the first time.
+
+    Raises:
+        PatchError: the model does not run on the example.
+    """
+    observed = copied(module)
+    observed.eval()
+    graph = flat_graph(observed)
+    log = scripted(_ShapeLog())
+    observed._c._register_attribute("shiftaudit_shapes", log._c._type(), log._c)
+    itself = next(iter(graph.inputs()))
+    for position, (value, node) in enumerate(list(tensors(graph))):
+        add_call(graph, itself, ("shiftaudit_shapes", log), value, after=node, number=position)
+    try:
+        with torch.no_grad():
+            output = observed(example)
+    except Exception as error:
+        message = f"the model does not run on an input of shape {tuple(example.shape)}: {first_line(error)}"
+        raise PatchError(message, hint="give the size the model takes with --size") from error
+    shapes: dict[int, Shape] = {}
+    noted = getattr(observed._c.getattr("shiftaudit_shapes"), "_c", None)
+    for position, shape in (noted or observed._c.getattr("shiftaudit_shapes")).getattr("log"):
+        shapes.setdefault(position, tuple(shape))
+    return shapes, output
+
+
+def network_macs(graph: Any, shapes: dict[int, Shape]) -> int:
+    """Multiply-adds of convolutions and matrix products that ran, a loop's body once."""
+    return sum(_node_macs(node, shapes) for node in walk(graph) if operation(node))
+
+
+def _node_macs(node: Any, shapes: dict[int, Shape]) -> int:
+    name = operation(node)
+    out = shapes.get(key(node.outputsAt(0))) if node.outputsSize() else None
+    inputs = [shapes.get(key(value), ()) for value in node.inputs()]
+    macs = 0
+    if out is None:
+        pass
+    elif name in _CONVOLUTIONS and inputs[1]:
+        transposed = "transpose" in name or (name in _ANY_CONVOLUTION and node.inputsAt(TRANSPOSED).toIValue())
+        macs = math.prod(inputs[0] if transposed else out) * math.prod(inputs[1][1:])
+    elif name in ("linear", "matmul", "mm", "bmm") and inputs[0]:
+        macs = math.prod(out) * inputs[0][-1]
+    elif name in ("addmm", "baddbmm") and inputs[1]:
+        macs = math.prod(out) * inputs[1][-1]
+    elif name == "scaled_dot_product_attention" and inputs[0]:
+        macs = 2 * math.prod(inputs[0]) * inputs[1][-2]
+    elif name == "einsum":
+        macs = _einsum_macs(node, shapes)
+    return macs
+
+
+def _einsum_macs(node: Any, shapes: dict[int, Shape]) -> int:
+    """One multiply-add for each combination of indices; an equation with `...` counts none."""
+    equation = node.inputsAt(0).toIValue()
+    operands = [shapes.get(key(value), ()) for value in node.inputsAt(1).node().inputs()]
+    if not isinstance(equation, str) or "." in equation:
+        return 0
+    terms = equation.partition("->")[0].replace(" ", "").split(",")
+    sizes = {
+        index: size
+        for term, shape in zip(terms, operands, strict=False)
+        for index, size in zip(term, shape, strict=False)
+    }
+    return math.prod(sizes.values()) if len(operands) > 1 else 0
+
+
+def add_call(
+    graph: Any,
+    itself: Any,
+    layer: tuple[str, torch.jit.ScriptModule],
+    value: Any,
+    *,
+    after: Any = None,
+    before: Any = None,
+    number: int | None = None,
+) -> Any:
+    """Insert `self.<name>(value)`, or `self.<name>(value, number)`, and return its output.
+
+    Args:
+        itself: the graph's `self`, which holds the layer as an attribute.
+        layer: the attribute's name and the layer.
+        after: the node to insert behind, or `before`: the node to insert in front of.
+    """
+    name, module = layer
+    attribute = graph.create("prim::GetAttr", [itself], 1)
+    attribute.s_("name", name)
+    attribute.output().setType(module._c._type())
+    if after is not None:
+        attribute.insertAfter(after)
+    else:
+        attribute.insertBefore(before)
+    arguments = [attribute.output(), value]
+    if number is not None:
+        constant = graph.create("prim::Constant", [], 1)
+        constant.i_("value", number)
+        constant.output().setType(torch._C.IntType.get())
+        constant.insertAfter(attribute)
+        arguments.append(constant.output())
+    call = graph.create("prim::CallMethod", arguments, 1)
+    call.s_("name", "forward")
+    call.insertAfter(arguments[-1].node() if number is not None else attribute)
+    call.output().setType(torch._C.NoneType.get() if number is not None else torch._C.TensorType.get())
+    return call.output()
+
+
+def first_line(error: Exception) -> str:
+    """The end of a TorchScript error says what happened; its beginning is a stack of generated code."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    named = [line for line in lines if "Error:" in line]
+    return (named or lines or [type(error).__name__])[-1 if named else 0]

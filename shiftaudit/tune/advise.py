@@ -1,0 +1,202 @@
+"""Which downsampling sites are worth patching when nobody is going to train: try each alone, then the best together."""
+
+from __future__ import annotations
+
+import glob
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shiftaudit.audit.audit import audit
+from shiftaudit.errors import InputError
+from shiftaudit.images.stream import ImageFile
+from shiftaudit.metrics.intervals import ClusterBootstrap, Kind
+from shiftaudit.models import LoadedModel
+from shiftaudit.records.advise import Advice, Change, Trial
+from shiftaudit.records.patch import PatchOptions
+from shiftaudit.records.report import AuditReport, ImageResult
+from shiftaudit.surgery.patch import patch, plan_patch
+from shiftaudit.views.protocol import Settings
+
+MAX_ACCURACY_DROP = 0.01
+"""With labels, the largest fall in accuracy that counts as harmless."""
+
+Observer = Callable[[str, int, int], None]
+"""Called before each audit: what is tried, its number, and how many there are at most."""
+
+
+def advise(
+    model: LoadedModel,
+    images: Sequence[ImageFile],
+    settings: Settings | None = None,
+    options: PatchOptions | None = None,
+    *,
+    labels: Mapping[str, int] | None = None,
+    max_accuracy_drop: float = MAX_ACCURACY_DROP,
+    observer: Observer | None = None,
+) -> Advice:
+    """Patch each site alone, without training, and see what it does; then add up the good ones, best first.
+
+    A trial is *harmless* when the answers stay the original's: the unshifted top-1 agrees with the original's at least as
+    often as the original's shifted views agree with each other, and with labels accuracy falls by no more than
+    `max_accuracy_drop`. The proposal is the harmless set of sites with the largest gain in consistency (mean of the
+    protocols), provided that the interval of the gain lies above 0; there may be none.
+
+    Args:
+        model: the original.
+        images: pictures, labelled or not.
+        settings: the views; stages are never measured here.
+        options: filter and placement; `only`, `skip` and `stem` say which sites are tried.
+        labels: class by relative path.
+
+    Raises:
+        PatchError: the model cannot be patched or has no site to try.
+        InputError: no image could be read, or the tolerance is negative.
+    """
+    if max_accuracy_drop < 0:
+        raise InputError(f"--max-accuracy-drop got {max_accuracy_drop}; expected 0 or more")
+    options = options or PatchOptions()
+    settings = replace(settings or Settings(), stages=False)
+    trials = _Trials(model, images, settings, options, labels or {}, max_accuracy_drop, observer)
+    singles = sorted((trials.run((name,)) for name in trials.names), key=_rank)
+    combined, best = _grow(trials, singles)
+    return Advice(
+        model=model.info,
+        protocol=trials.original.protocol,
+        options=options,
+        original_consistency=trials.consistency,
+        original_accuracy=trials.accuracy,
+        n_images=trials.original.data.n_images,
+        rule=trials.rule,
+        singles=tuple(singles),
+        combined=tuple(combined),
+        proposal=best.sites if best else (),
+        gain=best.mean_consistency if best else None,
+    )
+
+
+def _rank(trial: Trial) -> tuple[bool, float]:
+    return not trial.harmless, -trial.mean_consistency.value
+
+
+def _grow(trials: _Trials, singles: Sequence[Trial]) -> tuple[list[Trial], Trial | None]:
+    """Add the harmless sites that raise consistency, best first, as long as each addition helps and harms nothing."""
+    helpful = [trial for trial in singles if trial.harmless and trial.mean_consistency.value > 0]
+    if not helpful:
+        return [], None
+    best = helpful[0]
+    combined: list[Trial] = []
+    for trial in helpful[1:]:
+        together = trials.run(tuple(name for name in trials.names if name in {*best.sites, *trial.sites}))
+        combined.append(together)
+        if together.harmless and together.mean_consistency.value > best.mean_consistency.value:
+            best = together
+    gaining = [trial for trial in (best, *combined, *helpful) if trial.harmless and trial.gains]
+    # The largest gain; between equals the smaller patch.
+    return combined, min(gaining, key=lambda trial: (-trial.mean_consistency.value, len(trial.sites)), default=None)
+
+
+class _Trials:
+    """The original's answers, and what a patch changes about them."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        images: Sequence[ImageFile],
+        settings: Settings,
+        options: PatchOptions,
+        labels: Mapping[str, int],
+        max_accuracy_drop: float,
+        observer: Observer | None,
+    ) -> None:
+        self.model, self.images, self.settings, self.options = model, images, settings, options
+        self.labels = labels
+        self.observer = observer or (lambda _what, _number, _total: None)
+        self.max_accuracy_drop = max_accuracy_drop
+        plan = plan_patch(model.module, options, input_size=model.preprocessing.size)
+        self.names = tuple(site.name for site in plan.patched)
+        if not self.names:
+            # `patch` says why, site by site.
+            patch(model.module, options, input_size=model.preprocessing.size)
+        self._count = 0
+        self.original = self._audit(model, "the original")
+        self.consistency = {
+            protocol: float(np.nanmean(_consistency(self.original, protocol))) for protocol in self.original.protocols
+        }
+        known = _correct(self.original)
+        self.accuracy = None if np.isnan(known).all() else float(np.nanmean(known))
+        self._threshold = float(np.mean(list(self.consistency.values())))
+        self.rule = (
+            f"the answer is the original's on at least {self._threshold:.1%} of the images, as often as the original's own "
+            "shifted views agree"
+        )
+        if self.accuracy is not None:
+            self.rule += f", and accuracy falls by at most {self.max_accuracy_drop:.1%}"
+
+    def _audit(self, model: LoadedModel, what: str) -> AuditReport:
+        self._count += 1
+        self.observer(what, self._count, 2 * len(self.names))
+        return audit(model, self.images, self.settings, labels=self.labels)
+
+    def run(self, sites: tuple[str, ...]) -> Trial:
+        """Patch these sites, audit, and compare with the original image by image."""
+        options = replace(self.options, only=tuple(glob.escape(name) for name in sites), skip=())
+        result = patch(self.model.module, options, input_size=self.model.preprocessing.size)
+        report = self._audit(replace(self.model, module=result.module), " + ".join(sites))
+        protocols = list(self.original.protocols)
+        differences = [_consistency(report, p) - _consistency(self.original, p) for p in protocols]
+        per_protocol = {p: _change(values, "real") for p, values in zip(protocols, differences, strict=True)}
+        mean = _change(np.mean(differences, axis=0), "real")
+        agreement = _change((_predictions(report) == _predictions(self.original)).astype(np.float64), "binary")
+        accuracy = None
+        if self.accuracy is not None:
+            accuracy = _change(_correct(report) - _correct(self.original), "real")
+        harmless = agreement.value >= self._threshold and (
+            accuracy is None or accuracy.value >= -self.max_accuracy_drop
+        )
+        return Trial(
+            sites=sites,
+            consistency=per_protocol,
+            mean_consistency=mean,
+            agreement=agreement,
+            accuracy=accuracy,
+            harmless=harmless,
+            gains=mean.ci_low is not None and mean.ci_low > 0,
+        )
+
+
+def _images(report: AuditReport) -> list[ImageResult]:
+    return sorted(report.per_image, key=lambda image: image.id)
+
+
+def _consistency(report: AuditReport, protocol: str) -> NDArray[np.float64]:
+    """Per image, the share of agreeing pairs among the shifted views."""
+    shares = []
+    for image in _images(report):
+        answers = image.views[protocol].predictions
+        pairs = [a == b for i, a in enumerate(answers) for b in answers[:i]]
+        shares.append(sum(pairs) / len(pairs) if pairs else math.nan)
+    return np.array(shares)
+
+
+def _predictions(report: AuditReport) -> NDArray[np.int64]:
+    return np.array([image.prediction for image in _images(report)], dtype=np.int64)
+
+
+def _correct(report: AuditReport) -> NDArray[np.float64]:
+    return np.array(
+        [math.nan if image.label is None else float(image.prediction == image.label) for image in _images(report)]
+    )
+
+
+def _change(values: NDArray[np.float64], kind: Kind) -> Change:
+    metric = ClusterBootstrap(len(values)).metric(values, n_pairs=len(values), higher_is_better=True, kind=kind)
+    return Change(
+        value=math.nan if metric.value is None else metric.value,
+        ci_low=metric.ci_low,
+        ci_high=metric.ci_high,
+        n_images=metric.n_images,
+    )

@@ -1,0 +1,189 @@
+"""Settings of an audit, the published presets, and the plan of views they make for each image."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+
+from shiftaudit.errors import InputError
+from shiftaudit.images.decode import MAX_SIDE
+from shiftaudit.records.report import ProtocolInfo, Shift
+from shiftaudit.views.shifts import (
+    CIRCULAR,
+    CROP,
+    MAX_GRID,
+    PROTOCOLS,
+    canonical_spec,
+    default_max_shift,
+    draw_shifts,
+    parse_spec,
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure and how. Everything that changes a number ends up in the report."""
+
+    protocol: str = "both"
+    """`both`, `circular` or `crop`."""
+    shifts: str = "8"
+    """Shifted views per image and protocol: a count, `grid:STEP` or `diagonal`."""
+    max_shift: int | None = None
+    """Largest |dy| and |dx| in input pixels; None for 32 (circular) and 16 (crop) at 224, in proportion for smaller inputs."""
+    preset: str | None = None
+    """`zhang`, `aps` or `azulay`: a published protocol, which sets the three above."""
+    seed: int = 0
+    stages: bool = True
+    stage_views: int | None = None
+    """Shifted views per image and protocol on which feature maps are compared; the answers are compared on all. None for 2
+    of random shifts, which are a fair draw of all, and for every shift of a grid or diagonal."""
+    batch_size: int | None = None
+    """Largest number of views in one forward pass; None to choose it by the size of the network's feature maps. Changes no
+    result beyond float noise."""
+    workers: int = 2
+    """Processes that decode images; 0 decodes in this one."""
+    device: str = "cpu"
+    autocast: bool = False
+    """Compute in bfloat16 or float16 where that is safe. Changes results; the report's environment says so."""
+    compile: bool = False
+    """Let torch.compile make the network of the views whose feature maps are not compared."""
+
+
+# Each preset is the protocol as published, on the unshifted view's canvas of 256 for a 224 input.
+PRESETS: dict[str, Settings] = {
+    "zhang": Settings(protocol=CROP, shifts="iid:2", max_shift=16),
+    "aps": Settings(protocol=CIRCULAR, shifts="iid:2", max_shift=32),
+    "azulay": Settings(protocol=CROP, shifts="diagonal", max_shift=16),
+}
+
+
+_PRESET_INPUT = "the published protocol is for inputs of 224 px; use --shifts and --max-shift for others"
+
+
+@dataclass(frozen=True)
+class ViewPlan:
+    """The shifted views of one image; the unshifted view comes before them."""
+
+    shifts: dict[str, tuple[Shift, ...]]
+    padding: Shift | None
+    """The circular shift by the network's total stride, None where it is unknown or leaves the view as it is."""
+
+
+def resolve(settings: Settings, size: int) -> tuple[Settings, ProtocolInfo]:
+    """Fill in what the settings leave open for an input of side `size`, and describe the protocol.
+
+    Raises:
+        InputError: an unknown protocol, preset or shift specification, or a maximum shift that does not fit.
+    """
+    if settings.preset is not None:
+        settings = _apply_preset(settings)
+    if settings.protocol not in ("both", *PROTOCOLS):
+        raise InputError(f"--protocol got {settings.protocol!r}; expected both, circular or crop")
+    kind, number = parse_spec(settings.shifts)
+    # One way to write it, so that reports of the same views have the same hash.
+    settings = replace(settings, shifts=canonical_spec(settings.shifts))
+    if size < 2:
+        raise InputError(f"an input of {size} px cannot be shifted; expected 2 px or more")
+    protocols = PROTOCOLS if settings.protocol == "both" else (settings.protocol,)
+    limits = {p: default_max_shift(p, size) if settings.max_shift is None else settings.max_shift for p in protocols}
+    for protocol, limit in limits.items():
+        if limit < 1:
+            raise InputError(f"--max-shift got {limit}; expected at least 1 pixel")
+        if protocol == CIRCULAR and 2 * limit > size:
+            raise InputError(
+                f"a circular shift of up to {limit} px wraps past the middle of a {size} px input",
+                hint=_PRESET_INPUT if settings.preset else f"use --max-shift {size // 2} or less",
+            )
+        if protocol == CROP and size + 2 * limit > MAX_SIDE:
+            raise InputError(
+                f"a crop shifted by up to {limit} px needs a picture of {size + 2 * limit} px; expected at most {MAX_SIDE}",
+                hint="use a smaller --max-shift",
+            )
+    if kind == "random" and number < 2:
+        raise InputError(
+            "--shifts got 1; consistency compares shifted views with each other", hint="use --shifts 2 or more"
+        )
+    for protocol, limit in limits.items():
+        # Drawn once for nobody, so that shifts which do not exist are refused before the first picture.
+        draw_shifts(settings.shifts, limit, seed=settings.seed, image_id="00", protocol=protocol)
+    described = ProtocolInfo(
+        protocols=protocols,
+        shifts=settings.shifts,
+        preset=settings.preset,
+        max_shift_circular=limits.get(CIRCULAR, 0),
+        max_shift_crop=limits.get(CROP, 0),
+        canvas=size + 2 * limits.get(CROP, 0),
+        seed=settings.seed,
+        stages=settings.stages,
+        stage_views=_stage_views(settings, kind, number) if settings.stages else 0,
+        protocol_hash="",
+    )
+    return settings, replace(described, protocol_hash=protocol_hash(described))
+
+
+def _stage_views(settings: Settings, kind: str, number: int) -> int:
+    if settings.stage_views is not None:
+        if settings.stage_views < 1:
+            raise InputError(
+                f"--stage-views got {settings.stage_views}; expected at least 1", hint="use --no-stages for none"
+            )
+        return settings.stage_views
+    return min(number, 2) if kind in ("random", "iid") else MAX_GRID
+
+
+def _apply_preset(settings: Settings) -> Settings:
+    preset = PRESETS.get(settings.preset or "")
+    if preset is None:
+        raise InputError(f"--preset got {settings.preset!r}; expected one of {', '.join(PRESETS)}")
+    default = Settings()
+    for field in ("protocol", "shifts", "max_shift"):
+        if getattr(settings, field) != getattr(default, field):
+            option = "--" + field.replace("_", "-")
+            raise InputError(f"--preset {settings.preset} sets {option} itself", hint="leave out one of the two")
+    return replace(settings, protocol=preset.protocol, shifts=preset.shifts, max_shift=preset.max_shift)
+
+
+def protocol_hash(info: ProtocolInfo) -> str:
+    """Twelve hex digits of everything in a protocol that changes which views the answers come from."""
+    decisive = {k: v for k, v in asdict(info).items() if k not in ("protocol_hash", "stages", "stage_views")}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def plan_views(info: ProtocolInfo, image_id: str, size: int, total_stride: tuple[float, float]) -> ViewPlan:
+    """The views of one image. Depends on the protocol, the image's bytes and the network's total stride only."""
+    limits = {CIRCULAR: info.max_shift_circular, CROP: info.max_shift_crop}
+    shifts = {
+        protocol: draw_shifts(info.shifts, limits[protocol], seed=info.seed, image_id=image_id, protocol=protocol)
+        for protocol in info.protocols
+    }
+    return ViewPlan(shifts, _padding_shift(info, size, total_stride))
+
+
+def _padding_shift(info: ProtocolInfo, size: int, total_stride: tuple[float, float]) -> Shift | None:
+    if CIRCULAR not in info.protocols or not all(math.isclose(s, round(s)) for s in total_stride):
+        return None
+    dy, dx = (round(s) for s in total_stride)
+    # A network without stages has nothing to alias; a stride that divides the input's side rolls it onto itself.
+    if (dy, dx) == (1, 1) or dy % size == 0 or dx % size == 0:
+        return None
+    return dy, dx
+
+
+def settings_of(info: ProtocolInfo) -> Settings:
+    """The settings that make this protocol again, for a network with the same input size.
+
+    >>> _, info = resolve(Settings(protocol=CROP, shifts="grid:4", max_shift=8, seed=3), 64)
+    >>> resolve(settings_of(info), 64)[1] == info
+    True
+    """
+    views = Settings(seed=info.seed, stages=info.stages, stage_views=info.stage_views if info.stages else None)
+    protocol = "both" if len(info.protocols) > 1 else info.protocols[0]
+    if info.preset is not None:
+        return replace(views, preset=info.preset)
+    limits = {CIRCULAR: info.max_shift_circular, CROP: info.max_shift_crop}
+    chosen = {limits[name] for name in info.protocols}
+    # One --max-shift holds for both protocols; where they differ they are the defaults of the input size.
+    max_shift = chosen.pop() if len(chosen) == 1 else None
+    return replace(views, protocol=protocol, shifts=info.shifts, max_shift=max_shift)

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+
+
+def reference() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_reference", ROOT / "scripts" / "make_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["commands.md", "measures.md"])
+def test_the_reference_is_what_the_program_says(name: str) -> None:
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    assert page == reference().PAGES[name](), "run python scripts/make_reference.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_pictures_exist(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+        if target and not target.startswith(("http://", "https://")):
+            assert (page.parent / target).is_file(), target
+
+
+def test_every_command_that_the_docs_mention_exists() -> None:
+    known = set(
+        re.findall(r"^## `shiftaudit ([a-z-]+)", (ROOT / "docs" / "commands.md").read_text(encoding="utf-8"), re.M)
+    )
+    assert {"score", "patch", "gate", "explain"} <= known
+    for page in PAGES:
+        mentioned = set(re.findall(r"`shiftaudit ([a-z][a-z-]*)", page.read_text(encoding="utf-8")))
+        assert mentioned <= known, page.name
+
+
+def test_the_pictures_are_small() -> None:
+    assert sum(path.stat().st_size for path in (ROOT / "docs" / "img").iterdir()) < 500_000

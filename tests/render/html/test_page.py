@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+from hashlib import sha256
+from pathlib import Path
+
+import html5lib
+import numpy as np
+import pytest
+from fake_report import fake_report
+from PIL import Image
+
+from shiftaudit.records.report import AuditReport
+from shiftaudit.render import thumbnails
+from shiftaudit.render.html.markup import tag
+from shiftaudit.render.html.page import render
+
+NASTY = "</code><script>alert(1)</script>\x00\ud800 & \"'\u202egpj"
+
+
+def jpeg() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "teal").save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def nasty_report() -> AuditReport:
+    report = fake_report(source=NASTY, skipped=[(NASTY, NASTY)], names=[NASTY] * 4)
+    images = tuple(dataclasses.replace(image, path=f"{index}{NASTY}") for index, image in enumerate(report.per_image))
+    stages = tuple(dataclasses.replace(stage, name=NASTY + stage.name) for stage in report.stages)
+    return dataclasses.replace(report, per_image=images, stages=stages)
+
+
+PAGES = {
+    "random shifts": render(fake_report(), thumbnails={f"{index:064x}": jpeg() for index in range(40)}),
+    "grid and before/after": render(fake_report(grid=8), fake_report(grid=8, wobble=0.2, scale=0.4)),
+    "degenerate, no stages": render(fake_report(degenerate=True, stages=False, wobble=0.0)),
+    "nasty names": render(nasty_report()),
+    "nothing": render(
+        dataclasses.replace(fake_report(), protocols={}, stages=(), skipped_stages=(), levels=(), per_image=())
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_is_strictly_valid_html5(name: str) -> None:
+    parser = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False)
+    document = parser.parse(PAGES[name])
+    assert document.find("head/title") is not None
+    assert document.findall(".//script") == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_refers_to_nothing_outside_itself(name: str) -> None:
+    document = html5lib.parse(PAGES[name], namespaceHTMLElements=False)
+    for element in document.iter():
+        for attribute in ("src", "href", "xlink:href", "srcset", "action", "data", "poster", "style"):
+            value = element.get(attribute)
+            assert value is None or value.startswith("data:image/jpeg;base64,"), (element.tag, attribute, value)
+    assert not re.search(r"url\(|@import", PAGES[name])
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pictures_and_drawings_have_words_for_those_who_cannot_see_them(name: str) -> None:
+    document = html5lib.parse(PAGES[name], namespaceHTMLElements=False)
+    assert all(image.get("alt") for image in document.iter("img"))
+    assert all(drawing.get("aria-label") for drawing in document.iter("{http://www.w3.org/2000/svg}svg"))
+    assert all(head.get("scope") for head in document.iter("th"))
+    assert [heading.tag for heading in document.iter("h1")] == ["h1"]
+
+
+def test_names_from_outside_are_shown_literally() -> None:
+    document = html5lib.parse(PAGES["nasty names"], namespaceHTMLElements=False)
+    names = ["".join(code.itertext()) for code in document.iter("code")]
+    assert sum("</code><script>alert(1)</script>" in name for name in names) > 10
+    assert not re.search("[\x00\u202e]", PAGES["nasty names"])
+    PAGES["nasty names"].encode("utf-8")
+
+
+def test_the_verdict_comes_first_and_the_warning_before_it() -> None:
+    assert PAGES["random shifts"].index("Verdict") < PAGES["random shifts"].index("Which shifts change")
+    page = PAGES["degenerate, no stages"]
+    assert page.index("Warning") < page.index("Same answer")
+
+
+def test_two_reports_are_shown_one_beside_the_other() -> None:
+    page = PAGES["grid and before/after"]
+    document = html5lib.parse(page, namespaceHTMLElements=False)
+    headings = ["".join(heading.itertext()) for heading in document.iter("h3")]
+    for protocol in ("circular", "crop"):
+        for label in ("Before", "After"):
+            assert f"{label}: share of answers that change, by shift ({protocol})" in headings
+    scales = re.findall(r"share of answers that change, by shift \(crop\)</title>.*?([\d.]+ %)</text>", page)
+    assert len(scales) == 2
+    assert scales[0] == scales[1], "one scale, so that colours can be compared"
+    assert "".join(document.find("head/title").itertext()).count(", ") == 1
+    assert page.count("after: under ") == 12
+
+
+def test_the_page_says_it_in_a_sentence_first() -> None:
+    page = PAGES["random shifts"]
+    assert re.search(r'<p class="lead">\d+ of 40 pictures change their answer', page)
+    still = render(fake_report(wobble=0.0))
+    assert "No tried shift changes the answer of any of the 40 pictures." in still
+    assert 'class="lead"' not in PAGES["degenerate, no stages"], "a useless model gets no praise"
+
+
+def test_a_map_of_nothing_is_a_sentence_and_gaps_are_explained() -> None:
+    still = render(fake_report(wobble=0.0))
+    assert "No tried shift changes any answer." in still
+    assert 'class="map"' not in still.partition("Which shifts change")[2].partition("</section>")[0]
+    assert "Pale: no shift fell there." in render(fake_report(3))
+    assert "Pale" not in PAGES["grid and before/after"]
+
+
+def test_definitions_show_code_as_code() -> None:
+    assert "<code>--shifts grid:STEP</code>" in PAGES["random shifts"]
+    assert "`" not in PAGES["random shifts"].partition("<style>")[2].partition("</style>")[2]
+
+
+def test_reports_made_differently_carry_a_warning() -> None:
+    after = fake_report(grid=8)
+    after = dataclasses.replace(after, protocol=dataclasses.replace(after.protocol, protocol_hash="00"))
+    assert "not made alike" in render(fake_report(grid=8), after)
+    assert "not made alike" not in PAGES["grid and before/after"]
+
+
+def test_thumbnails_are_embedded_only_when_given() -> None:
+    assert PAGES["random shifts"].count("<img") == 12
+    assert "<img" not in PAGES["grid and before/after"]
+
+
+def test_thumbnails_are_those_of_the_very_files_that_were_scored(tmp_path: Path) -> None:
+    report, files = fake_report(4), []
+    for index, image in enumerate(report.per_image):
+        path = tmp_path / image.path
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((300, 260, 3), 60 * index, np.uint8)).save(path)
+        files.append(path)
+    images = [
+        dataclasses.replace(i, id=sha256(f.read_bytes()).hexdigest())
+        for i, f in zip(report.per_image, files, strict=True)
+    ]
+    unstable = {
+        image.id for image in images if any(p != image.prediction for v in image.views.values() for p in v.predictions)
+    }
+    changed = dataclasses.replace(images[0], id="0" * 64)
+    made = thumbnails.make(dataclasses.replace(report, per_image=(changed, *images[1:])), tmp_path)
+    assert set(made) == unstable - {images[0].id}
+    assert all(Image.open(io.BytesIO(data)).size == (192, 192) for data in made.values())
+
+
+def test_the_builder_escapes_text_and_attributes() -> None:
+    assert tag("a", "<&>", title='"<') == '<a title="&quot;&lt;">&lt;&amp;&gt;</a>'
+
+
+def luminance(colour: str) -> float:
+    """Of `#rgb` or `#rrggbb`, by WCAG 2."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * c for c in colour[1:])
+    parts = [int(digits[k : k + 2], 16) / 255 for k in (0, 2, 4)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(a: str, b: str) -> float:
+    dark, light = sorted((luminance(a), luminance(b)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_every_text_can_be_read_in_light_dark_and_print() -> None:
+    style = PAGES["nothing"].partition("<style>")[2].partition("</style>")[0]
+    schemes = [
+        dict(re.findall(r"--([\w-]+): (#\w+)", block)) for block in re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+    ]
+    assert len(schemes) == 3
+    for scheme in schemes:
+        for ink in ("text", "dim", "good", "bad"):
+            for paper in ("page", "card"):
+                assert contrast(scheme[ink], scheme[paper]) >= 4.5, (ink, paper, scheme)
+        if "warn" in scheme:
+            assert contrast(scheme["text"], scheme["warn"]) >= 4.5

@@ -1,0 +1,406 @@
+"""Networks written in ways that trip surgery: every form of them is patched exactly, or left with a reason."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from patch_networks import randomise
+from torch import Tensor, nn
+
+from shiftaudit.errors import PatchError
+from shiftaudit.records.patch import PatchRecord
+from shiftaudit.surgery.patch import PatchOptions, patch, plan_patch
+
+FORMS = ("eager", "scripted", "traced", "exported")
+
+
+def form(module: nn.Module, how: str, x: Tensor) -> nn.Module:
+    """The network as users keep it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the formats and about sizes that a trace fixes
+        if how == "scripted":
+            return torch.jit.script(module)
+        if how == "traced":
+            return torch.jit.trace(module, x.clone(), check_trace=False)
+        return torch.export.export(module, (x.clone(),)).module() if how == "exported" else module
+
+
+def check(module: nn.Module, x: Tensor, how: str) -> PatchRecord:
+    """Filter 1 is the original, filter 4 keeps its shape, and the keys are the same; the record of filter 4."""
+    torch.manual_seed(0)
+    original = form(module, how, x)
+    same = patch(original, PatchOptions(filter_size=1, stem=True, patchify=True), example_input=x).module
+    blurred = patch(original, PatchOptions(filter_size=4, stem=True, patchify=True), example_input=x)
+    with torch.no_grad():
+        expected = original(x.clone())
+        torch.testing.assert_close(same(x.clone()), expected, rtol=1e-5, atol=1e-5)
+        assert blurred.module(x.clone()).shape == expected.shape
+    assert set(same.state_dict()) == set(original.state_dict())
+    original.load_state_dict(blurred.module.state_dict(), strict=True)
+    blurred.module.load_state_dict(original.state_dict(), strict=True)
+    return blurred.record
+
+
+def actions(record: PatchRecord) -> dict[str, str]:
+    return {site.name: site.action if site.action != "leave" else site.reason for site in record.sites}
+
+
+class SharedPool(nn.Module):
+    """One padded pool at every step; its last calls reduce a map to a point and must keep their stride."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.pool = nn.MaxPool2d(3, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(self.conv(x))
+        x = self.pool(x)
+        x = self.pool(x)
+        return self.pool(self.pool(x))
+
+
+@pytest.mark.parametrize("how", FORMS)
+def test_a_pool_shared_with_the_head(how: str) -> None:
+    record = check(SharedPool().eval(), torch.randn(1, 3, 16, 16), how)
+    assert list(actions(record).values()) == ["blur_after_pool"] * 3
+
+
+def test_calls_of_a_shared_pool_are_chosen_one_by_one() -> None:
+    model, x = SharedPool().eval(), torch.randn(1, 3, 16, 16)
+    record = patch(model, PatchOptions(skip=("pool@2",)), example_input=x).record
+    assert [site.action for site in record.sites] == ["blur_after_pool", "leave", "blur_after_pool"]
+    same = patch(model, PatchOptions(filter_size=1, skip=("pool@2",)), example_input=x).module
+    torch.testing.assert_close(same(x), model(x))
+
+
+class Named(nn.Module):
+    """Layers that have the names a patch would give."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blur_pool = nn.Conv2d(3, 4, 3, padding=1)
+        self.pool = nn.MaxPool2d(2)
+        self.blur_blur_pool = nn.Conv2d(4, 4, 3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.blur_blur_pool(self.pool(self.blur_pool(x)))
+
+
+class TwoNames(nn.Module):
+    """One convolution under two names: a checkpoint holds both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 3, 3)
+        self.a = nn.Conv2d(3, 3, 3, 2, 1)
+        self.b = self.a
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(self.a(self.stem(x)))
+
+
+class Constant(nn.Module):
+    """A tensor made on the way, which fx records as a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.conv = nn.Conv2d(4, 4, 3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)[:, :, torch.arange(1, 15)]
+        return self.conv(x * torch.tensor([2.0, 1.0]).sum())
+
+
+@pytest.mark.parametrize("how", FORMS)
+@pytest.mark.parametrize("network", [Named, TwoNames, Constant])
+def test_the_keys_of_the_state_dict_stay(network: type[nn.Module], how: str) -> None:
+    check(network().eval(), torch.randn(2, 3, 17, 19), how)
+
+
+class Channels(nn.Module):
+    """Every second channel, of a map whose rows are skipped too: only the rows are downsampling."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.step = step
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        half = x[:, ::2]
+        return F.max_pool2d(half, 2) + x[:, :2, :: self.step, :: self.step][:, :, :8, :8]
+
+
+@pytest.mark.parametrize("how", FORMS)
+def test_slices_of_channels_are_no_downsampling(how: str) -> None:
+    x = torch.randn(1, 3, 16, 16)
+    assert list(actions(check(Channels(1).eval(), x, how))) == ["max_pool"]
+    record = check(Channels(2).eval(), x, how)
+    assert sorted(actions(record).values()) == ["blur_after_pool", "blur_before_slice"]
+
+
+class WrittenSlice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        part = x[:, :, ::2, ::2]
+        part.zero_()
+        return F.max_pool2d(x, 2) + part
+
+
+class WrittenMap(WrittenSlice):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        part = x[:, :, ::2, ::2]
+        x.add_(1.0)
+        return F.max_pool2d(x, 2) + part
+
+
+@pytest.mark.parametrize("how", FORMS)
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        (WrittenSlice, "its slices are written to"),
+        (WrittenMap, "its map is changed in place after a slice was taken"),
+    ],
+)
+def test_what_is_written_to_is_left(network: type[nn.Module], reason: str, how: str) -> None:
+    """A filtered map is a copy: what is written to it, or to the original later, would be lost."""
+    record = check(network().eval(), torch.randn(1, 3, 16, 16), how)
+    assert sorted(actions(record).values()) == ["blur_after_pool", reason]
+
+
+class Values(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.pool = nn.MaxPool2d(2, return_indices=True)
+        self.adaptive = nn.AdaptiveMaxPool2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.adaptive(self.pool(self.stem(x))[0])
+
+
+@pytest.mark.parametrize("how", FORMS)
+def test_indices_that_nothing_reads_do_not_matter(how: str) -> None:
+    record = check(Values().eval(), torch.randn(2, 3, 16, 16), how)
+    assert list(actions(record).values()) == ["blur_after_pool"] * 2
+
+
+class Padded(nn.Module):
+    """Non-overlapping windows on a padded map: graphs hold the padding as a step of its own for some modes."""
+
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3)
+        self.conv = nn.Conv2d(4, 4, 3, 3, 1, padding_mode=mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(self.stem(x))
+
+
+@pytest.mark.parametrize("how", FORMS)
+@pytest.mark.parametrize("mode", ["zeros", "replicate"])
+def test_windows_that_do_not_overlap_are_told_alike(mode: str, how: str) -> None:
+    x = torch.randn(1, 3, 18, 18)
+    assert actions(check(Padded(mode).eval(), x, how)) == {"conv": "blur_before_conv"}
+    left = plan_patch(form(Padded(mode).eval(), how, x), example_input=x)
+    assert [site.action for site in left.sites] == ["leave"]
+
+
+class Arguments(nn.Module):
+    """A forward with more arguments, and branches on them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3)
+        self.conv = nn.Conv2d(4, 4, 3, 2)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, scale: float = 2.0, *, flip: bool = False) -> Tensor:
+        x = self.conv(self.stem(x)) * scale
+        if mask is not None:
+            x = x * mask
+        return x.flip(-1) if flip else x
+
+
+def test_further_arguments_take_their_defaults_and_it_is_said() -> None:
+    record = check(Arguments().eval(), torch.randn(1, 3, 16, 16), "eager")
+    assert record.notes == (
+        "the copy takes the picture alone: its forward was recorded for mask=None, scale=2.0, flip=False",
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(patch(Arguments(), PatchOptions(stem=True), input_size=16).module)
+
+
+class Opaque(nn.Module):
+    """Pools without a dense form."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.power = nn.LPPool2d(2, 3, 2)
+        self.random = nn.FractionalMaxPool2d(2, output_size=4, _random_samples=torch.full((1, 4, 2), 0.5))
+        self.conv = nn.Conv2d(4, 4, 3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(self.random(self.power(self.stem(x))))
+
+
+def test_pools_without_a_dense_form_are_left_with_the_reason() -> None:
+    assert actions(check(Opaque().eval(), torch.randn(1, 3, 17, 17), "eager")) == {
+        "power": "an Lp-pool is one step here: save the model with torch.jit.script and patch the file",
+        "random": "its windows are drawn at random",
+        "conv": "blur_after_op",
+    }
+
+
+class Normed(nn.Module):
+    def __init__(self, norm: Any) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3)
+        self.conv = norm(nn.Conv2d(4, 4, 3, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(self.stem(x))
+
+
+@pytest.mark.parametrize("how", ["eager", "traced"])
+@pytest.mark.parametrize(
+    "norm",
+    [
+        torch.nn.utils.weight_norm,
+        torch.nn.utils.parametrizations.weight_norm,
+        torch.nn.utils.parametrizations.spectral_norm,
+    ],
+)
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_weights_that_are_computed(norm: Any, how: str) -> None:
+    model, x = Normed(norm).eval(), torch.randn(2, 3, 16, 16)
+    model(x)  # the older weight norm keeps the weight it computed, which cannot be deep-copied
+    assert actions(check(model, x, how)) == {"conv": "blur_after_op"}
+
+
+class Many(nn.Module):
+    """Products of all kinds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, 2)
+        self.up = nn.ConvTranspose2d(4, 4, 3, 2)
+        self.down = nn.Conv2d(4, 4, 3, 2)
+        self.line = nn.Conv1d(4, 2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.line(self.down(self.up(self.stem(x))).flatten(2))
+        return torch.einsum("bij,bkj->bik", x, x)
+
+
+@pytest.mark.parametrize("how", FORMS)
+def test_multiply_adds_of_the_whole_network_are_the_same_in_every_form(how: str) -> None:
+    record = plan_patch(form(Many().eval(), how, torch.randn(2, 3, 17, 17)), example_input=torch.randn(2, 3, 17, 17))
+    stem, up, down = 8 * 8 * 4 * 3 * 9, 8 * 8 * 4 * 4 * 9, 8 * 8 * 4 * 4 * 9
+    assert record.macs_before == stem + up + down + 62 * 2 * 4 * 3 + 2 * 2 * 62
+
+
+def test_what_cannot_be_copied_is_an_error_of_one_line() -> None:
+    model = randomise(nn.Sequential(nn.Conv2d(3, 4, 3, 2)))
+    model.generator = (step for step in range(3))
+    with pytest.raises(PatchError, match="cannot be copied") as caught:
+        patch(model, PatchOptions(stem=True), input_size=16)
+    assert "\n" not in str(caught.value)
+
+
+def quantised() -> nn.Module:
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.MaxPool2d(2))
+    model = nn.Sequential(torch.ao.quantization.QuantStub(), layers, torch.ao.quantization.DeQuantStub()).eval()
+    model.qconfig = torch.ao.quantization.get_default_qconfig("fbgemm")
+    torch.ao.quantization.prepare(model, inplace=True)
+    model(torch.randn(1, 3, 16, 16))
+    return torch.ao.quantization.convert(model)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.ao says that it moved, at length
+@pytest.mark.parametrize("how", ["eager", "scripted"])
+def test_really_quantised_networks_are_refused(how: str) -> None:
+    model = form(quantised(), how, torch.randn(1, 3, 16, 16))
+    with pytest.raises(PatchError, match="quanti"):
+        patch(model, input_size=16)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "hint"),
+    [
+        (lambda module: "resnet18", "not str; pass the network"),
+        (lambda module: torch.export.export(module, (torch.randn(1, 3, 16, 16),)), r"pass program\.module\(\)"),
+        (torch.compile, r"\._orig_mod"),
+        (nn.DataParallel, r"inside, \.module"),
+    ],
+)
+def test_what_is_no_network_is_refused_with_the_way_in(wrap: Any, hint: str) -> None:
+    with pytest.raises(PatchError, match=hint):
+        patch(wrap(nn.Sequential(nn.Conv2d(3, 4, 3, 2)).eval()), input_size=16)
+
+
+def test_a_pattern_may_be_given_as_text() -> None:
+    assert PatchOptions(only="layer*", skip=["a"]) == PatchOptions(only=("layer*",), skip=("a",))
+    with pytest.raises(PatchError, match=r"filter size 3\.0"):
+        PatchOptions(filter_size=3.0)
+
+
+class Positions(nn.Module):
+    """A layer that is given a parameter, as transformers give their positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.conv = nn.Conv2d(4, 4, 3, 2, 1)
+        self.positions = nn.Parameter(torch.randn(1, 4, 8, 8))
+        self.scale = nn.Tanh()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(self.conv(self.stem(x)) + self.scale(self.positions), 0.5, self.training)
+
+
+@pytest.mark.parametrize("how", FORMS)
+def test_layers_that_read_parameters(how: str) -> None:
+    record = check(Positions().eval(), torch.randn(1, 3, 16, 16), how)
+    assert record.macs_before == 16 * 16 * 4 * 3 * 9 + 8 * 8 * 4 * 4 * 9
+    copy = patch(form(Positions().eval(), how, torch.randn(1, 3, 16, 16)), input_size=16)
+    assert all(parameter.requires_grad for parameter in copy.module.parameters())
+    if how == "eager":
+        assert any("functional dropout and batch-norm stay in eval mode" in note for note in copy.record.notes)
+
+
+def test_channels_of_a_grouped_first_convolution_are_guessed() -> None:
+    model = nn.Sequential(nn.Conv2d(6, 6, 3, groups=6), nn.MaxPool2d(2)).eval()
+    assert len(patch(model, input_size=16).record.patched) == 1
+
+
+class SliceOfSlice(nn.Module):
+    """Every second row and column, twice over: two downsamplings, though one slice reads the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.stem(x)[:, :, ::2, ::2][:, :, 1::2, ::2]
+
+
+@pytest.mark.parametrize("how", FORMS)
+def test_a_slice_of_a_slice_is_a_site_of_its_own(how: str) -> None:
+    record = check(SliceOfSlice().eval(), torch.randn(1, 3, 16, 16), how)
+    assert [(site.action, site.stride, site.output_size) for site in record.sites] == [
+        ("blur_before_slice", (2, 2), (8, 8)),
+        ("blur_before_slice", (2, 2), (4, 4)),
+    ]

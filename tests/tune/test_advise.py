@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from shiftaudit.audit.audit import audit
+from shiftaudit.errors import InputError, PatchError
+from shiftaudit.images.stream import ImageFile, find_images
+from shiftaudit.models import LoadedModel
+from shiftaudit.records.advise import Advice, Change, Trial
+from shiftaudit.records.codec import plain, structure
+from shiftaudit.records.report import Preprocessing
+from shiftaudit.render.tune import render_advice
+from shiftaudit.surgery.patch import PatchOptions, patch
+from shiftaudit.tune import advise as advise_module
+from shiftaudit.tune.advise import advise
+from shiftaudit.views.protocol import Settings
+
+SETTINGS = Settings(shifts="3", max_shift=3, stages=False, workers=0)
+PREPROCESSING = Preprocessing(24, 24, (0.5,), (0.25,), "bilinear", 3, "options")
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    layers["conv1"] = nn.Conv2d(3, 6, 3, padding=1)
+    layers["relu1"] = nn.ReLU()
+    layers["pool"] = nn.MaxPool2d(2)
+    layers["conv2"] = nn.Conv2d(6, 6, 3, stride=2, padding=1)
+    layers["relu2"] = nn.ReLU()
+    layers["flat"] = nn.Flatten()
+    layers["fc"] = nn.Linear(216, 5)
+    return nn.Sequential(layers)
+
+
+@pytest.fixture(scope="module")
+def model() -> LoadedModel:
+    return LoadedModel.from_module(network(), PREPROCESSING)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[ImageFile]:
+    folder = tmp_path_factory.mktemp("pictures")
+    generator = np.random.default_rng(0)
+    for index in range(8):
+        Image.fromarray(generator.integers(0, 256, (30, 30, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+    return find_images(folder)[0]
+
+
+def test_filters_of_size_one_change_nothing_and_the_advice_is_none(
+    model: LoadedModel, pictures: list[ImageFile]
+) -> None:
+    advice = advise(model, pictures, SETTINGS, PatchOptions(filter_size=1))
+    assert {trial.sites for trial in advice.singles} == {("pool",), ("conv2",)}
+    for trial in advice.singles:
+        assert trial.mean_consistency.value == 0.0
+        assert trial.agreement.value == 1.0
+        assert trial.harmless and not trial.gains
+    assert advice.proposal == () and advice.gain is None
+    assert "none: no site" in render_advice(advice)
+
+
+def test_a_trial_is_the_audit_of_the_model_with_that_site_patched(
+    model: LoadedModel, pictures: list[ImageFile]
+) -> None:
+    labels = {file.relative: index % 5 for index, file in enumerate(pictures)}
+    seen: list[str] = []
+    advice = advise(model, pictures, SETTINGS, labels=labels, observer=lambda what, _n, _most: seen.append(what))
+    assert seen[:3] == ["the original", "pool", "conv2"]
+    original = audit(model, pictures, SETTINGS, labels=labels)
+    assert advice.original_consistency == pytest.approx(
+        {name: result.metrics["consistency"].value for name, result in original.protocols.items()}
+    )
+    for trial in advice.singles:
+        module = patch(model.module, PatchOptions(only=trial.sites), input_size=24).module
+        report = audit(replace(model, module=module), pictures, SETTINGS, labels=labels)
+        for protocol, change in trial.consistency.items():
+            after, before = (r.protocols[protocol].metrics["consistency"].value for r in (report, original))
+            assert after is not None and before is not None
+            assert change.value == pytest.approx(after - before)
+        same = [a.prediction == b.prediction for a, b in zip(report.per_image, original.per_image, strict=True)]
+        assert trial.agreement.value == pytest.approx(np.mean(same))
+        assert trial.accuracy is not None
+    restored = structure(plain(advice), Advice, "the advice")
+    assert plain(restored) == plain(advice)
+
+
+def test_the_stem_is_tried_only_when_asked_for(pictures: list[ImageFile]) -> None:
+    strided = nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(144, 3)
+    )
+    model = LoadedModel.from_module(strided, PREPROCESSING)
+    without, with_stem = (advise(model, pictures, SETTINGS, PatchOptions(stem=stem)) for stem in (False, True))
+    assert len(without.singles) == 1 and len(with_stem.singles) == 2
+
+
+def test_a_model_without_downsampling_and_a_negative_tolerance_are_refused(
+    model: LoadedModel, pictures: list[ImageFile]
+) -> None:
+    flat = LoadedModel.from_module(nn.Sequential(nn.Conv2d(3, 2, 1), nn.Flatten(), nn.Linear(1152, 2)), PREPROCESSING)
+    with pytest.raises(PatchError, match="nothing to patch"):
+        advise(flat, pictures, SETTINGS)
+    with pytest.raises(InputError, match="--max-accuracy-drop got -1"):
+        advise(model, pictures, SETTINGS, max_accuracy_drop=-1.0)
+
+
+def trial(sites: str, gain: float, *, harmless: bool = True, low: float | None = None) -> Trial:
+    change = Change(gain, gain - 0.01 if low is None else low, gain + 0.01, 100)
+    surely = change.ci_low is not None and change.ci_low > 0
+    return Trial(tuple(sites), {"crop": change}, change, Change(1.0, 0.9, 1.0, 100), None, harmless, surely)
+
+
+def grown(singles: list[Trial], together: dict[str, Trial]) -> tuple[list[str], str | None]:
+    trials = SimpleNamespace(names=tuple("abc"), run=lambda sites: together["".join(sites)])
+    combined, best = advise_module._grow(trials, singles)  # type: ignore[arg-type]
+    return ["".join(item.sites) for item in combined], "".join(best.sites) if best else None
+
+
+def test_sites_are_added_best_first_as_long_as_each_helps() -> None:
+    singles = [trial("b", 0.05), trial("a", 0.04), trial("c", 0.03)]
+    together = {"ab": trial("ab", 0.07), "abc": trial("abc", 0.06)}
+    assert grown(singles, together) == (["ab", "abc"], "ab")
+
+
+def test_a_site_that_harms_together_with_the_others_is_left_out() -> None:
+    singles = [trial("b", 0.05), trial("a", 0.04), trial("c", 0.03)]
+    together = {"ab": trial("ab", 0.09, harmless=False), "bc": trial("bc", 0.06)}
+    assert grown(singles, together) == (["ab", "bc"], "bc")
+
+
+def test_harmful_or_unsure_sites_are_never_proposed() -> None:
+    assert grown([trial("a", 0.2, harmless=False)], {}) == ([], None)
+    assert grown([trial("a", 0.02, low=-0.01)], {}) == ([], None)
+
+
+def test_between_equal_gains_the_smaller_patch_is_proposed() -> None:
+    singles = [trial("b", 0.05), trial("a", 0.04)]
+    assert grown(singles, {"ab": trial("ab", 0.05)}) == (["ab"], "b")
+
+
+def test_the_proposal_names_the_command(tmp_path: Path) -> None:
+    advice = Advice(
+        model=LoadedModel.from_module(network(), PREPROCESSING).info,
+        protocol=SimpleNamespace(),  # type: ignore[arg-type]
+        options=PatchOptions(),
+        original_consistency={"crop": 0.9},
+        original_accuracy=None,
+        n_images=100,
+        rule="a rule",
+        singles=(trial("a", 0.04), trial("b", -0.2, harmless=False)),
+        combined=(),
+        proposal=("a",),
+        gain=Change(0.04, 0.03, 0.05, 100),
+    )
+    text = render_advice(advice)
+    assert "patch 1 of 2 sites (consistency +4.0 [+3.0, +5.0])" in text
+    assert "--only 'a'" in text
