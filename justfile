@@ -1,0 +1,21 @@
+# What contributors run. `just --list` names it; every recipe is one line of ordinary commands.
+
+# Lint, format check and types.
+check:
+    ruff check . && ruff format --check . && mypy
+
+# All tests and doctests.
+test *arguments:
+    python -m pytest {{arguments}}
+
+# Everything that CI runs, in a fresh virtual environment.
+ci:
+    bash .ci/run
+
+# The generated pages: the reference of commands and measures, and the outputs quoted in the README.
+docs:
+    python scripts/make_reference.py && python scripts/update_readme.py
+
+# Write the golden texts anew; look at the difference before it is committed.
+golden:
+    python -m pytest --update-golden tests/render tests/metrics tests/audit tests/surgery tests/test_doctor.py
