@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import shutil
 import zipfile
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +25,7 @@ from torch import Tensor, nn
 
 from shiftaudit.files import write_bytes_atomically
 from shiftaudit.images.stream import decode, find_images
+from shiftaudit.models.carried import EXTRA_FILE, Carried
 from shiftaudit.records.report import Preprocessing
 from shiftaudit.surgery.blurpool import BlurPool
 
@@ -179,15 +178,9 @@ def write_images(folder: Path) -> None:
 def torchscript_bytes(model: Network) -> bytes:
     """The scripted model with what it takes to feed it, without the debug records, which name folders of this machine."""
     preprocessing = Preprocessing(SIZE, RESIZE, (MEAN,) * 3, (STD,) * 3, "bilinear", 3, "file")
-    carried = {
-        "schema_version": 1,
-        "preprocessing": asdict(preprocessing),
-        "class_names": list(CLASSES),
-        "arch": None,
-        "patch": None,
-    }
+    carried = Carried(preprocessing, CLASSES)
     saved, stripped = io.BytesIO(), io.BytesIO()
-    torch.jit.save(torch.jit.script(model), saved, _extra_files={"shiftaudit.json": json.dumps(carried)})
+    torch.jit.save(torch.jit.script(model), saved, _extra_files={EXTRA_FILE: carried.to_json()})
     with zipfile.ZipFile(saved) as source, zipfile.ZipFile(stripped, "w", zipfile.ZIP_STORED) as target:
         for item in source.infolist():
             if not item.filename.endswith(".debug_pkl"):

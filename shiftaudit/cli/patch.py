@@ -148,8 +148,9 @@ def _write(
     quiet: bool,
 ) -> tuple[PatchResult, TuneRecord | None]:
     """Patch, tune where asked to, and write once all went well."""
+    from shiftaudit.models.carried import Carried
     from shiftaudit.surgery.patch import patch as patch_module
-    from shiftaudit.surgery.save import Contents, save_model
+    from shiftaudit.surgery.save import save_model
 
     example = _example(loaded)
     result = patch_module(loaded.module, choices, example_input=example)
@@ -158,8 +159,8 @@ def _write(
         from shiftaudit.cli.tune import tune_copy
 
         tuned = tune_copy(replace(loaded, module=result.module), loaded, tune_on, budget, quiet=quiet)
-    contents = Contents(loaded.preprocessing, loaded.class_names, loaded.info.arch, result.record, tuned)
-    for note in save_model(output, result.module, contents, file_format=file_format, example=example):
+    carried = Carried(loaded.preprocessing, loaded.class_names, loaded.info.arch, result.record, tuned)
+    for note in save_model(output, result.module, carried, file_format=file_format, example=example):
         warn(note, quiet=quiet)
     return result, tuned
 

@@ -229,16 +229,14 @@ def _observer(*, quiet: bool) -> Observer:
 def _write(result: TuneResult, output: Path) -> None:
     import torch
 
-    from shiftaudit.records.codec import structure
-    from shiftaudit.records.patch import PatchRecord
-    from shiftaudit.surgery.save import Contents, save_model
+    from shiftaudit.models.carried import Carried
+    from shiftaudit.surgery.save import save_model
 
     model = result.model
-    record = structure(dict(model.patch_record or {}), PatchRecord, "the patch record in the file")
-    contents = Contents(model.preprocessing, model.class_names, model.info.arch, record, result.record)
+    carried = Carried(model.preprocessing, model.class_names, model.info.arch, model.patch_record, result.record)
     side = model.preprocessing.size
     example = torch.zeros(1, model.preprocessing.channels, side, side)
-    save_model(output, model.module.cpu(), contents, file_format="torchscript", example=example)
+    save_model(output, model.module.cpu(), carried, file_format="torchscript", example=example)
 
 
 def _print(result: TuneResult, *, as_json: bool, quiet: bool) -> None:

@@ -1,59 +1,89 @@
-"""What a model file written by this tool says of itself: the JSON in its extra file or metadata."""
+"""What a model file written by this tool says of itself: the JSON in its extra file or metadata, written and read here."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from shiftaudit.errors import InputError
 from shiftaudit.models.preprocessing import check
-from shiftaudit.records.codec import structure
+from shiftaudit.records.codec import plain, structure
+from shiftaudit.records.patch import PatchRecord
 from shiftaudit.records.report import Preprocessing
+from shiftaudit.records.tune import TuneRecord
 
-EXTRA = "shiftaudit.json"
+EXTRA_FILE = "shiftaudit.json"
+"""The name of the extra file of TorchScript and `.pt2` archives, and of the key in the metadata of safetensors."""
+CARRIED_SCHEMA_VERSION = 1
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Carried:
-    """The contents of `shiftaudit.json`; all None for a file from elsewhere."""
+    """What a file carries beside the network; all None for a file from elsewhere."""
 
     preprocessing: Preprocessing | None = None
     class_names: tuple[str, ...] | None = None
     arch: str | None = None
-    patch: dict[str, Any] | None = None
+    patch: PatchRecord | None = None
+    tune: TuneRecord | None = None
+
+    def to_json(self) -> str:
+        """The text of `shiftaudit.json`."""
+        content = {
+            "schema_version": CARRIED_SCHEMA_VERSION,
+            "preprocessing": plain(self.preprocessing),
+            "class_names": plain(self.class_names),
+            "arch": self.arch,
+            "patch": plain(self.patch),
+        }
+        if self.tune is not None:
+            content["tune"] = plain(self.tune)
+        return json.dumps(content)
+
+    @classmethod
+    def from_json(cls, text: str | bytes | None, path: Path) -> Carried:
+        """The record that `to_json` wrote, its preprocessing now from the file; everything is None where there is no text.
+
+        Raises:
+            InputError: it is damaged, or of a newer version of this program; `path` is named in the message.
+        """
+        if not text:
+            return cls()
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"{path} carries a damaged {EXTRA_FILE}: {error}") from error
+        if not isinstance(data, dict):
+            raise InputError(f"{path} carries a damaged {EXTRA_FILE}: expected an object, got {type(data).__name__}")
+        version = data.get("schema_version", CARRIED_SCHEMA_VERSION)
+        if version != CARRIED_SCHEMA_VERSION:
+            raise InputError(
+                f"{path} carries a {EXTRA_FILE} of schema_version {version}; expected {CARRIED_SCHEMA_VERSION}",
+                hint="upgrade shiftaudit",
+            )
+        return cls(
+            preprocessing=_preprocessing(data.get("preprocessing"), path),
+            class_names=_names(data.get("class_names"), path),
+            arch=data["arch"] if isinstance(data.get("arch"), str) else None,
+            patch=_part(data.get("patch"), PatchRecord, f"the record of the patch carried by {path}"),
+            tune=_part(data.get("tune"), TuneRecord, f"the record of the tuning carried by {path}"),
+        )
 
 
-def read_carried(text: str | bytes | None, path: Path) -> Carried:
-    """Parse `shiftaudit.json`; everything is None when there is none.
-
-    Raises:
-        InputError: it is damaged; `path` is named in the message.
-    """
-    if not text:
-        return Carried()
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{path} carries a damaged {EXTRA}: {error}") from error
-    if not isinstance(data, dict):
-        raise InputError(f"{path} carries a damaged {EXTRA}: expected an object, got {type(data).__name__}")
-    return Carried(
-        preprocessing=_preprocessing(data.get("preprocessing"), path),
-        class_names=_names(data.get("class_names"), path),
-        arch=data["arch"] if isinstance(data.get("arch"), str) else None,
-        patch=data["patch"] if isinstance(data.get("patch"), dict) else None,
-    )
+def _part(data: Any, record: type[T], what: str) -> T | None:
+    return None if data is None else structure(data, record, what)
 
 
 def _preprocessing(data: Any, path: Path) -> Preprocessing | None:
-    if data is None:
-        return None
     fields = {**data, "source": "file"} if isinstance(data, dict) else data
-    value = structure(fields, Preprocessing, f"the preprocessing carried by {path}")
+    value = _part(fields, Preprocessing, f"the preprocessing carried by {path}")
     try:
-        check(value)
+        if value is not None:
+            check(value)
     except InputError as error:
         raise InputError(f"{path} carries preprocessing that cannot be used: {error}") from error
     return value
@@ -63,5 +93,5 @@ def _names(data: Any, path: Path) -> tuple[str, ...] | None:
     if not data:
         return None
     if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
-        raise InputError(f"{path} carries a damaged {EXTRA}: class_names is not a list of names")
+        raise InputError(f"{path} carries a damaged {EXTRA_FILE}: class_names is not a list of names")
     return tuple(data)

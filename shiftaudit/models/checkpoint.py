@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from shiftaudit.errors import InputError, ModelError
 from shiftaudit.models import archives
-from shiftaudit.models.carried import EXTRA, Carried, read_carried
+from shiftaudit.models.carried import EXTRA_FILE, Carried
 from shiftaudit.models.loaded import last_line, refuse_lazy
 
 _NESTED_UNDER = ("state_dict", "model_state_dict", "model", "net", "state_dict_ema", "model_ema")
@@ -123,7 +123,7 @@ def safetensors_carried(path: Path) -> Carried:
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
-        return read_carried((file.metadata() or {}).get(EXTRA), path)
+        return Carried.from_json((file.metadata() or {}).get(EXTRA_FILE), path)
 
 
 def head_classes(module: nn.Module, tensors: dict[str, Tensor]) -> int | None:

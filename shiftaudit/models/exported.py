@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from shiftaudit.errors import InputError, ModelError
-from shiftaudit.models.carried import EXTRA, Carried, read_carried
+from shiftaudit.models.carried import EXTRA_FILE, Carried
 from shiftaudit.models.loaded import input_channels, last_line
 from shiftaudit.models.preprocessing import preset, resized
 from shiftaudit.records.report import Preprocessing
@@ -60,7 +60,7 @@ def load_exported(path: Path, *, trust: bool, device: str) -> Exported:
             f"{path} is an exported program, and loading one can run Python code",
             hint="add --trust if you know where the file comes from",
         )
-    extra: dict[str, Any] = {EXTRA: ""}
+    extra: dict[str, Any] = {EXTRA_FILE: ""}
     try:
         with _silent("torch.export"), _silent("torch.export.pt2_archive._package"):
             program = torch.export.load(path, extra_files=extra)
@@ -74,7 +74,7 @@ def load_exported(path: Path, *, trust: bool, device: str) -> Exported:
             f"{path} cannot be loaded as an exported program: {type(error).__name__}: {last_line(error)}",
             hint="it may be damaged, or from another version of torch",
         ) from error
-    return Exported(module, read_carried(extra[EXTRA], path), _input_shape(program, path))
+    return Exported(module, Carried.from_json(extra[EXTRA_FILE], path), _input_shape(program, path))
 
 
 def _input_shape(program: torch.export.ExportedProgram, path: Path) -> tuple[int | None, ...]:

@@ -10,10 +10,10 @@ from typing import Any
 from torch import nn
 
 from shiftaudit.errors import InputError, ModelError
+from shiftaudit.models.guard import stdout_to_stderr
 from shiftaudit.models.loaded import input_channels, last_line, refuse_lazy
 from shiftaudit.models.named import Built, seeded
 from shiftaudit.models.preprocessing import preset
-from shiftaudit.models.quiet import stdout_to_stderr
 
 
 def imported_model(source: str, seed: int) -> Built:

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from shiftaudit.errors import InputError, ModelError
-from shiftaudit.models.interrupts import interrupts_kept
+from shiftaudit.models.guard import interrupts_kept, stdout_to_stderr
 from shiftaudit.models.preprocessing import preset
-from shiftaudit.models.quiet import stdout_to_stderr
+from shiftaudit.records.patch import PatchRecord
 from shiftaudit.records.report import ModelInfo, Preprocessing
 
 LOGIT_KEYS = ("logits", "out")
@@ -34,7 +34,7 @@ class LoadedModel:
     output: str | None = None
     fixed_batch: int | None = None
     """The only batch size the file accepts, None for any. Smaller batches are filled up by repeating the last picture."""
-    patch_record: Mapping[str, Any] | None = None
+    patch_record: PatchRecord | None = None
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from shiftaudit.errors import ModelError
-from shiftaudit.models.carried import EXTRA, Carried, read_carried
+from shiftaudit.models.carried import EXTRA_FILE, Carried
 from shiftaudit.models.loaded import LoadedModel, last_line
 
 _BATCHES = (1, 4, 8, 16, 32, 64, 3, 5, 6)
@@ -25,7 +25,7 @@ def load_torchscript(path: Path, device: str) -> tuple[nn.Module, Carried]:
     Raises:
         ModelError: the file is damaged.
     """
-    extra: dict[str, Any] = {EXTRA: ""}
+    extra: dict[str, Any] = {EXTRA_FILE: ""}
     try:
         with warnings.catch_warnings():
             # torch.jit is deprecated but is what people's files are.
@@ -36,7 +36,7 @@ def load_torchscript(path: Path, device: str) -> tuple[nn.Module, Carried]:
         raise ModelError(
             f"{path} cannot be loaded as TorchScript: {last_line(error)}", hint="save or download it again"
         ) from error
-    return module.eval(), read_carried(extra[EXTRA], path)
+    return module.eval(), Carried.from_json(extra[EXTRA_FILE], path)
 
 
 def settle_batch(model: LoadedModel, device: str) -> LoadedModel:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import copy
 import io
-import json
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +17,9 @@ from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from shiftaudit.errors import PatchError
 from shiftaudit.files import write_bytes_atomically
-from shiftaudit.records.codec import plain
-from shiftaudit.records.patch import PatchRecord
-from shiftaudit.records.report import Preprocessing
-from shiftaudit.records.tune import TuneRecord
+from shiftaudit.models.carried import EXTRA_FILE, Carried
 from shiftaudit.surgery.blurpool import BlurPool
 
-EXTRA_FILE = "shiftaudit.json"
 FORMATS: tuple[str, ...] = ("torchscript", "pt2", "state-dict", "safetensors")
 _BY_SUFFIX = {
     ".pt": "torchscript",
@@ -34,30 +28,6 @@ _BY_SUFFIX = {
     ".pt2": "pt2",
     ".safetensors": "safetensors",
 }
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What a file carries beside the network."""
-
-    preprocessing: Preprocessing | None = None
-    class_names: tuple[str, ...] | None = None
-    arch: str | None = None
-    patch: PatchRecord | None = None
-    tune: TuneRecord | None = None
-
-    def as_json(self) -> str:
-        """The text of `shiftaudit.json`."""
-        content = {
-            "schema_version": 1,
-            "preprocessing": plain(self.preprocessing) if self.preprocessing else None,
-            "class_names": list(self.class_names) if self.class_names else None,
-            "arch": self.arch,
-            "patch": plain(self.patch) if self.patch else None,
-        }
-        if self.tune is not None:
-            content["tune"] = plain(self.tune)
-        return json.dumps(content)
 
 
 def format_for(path: Path, chosen: str | None = None) -> str:
@@ -83,7 +53,7 @@ def format_for(path: Path, chosen: str | None = None) -> str:
 
 
 def save_model(
-    path: Path, module: nn.Module, contents: Contents, *, file_format: str, example: Tensor
+    path: Path, module: nn.Module, carried: Carried, *, file_format: str, example: Tensor
 ) -> tuple[str, ...]:
     """Write `module` to exactly `path`, atomically, in eval mode; return what the user should know about the file.
 
@@ -96,20 +66,20 @@ def save_model(
     """
     notes: list[str] = []
     if file_format == "torchscript":
-        data = _torchscript(module, contents, example, notes)
+        data = _torchscript(module, carried, example, notes)
     elif file_format == "pt2":
-        data = _exported(module, contents, example, notes)
+        data = _exported(module, carried, example, notes)
     else:
         state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
         notes.append("the file holds weights alone: patch the architecture again, then load them")
-        data = _weights(state, contents, file_format)
+        data = _weights(state, carried, file_format)
     write_bytes_atomically(path, data)
     return tuple(notes)
 
 
-def _torchscript(module: nn.Module, contents: Contents, example: Tensor, notes: list[str]) -> bytes:
+def _torchscript(module: nn.Module, carried: Carried, example: Tensor, notes: list[str]) -> bytes:
     buffer = io.BytesIO()
-    extra = {EXTRA_FILE: contents.as_json()}
+    extra = {EXTRA_FILE: carried.to_json()}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch\\.jit.*")
         warnings.filterwarnings("ignore", message="The TorchScript type system")  # about fx's own GraphModule
@@ -147,7 +117,7 @@ def _scripted(module: nn.Module, example: Tensor, notes: list[str]) -> torch.jit
     return traced
 
 
-def _exported(module: nn.Module, contents: Contents, example: Tensor, notes: list[str]) -> bytes:
+def _exported(module: nn.Module, carried: Carried, example: Tensor, notes: list[str]) -> bytes:
     if isinstance(module, torch.jit.ScriptModule):
         raise PatchError("a TorchScript model cannot be stored as .pt2", hint="write a .pt file")
     module = _in_eval_mode(module)
@@ -163,11 +133,11 @@ def _exported(module: nn.Module, contents: Contents, example: Tensor, notes: lis
             raise PatchError(message, hint="write a .pt file") from error
         notes.append(f"the file takes batches of exactly {len(example)}")
     buffer = io.BytesIO()
-    torch.export.save(program, buffer, extra_files={EXTRA_FILE: contents.as_json()})
+    torch.export.save(program, buffer, extra_files={EXTRA_FILE: carried.to_json()})
     return buffer.getvalue()
 
 
-def _weights(state: dict[str, Any], contents: Contents, file_format: str) -> bytes:
+def _weights(state: dict[str, Any], carried: Carried, file_format: str) -> bytes:
     if file_format == "state-dict":
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -176,7 +146,7 @@ def _weights(state: dict[str, Any], contents: Contents, file_format: str) -> byt
         from safetensors.torch import save
     except ImportError as error:
         raise PatchError("safetensors is not installed", hint="pip install 'shiftaudit[safetensors]'") from error
-    data: bytes = save(state, metadata={"format": "pt", EXTRA_FILE: contents.as_json()})
+    data: bytes = save(state, metadata={"format": "pt", EXTRA_FILE: carried.to_json()})
     return data
 
 

@@ -15,9 +15,12 @@ from torch import Tensor, nn
 
 from shiftaudit.models import LoadedModel, ModelOptions, load_model
 from shiftaudit.models.loaded import state_sha256
+from shiftaudit.records.codec import plain
+from shiftaudit.records.patch import PatchOptions, PatchRecord
 
 BATCH = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 SMALL = ModelOptions(size=16, trust=True)
+PATCH_RECORD = PatchRecord(1, "0.1.0", "fx", PatchOptions(filter_size=3), (16, 16), (), (0.0, 0.0), 9, 9)
 CARRIED = {
     "schema_version": 1,
     "preprocessing": {
@@ -26,7 +29,7 @@ CARRIED = {
     },
     "class_names": ["a", "b", "c", "d", "e"],
     "arch": "somewhere",
-    "patch": {"options": {"filter_size": 3}},
+    "patch": plain(PATCH_RECORD),
 }  # fmt: skip
 IMPORTABLE = """
 from torch import nn
@@ -152,7 +155,7 @@ def test_a_whole_model_in_a_file_brings_all_it_carries(
     assert model.preprocessing.mean == (0.1, 0.2, 0.3)
     assert (model.preprocessing.interpolation, model.preprocessing.source) == ("bicubic", "file")
     assert model.class_names == ("a", "b", "c", "d", "e")
-    assert model.patch_record == CARRIED["patch"]
+    assert model.patch_record == PATCH_RECORD
     assert model.fixed_batch is None
     torch.testing.assert_close(model(BATCH), network(BATCH))
 

@@ -18,6 +18,8 @@ from torch import nn
 
 from shiftaudit.errors import InputError, ModelError, ShiftAuditError
 from shiftaudit.models import ModelOptions, load_model
+from shiftaudit.models.carried import Carried
+from shiftaudit.records.patch import PatchOptions, PatchRecord
 
 HEAD = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
 
@@ -297,7 +299,8 @@ def test_a_file_of_weights_cannot_name_code_to_be_imported(tmp_path: Path, monke
 
 
 def test_weights_of_a_patched_network_are_not_put_into_an_unpatched_one(tmp_path: Path) -> None:
-    path = safetensors_with(json.dumps({"arch": "resnet18", "patch": {"sites": []}}), tmp_path / "w.safetensors")
+    record = PatchRecord(1, "0.1.0", "fx", PatchOptions(), (16, 16), (), (0.0, 0.0), 9, 9)
+    path = safetensors_with(Carried(arch="resnet18", patch=record).to_json(), tmp_path / "w.safetensors")
     assert "patched network, without the network" in refused(path)
     assert "patched network, without the network" in refused("resnet18", weights=str(path))
 
@@ -314,6 +317,8 @@ PREPROCESSING = {"size": 8, "resize": 8, "mean": [0.5], "std": [0.5], "interpola
         (json.dumps({"preprocessing": {"size": 8}}), "is not a valid Preprocessing"),
         (json.dumps({"preprocessing": {**PREPROCESSING, "std": [0.0]}}), "carries preprocessing that cannot be used"),
         (json.dumps({"class_names": {"a": 1}}), "class_names is not a list of names"),
+        (json.dumps({"patch": {"sites": []}}), "the record of the patch carried by"),
+        (json.dumps({"schema_version": 2}), "of schema_version 2; expected 1"),
     ],
 )
 def test_a_damaged_record_inside_a_file_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:

@@ -1,9 +1,11 @@
-"""Ctrl-C while a network runs."""
+"""Ctrl-C and prints while a network runs."""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -38,3 +40,24 @@ def test_a_failure_without_an_interrupt_stays_one() -> None:
 
     with pytest.raises(Exception, match="ValueError: no"):
         loaded(Fails())(torch.zeros(1, 3, 16, 16))
+
+
+NOISY = """
+import os, sys
+from shiftaudit.models.guard import stdout_to_stderr
+print("before")
+try:
+    with stdout_to_stderr():
+        print("printed")
+        os.write(1, b"written by compiled code\\n")
+        raise ValueError
+except ValueError:
+    pass
+print("after")
+"""
+
+
+def test_stdout_is_kept_clean_at_the_file_descriptor_and_restored_after_an_error() -> None:
+    done = subprocess.run([sys.executable, "-c", NOISY], capture_output=True, text=True, check=True)
+    assert done.stdout == "before\nafter\n"
+    assert sorted(done.stderr.splitlines()) == ["printed", "written by compiled code"]

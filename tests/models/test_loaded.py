@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import namedtuple
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,27 +219,6 @@ def test_prints_of_a_network_are_no_results(capsys: pytest.CaptureFixture[str]) 
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "inside the network" in captured.err
-
-
-NOISY = """
-import os, sys
-from shiftaudit.models.quiet import stdout_to_stderr
-print("before")
-try:
-    with stdout_to_stderr():
-        print("printed")
-        os.write(1, b"written by compiled code\\n")
-        raise ValueError
-except ValueError:
-    pass
-print("after")
-"""
-
-
-def test_stdout_is_kept_clean_at_the_file_descriptor_and_restored_after_an_error() -> None:
-    done = subprocess.run([sys.executable, "-c", NOISY], capture_output=True, text=True, check=True)
-    assert done.stdout == "before\nafter\n"
-    assert sorted(done.stderr.splitlines()) == ["printed", "written by compiled code"]
 
 
 def test_a_module_that_cannot_be_copied_is_refused() -> None:

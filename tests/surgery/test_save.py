@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from shiftaudit.errors import PatchError
+from shiftaudit.models.carried import EXTRA_FILE, Carried
 from shiftaudit.records.report import Preprocessing
 from shiftaudit.surgery.patch import PatchOptions, patch
-from shiftaudit.surgery.save import EXTRA_FILE, Contents, format_for, save_model
+from shiftaudit.surgery.save import format_for, save_model
 
 PREPROCESSING = Preprocessing(16, 20, (0.5,), (0.25,), "bilinear", 3, "options")
 
@@ -36,8 +37,8 @@ def network() -> nn.Module:
 def save(path: Path, module: nn.Module | None = None) -> tuple[nn.Module, nn.Module, tuple[str, ...]]:
     module = module or network()
     result = patch(module, PatchOptions(filter_size=4), input_size=16)
-    contents = Contents(PREPROCESSING, ("a", "b", "c"), "tiny", result.record)
-    notes = save_model(path, result.module, contents, file_format=format_for(path), example=torch.randn(1, 3, 16, 16))
+    carried = Carried(PREPROCESSING, ("a", "b", "c"), "tiny", result.record)
+    notes = save_model(path, result.module, carried, file_format=format_for(path), example=torch.randn(1, 3, 16, 16))
     return module.eval(), result.module.eval(), notes
 
 
