@@ -5,6 +5,7 @@ Run from the repository's root: `python scripts/make_reference.py`. A test check
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ import typer
 from shiftaudit.cli.examples import COMMAND_GROUPS
 from shiftaudit.cli.help import command_help
 from shiftaudit.cli.main import app, register_all
-from shiftaudit.metrics.terms import METRICS, TERMS, Term
+from shiftaudit.metrics.definitions import Measure, Term
+from shiftaudit.metrics.terms import TERMS
+from shiftaudit.metrics.vocabulary import METRICS
+from shiftaudit.render.explain import needs
 
 ROOT = Path(__file__).parents[1]
 
@@ -78,7 +82,22 @@ def measures_page() -> str:
 def _term(term: Term) -> str:
     title = f"### `{term.name}`" + (f": {term.label}" if term.label.replace(" ", "_") != term.name else "")
     formula = term.formula.replace("`", "'")
-    return f"{title}\n\n{term.text}\n\n- Definition: `{formula}`\n- Source: {term.source}"
+    facts = {"Definition": f"`{formula}`", "Unit": _unit(term), "Needs": _code(needs(term)), "Source": term.source}
+    items = "\n".join(f"- {key}: {text}" for key, text in facts.items() if text)
+    return f"{title}\n\n{term.text}\n\n{items}"
+
+
+def _unit(term: Term) -> str | None:
+    if not isinstance(term, Measure):
+        return None
+    names = {"share": "share, printed in per cent", "nats": "nats"}
+    better = "higher" if term.higher_is_better else "lower"
+    return f"{names.get(term.unit, term.unit)}; {better} is better"
+
+
+def _code(text: str | None) -> str | None:
+    """Options as code."""
+    return re.sub(r"--\w+ \w+", r"`\g<0>`", text) if text else None
 
 
 PAGES = {"commands.md": commands_page, "measures.md": measures_page}

@@ -18,8 +18,8 @@ def explain(
     ] = None,
 ) -> None:
     """Say in plain words what a metric or term means, how it is computed and where it comes from."""
-    from shiftaudit.metrics.vocabulary import explain as explain_term
-    from shiftaudit.metrics.vocabulary import overview
+    from shiftaudit.render.explain import explain as explain_term
+    from shiftaudit.render.explain import overview
     from shiftaudit.render.terminal import detect, plain_lines
 
     terminal = detect(sys.stdout)

@@ -123,7 +123,7 @@ def _picture(seen: Microscope, suffix: str) -> bytes:
 
 
 def _frame(seen: Microscope, protocol: str, shift: Shift) -> Frame:
-    from shiftaudit.render.facts import percent, signed
+    from shiftaudit.render.numbers import percent, signed
     from shiftaudit.render.pictures import Frame
     from shiftaudit.render.show import class_name
 

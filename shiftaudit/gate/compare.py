@@ -6,15 +6,13 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shiftaudit.errors import NoVerdictError
 from shiftaudit.gate.comparable import environment_differences, require_same_protocol, same_model
-from shiftaudit.gate.metric_rules import ACCURACY, BINARY, count_flips
+from shiftaudit.gate.metric_rules import count_flips
 from shiftaudit.gate.stage_pairs import pair_stages
-from shiftaudit.metrics.counts import view_counts
-from shiftaudit.metrics.measures import DIAGONAL_MEASURES, MEASURES, Measure
 from shiftaudit.metrics.paired import paired_difference
+from shiftaudit.metrics.vocabulary import MEASURES
 from shiftaudit.records.gate import GATE_SCHEMA_VERSION, Comparison, MetricComparison, StageComparison
 from shiftaudit.records.report import AuditReport, ImageResult, Metric
 from shiftaudit.version import __version__
@@ -61,12 +59,13 @@ def compare(a: AuditReport, b: AuditReport) -> Comparison:
 
 
 def _names(a: AuditReport, b: AuditReport) -> dict[str, tuple[str, str]]:
-    """Full name → (protocol, metric). Accuracy of the unshifted view is the same in every protocol and named once."""
+    """Full name → (protocol, metric). What is the same in every protocol is named once."""
     names: dict[str, tuple[str, str]] = {}
     for report in (a, b):
         for protocol, result in report.protocols.items():
             for metric in result.metrics:
-                names.setdefault(metric if metric == ACCURACY else f"{protocol}.{metric}", (protocol, metric))
+                once = metric in MEASURES and not MEASURES[metric].per_protocol
+                names.setdefault(metric if once else f"{protocol}.{metric}", (protocol, metric))
     return names
 
 
@@ -88,16 +87,16 @@ def _compare_metric(
     known = first or second
     difference = low = high = None
     n, flips = 0, None
-    measure = {**MEASURES, **DIAGONAL_MEASURES}.get(metric)
-    if pairs is not None and measure is not None:
-        values_a, values_b = (_values(images, protocol, measure) for images in pairs)
+    measure = MEASURES.get(metric)
+    if pairs is not None and measure is not None and measure.is_mean:
+        values_a, values_b = (np.array([measure.of_image(image, protocol) for image in images]) for images in pairs)
         n = int((~np.isnan(values_a - values_b)).sum())
         if n:
             extreme = 0.0 if measure.kind == "real" else 1.0
             estimate = paired_difference(values_b, values_a, extreme=extreme, same_model=same)
             difference = estimate.mean
             low, high = (_finite(estimate.bound(probability)) for probability in (0.025, 0.975))
-            flips = count_flips(values_b, values_a) if metric in BINARY else None
+            flips = count_flips(values_b, values_a) if measure.binary else None
     return MetricComparison(
         name=name,
         a=None if first is None else first.value,
@@ -113,18 +112,6 @@ def _compare_metric(
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _values(images: Sequence[ImageResult], protocol: str, measure: Measure) -> NDArray[np.float64]:
-    values = []
-    for image in images:
-        counts = view_counts(image, protocol)
-        unlabelled = measure.needs_labels and image.label is None
-        missing = counts is None or unlabelled
-        values.append(
-            math.nan if missing or counts is None else measure.per_image(image, image.views[protocol], counts)
-        )
-    return np.array(values, dtype=np.float64)
 
 
 def _stages(a: AuditReport, b: AuditReport) -> list[StageComparison]:

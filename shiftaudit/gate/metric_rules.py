@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,24 +11,13 @@ from shiftaudit.errors import InputError
 from shiftaudit.gate.comparable import same_model
 from shiftaudit.gate.rules import Check, Rules, close_matches, require_share
 from shiftaudit.metrics.paired import estimate_mean, mcnemar, paired_difference
-from shiftaudit.records.gate import Baseline, BaselineImage, Flips, ViewCounts
+from shiftaudit.metrics.vocabulary import METRICS
+from shiftaudit.records.gate import Baseline, Flips
+from shiftaudit.views.shifts import PROTOCOLS
 
-
-def _worst(image: BaselineImage, counts: ViewCounts) -> float:
-    return math.nan if image.correct is None else float(image.correct and counts.correct == counts.n_views)
-
-
-ACCURACY = "accuracy"
-# Made per protocol from an image's counts. Every one is a share, higher is better, and NaN where it was not measured.
-PER_PROTOCOL: dict[str, Callable[[BaselineImage, ViewCounts], float]] = {
-    "consistency": lambda _, counts: counts.consistency,
-    "agreement_with_unshifted": lambda _, counts: counts.agreement_with_unshifted,
-    "stable": lambda _, counts: float(counts.stable),
-    "accuracy_shifted": lambda _, counts: counts.accuracy,
-    "accuracy_worst": _worst,
-}
-BINARY = (ACCURACY, "stable", "accuracy_worst")
-DEFAULT_MARGINS: Mapping[str, float] = {"consistency": 0.03, ACCURACY: 0.03}
+# Every one is a share, and higher is better.
+GATED = {measure.name: measure for measure in METRICS if measure.gated}
+DEFAULT_MARGINS: Mapping[str, float] = {"consistency": 0.03, "accuracy": 0.03}
 
 
 def check_rules(rules: Rules) -> None:
@@ -38,7 +26,7 @@ def check_rules(rules: Rules) -> None:
     Raises:
         InputError: a rule names a metric that does not exist, or a limit outside [0, 1].
     """
-    known = {ACCURACY, *PER_PROTOCOL, *(f"{p}.{m}" for p in ("circular", "crop") for m in PER_PROTOCOL)}
+    known = {*GATED, *(f"{p}.{name}" for p in PROTOCOLS for name, measure in GATED.items() if measure.per_protocol)}
     for kind, named in (("margin", rules.margins), ("floor", rules.floors)):
         for name, limit in named.items():
             if name not in known:
@@ -75,12 +63,18 @@ def metric_checks(candidate: Baseline, baseline: Baseline, rules: Rules) -> list
 def measured_shares(side: Baseline, ids: Iterable[str]) -> dict[str, NDArray[np.float64]]:
     """Per-image values by metric name, in the order of `ids`; metrics that no image has are left out."""
     images = [side.images[key] for key in ids]
-    columns = {ACCURACY: [math.nan if image.correct is None else float(image.correct) for image in images]}
+    columns = {
+        name: [measure.of_counts(image.correct, None) for image in images]
+        for name, measure in GATED.items()
+        if not measure.per_protocol
+    }
     for protocol in side.protocol.protocols:
-        for metric, value in PER_PROTOCOL.items():
-            columns[f"{protocol}.{metric}"] = [
-                value(image, image.views[protocol]) if protocol in image.views else math.nan for image in images
-            ]
+        counts = [image.views.get(protocol) for image in images]
+        for name, measure in GATED.items():
+            if measure.per_protocol:
+                columns[f"{protocol}.{name}"] = [
+                    measure.of_counts(image.correct, views) for image, views in zip(images, counts, strict=True)
+                ]
     arrays = {name: np.array(column, dtype=np.float64) for name, column in columns.items()}
     return {name: array for name, array in arrays.items() if not np.isnan(array).all()}
 
@@ -94,7 +88,7 @@ def count_flips(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> Flips
 def _margin_check(
     name: str, ours: NDArray[np.float64], theirs: NDArray[np.float64], margin: float, *, same: bool
 ) -> Check:
-    flips = count_flips(ours, theirs) if name.split(".")[-1] in BINARY else None
+    flips = count_flips(ours, theirs) if GATED[name.split(".")[-1]].binary else None
     estimate = paired_difference(ours, theirs, same_model=same)
     return Check(name, "margin", estimate, 0.0 - margin, True, _mean(theirs), _mean(ours), flips)
 
@@ -106,8 +100,13 @@ def _mean(values: NDArray[np.float64]) -> float:
 def _require_measured(named: Mapping[str, float | None], available: list[str]) -> None:
     for name, limit in named.items():
         if limit is not None and not any(other == name or other.split(".")[-1] == name for other in available):
-            why = "no image has a label" if ACCURACY in name else f"the reports hold {', '.join(available)}"
+            why = "no image has a label" if _needs_labels(name) else f"the reports hold {', '.join(available)}"
             raise InputError(f"the gate cannot judge {name!r}: it was not measured; {why}")
+
+
+def _needs_labels(name: str) -> bool:
+    measure = GATED.get(name.split(".")[-1])
+    return measure is not None and measure.needs_labels
 
 
 def _expand(named: Mapping[str, float | None], defaults: Mapping[str, float], available: list[str]) -> dict[str, float]:

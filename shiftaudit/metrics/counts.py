@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections import Counter
 from collections.abc import Sequence
 
 from shiftaudit.records.gate import ViewCounts
-from shiftaudit.records.report import ImageResult
+from shiftaudit.records.report import ImageResult, Views
 
 __all__ = ["ViewCounts", "agreeing_pairs", "agreeing_with", "count_views", "view_counts"]
 
@@ -46,3 +48,23 @@ def view_counts(image: ImageResult, protocol: str) -> ViewCounts | None:
     """The counts of a report's row under `protocol`, None when the image was not scored under it."""
     views = image.views.get(protocol)
     return None if views is None else count_views(image.prediction, image.label, views.predictions)
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean, NaN of nothing."""
+    return math.fsum(values) / len(values) if values else math.nan
+
+
+def change_of_probability(image: ImageResult, views: Views) -> list[float]:
+    """How far the probability of the unshifted answer moves under each shift, as a share in [0, 1]."""
+    return [abs(probability - image.probability) for probability in views.probabilities]
+
+
+def adjacent_flips(image: ImageResult, views: Views) -> list[float]:
+    """1 where a view's answer differs from that of the view before it, the unshifted one being the first; else 0."""
+    return [float(a != b) for a, b in itertools.pairwise((image.prediction, *views.predictions))]
+
+
+def adjacent_changes_of_probability(image: ImageResult, views: Views) -> list[float]:
+    """How far the probability of the unshifted answer moves from each view to the next, the unshifted one being the first."""
+    return [abs(a - b) for a, b in itertools.pairwise((image.probability, *views.probabilities))]

@@ -1,21 +1,16 @@
-"""From per-image rows to the measures of a report: sums and counts first, one division at the end. No torch.
-
-Every measure is a mean over images of a number an image has by itself, so that intervals can be clustered by image and shards can
-be merged by putting their rows together.
-"""
+"""From per-image rows to the metrics of a report: sums and counts first, one division at the end. No torch."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 from shiftaudit.metrics.counts import ViewCounts, view_counts
-from shiftaudit.metrics.intervals import ClusterBootstrap, Kind, wilson
+from shiftaudit.metrics.intervals import ClusterBootstrap, wilson
+from shiftaudit.metrics.vocabulary import METRICS
 from shiftaudit.records.report import (
     ImageResult,
     Metric,
@@ -33,89 +28,22 @@ _CELLS = 4
 _MIN_CELL_VIEWS = 10
 
 
-@dataclass(frozen=True)
-class Measure:
-    """How one metric is made from one image; NaN where the image does not have it."""
-
-    per_image: Callable[[ImageResult, Views, ViewCounts], float]
-    kind: Kind
-    higher_is_better: bool
-    pairs: Callable[[ViewCounts], int]
-    needs_labels: bool = False
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values) if values else math.nan
-
-
-def _if_correct(want: bool) -> Callable[[ImageResult, Views, ViewCounts], float]:
-    def share(image: ImageResult, views: Views, counts: ViewCounts) -> float:
-        return counts.consistency if (image.prediction == image.label) is want else math.nan
-
-    return share
-
-
-def _views(counts: ViewCounts) -> int:
-    return counts.n_views
-
-
-def _one(counts: ViewCounts) -> int:
-    return 1
-
-
-def _all_right(image: ImageResult, views: Views, counts: ViewCounts) -> float:
-    return float(image.prediction == image.label and counts.correct == counts.n_views)
-
-
-# In the order of the report.
-MEASURES: dict[str, Measure] = {
-    "consistency": Measure(lambda i, v, c: c.consistency, "share", True, lambda c: c.n_pairs),
-    "agreement_with_unshifted": Measure(lambda i, v, c: c.agreement_with_unshifted, "share", True, _views),
-    "stable": Measure(lambda i, v, c: float(c.stable), "binary", True, _one),
-    "mean_abs_change": Measure(
-        lambda i, v, c: _mean([abs(p - i.probability) for p in v.probabilities]), "real", False, _views
-    ),
-    "js_divergence": Measure(lambda i, v, c: _mean(v.js_divergence), "real", False, _views),
-    "accuracy": Measure(lambda i, v, c: float(i.prediction == i.label), "binary", True, _one, True),
-    "accuracy_shifted": Measure(lambda i, v, c: c.accuracy, "share", True, _views, True),
-    "accuracy_worst": Measure(_all_right, "binary", True, _one, True),
-    "consistency_correct": Measure(_if_correct(True), "share", True, lambda c: c.n_pairs, True),
-    "consistency_incorrect": Measure(_if_correct(False), "share", True, lambda c: c.n_pairs, True),
-}
-
-# Only where the shifts are 1-px steps along the diagonal: neighbours are compared (Azulay and Weiss, 2019).
-DIAGONAL_MEASURES: dict[str, Measure] = {
-    "adjacent_change": Measure(lambda i, v, c: _mean(_steps(i, v)[0]), "share", False, _views),
-    "adjacent_mean_abs_change": Measure(lambda i, v, c: _mean(_steps(i, v)[1]), "real", False, _views),
-}
-
-
-def _steps(image: ImageResult, views: Views) -> tuple[list[float], list[float]]:
-    classes = (image.prediction, *views.predictions)
-    probabilities = (image.probability, *views.probabilities)
-    changes = [float(a != b) for a, b in itertools.pairwise(classes)]
-    return changes, [abs(a - b) for a, b in itertools.pairwise(probabilities)]
-
-
 def protocol_result(images: Sequence[ImageResult], protocol: str, *, shifts: str, max_shift: int) -> ProtocolResult:
-    """All measures of one protocol over the images that have it."""
+    """All metrics of one protocol over the images that have it."""
     rows = [(i, i.views[protocol], c) for i in images if (c := view_counts(i, protocol)) is not None]
     labelled = any(image.label is not None for image, _, _ in rows)
     bootstrap = ClusterBootstrap(len(rows))
-    measures = {**MEASURES, **(DIAGONAL_MEASURES if shifts == "diagonal" else {})}
     metrics: dict[str, Metric] = {}
-    for name, measure in measures.items():
-        if measure.needs_labels and not labelled:
+    for measure in METRICS:
+        if not measure.is_mean or (measure.needs_labels and not labelled):
             continue
-        values = np.array(
-            [
-                math.nan if measure.needs_labels and image.label is None else measure.per_image(image, views, counts)
-                for image, views, counts in rows
-            ],
-            dtype=np.float64,
+        if measure.only_diagonal and shifts != "diagonal":
+            continue
+        values = np.array([measure.of_image(image, protocol, counts) for image, _, counts in rows], dtype=np.float64)
+        n_pairs = sum(
+            measure.comparisons(row[2]) for row, value in zip(rows, values, strict=True) if not math.isnan(value)
         )
-        n_pairs = sum(measure.pairs(row[2]) for row, value in zip(rows, values, strict=True) if not math.isnan(value))
-        metrics[name] = bootstrap.metric(
+        metrics[measure.name] = bootstrap.metric(
             values, n_pairs=n_pairs, higher_is_better=measure.higher_is_better, kind=measure.kind
         )
     by_shift = _by_shift(rows)

@@ -1,13 +1,211 @@
-"""Look up metrics and terms: for `explain`, for the labels of tables, for the HTML page and the docs."""
+"""The one table of metrics: what each is called and means, its unit and direction, how an image's value is computed, what the
+gate may do with it. Everything that prints, computes, compares or judges a metric looks here. No torch.
+"""
 
 from __future__ import annotations
 
 import difflib
-import textwrap
+import math
 
 from shiftaudit.errors import InputError
-from shiftaudit.metrics.terms import METRICS, TERMS, Term
+from shiftaudit.metrics.counts import (
+    adjacent_changes_of_probability,
+    adjacent_flips,
+    change_of_probability,
+    mean,
+)
+from shiftaudit.metrics.definitions import Measure, Term, Unit
+from shiftaudit.metrics.terms import AFC, AZULAY, LIN, NONE, TERMS, ZHANG
 
+# In the order of tables and, but for what is made from all images at once, of the report.
+METRICS: tuple[Measure, ...] = (
+    Measure(
+        "consistency",
+        "consistency",
+        (
+            "How often two shifted views of one picture get the same answer. Each picture is moved in several "
+            "ways, the answers are compared two at a time, and the share of pairs that agree is averaged over the "
+            "pictures. 100 % means that moving the picture never changes the answer. It says nothing about "
+            "whether the answer is right: a model that always says `cat` scores 100 %."
+        ),
+        ("mean over images of #{pairs of the K shifted views with equal top-1 class} / (K(K−1)/2)"),
+        ZHANG + " (there: one pair of random crops an image)",
+        unit="share",
+        higher_is_better=True,
+        by_counts=lambda _, counts: counts.consistency,
+        compared="pairs",
+        gated=True,
+    ),
+    Measure(
+        "agreement_with_unshifted",
+        "agreement with unshifted",
+        (
+            "The share of shifted views that get the same answer as the picture left where it was. Usually a "
+            "little higher than consistency, since only one of the two views is moved."
+        ),
+        ("mean over images and shifts of [top-1(shifted) = top-1(unshifted)]"),
+        AZULAY + " (there: its complement, P(top-1 change), for neighbouring 1-px shifts)",
+        unit="share",
+        higher_is_better=True,
+        by_counts=lambda _, counts: counts.agreement_with_unshifted,
+        gated=True,
+    ),
+    Measure(
+        "stable",
+        "stable images",
+        (
+            "The share of pictures whose answer no tried shift changes. It falls as more shifts are tried, so "
+            "compare it only between reports with the same shifts."
+        ),
+        ("share of images where the unshifted view and all K shifted views have one top-1 class"),
+        AFC + " (adversarial consistency over all shifts of a grid)",
+        unit="share",
+        higher_is_better=True,
+        by_counts=lambda _, counts: float(counts.stable),
+        compared="images",
+        binary=True,
+        gated=True,
+    ),
+    Measure(
+        "max_flips",
+        "flips at the worst shift",
+        (
+            "How often the answer changes at the one shift that hurts most. Only as trustworthy as the number of "
+            "pictures seen under that shift: use `--shifts grid:STEP`, which moves all pictures alike, to look "
+            "for a bad shift."
+        ),
+        ("max over shifts of the share of images whose top-1 class differs from the unshifted one"),
+        NONE,
+        unit="share",
+        higher_is_better=False,
+    ),
+    Measure(
+        "mean_abs_change",
+        "change of probability",
+        (
+            "How much the probability of the model's first answer moves when the picture does. It sees trouble "
+            "that has not yet flipped an answer. 0 is perfect; 0.05 means five percentage points on average."
+        ),
+        ("mean over images and shifts of |p_c(shifted) − p_c(unshifted)|, c the unshifted top-1 class"),
+        AZULAY,
+        unit="probability",
+        higher_is_better=False,
+        by_views=lambda image, views: mean(change_of_probability(image, views)),
+    ),
+    Measure(
+        "js_divergence",
+        "Jensen-Shannon divergence",
+        (
+            "How far apart the whole list of class probabilities is before and after the move, not only the first "
+            "answer. 0 means identical; the largest possible value is ln 2 = 0.693."
+        ),
+        ("mean of ½ KL(p ‖ m) + ½ KL(q ‖ m), m = (p + q)/2, in nats"),
+        LIN,
+        unit="nats",
+        higher_is_better=False,
+        by_views=lambda _, views: mean(views.js_divergence),
+    ),
+    Measure(
+        "accuracy",
+        "accuracy, unshifted",
+        ("The share of labelled pictures that are answered rightly where they are."),
+        ("share of labelled images with top-1 = label on the unshifted view"),
+        NONE,
+        unit="share",
+        higher_is_better=True,
+        by_counts=lambda correct, _: float(bool(correct)),
+        compared="images",
+        binary=True,
+        needs_labels=True,
+        per_protocol=False,
+        gated=True,
+    ),
+    Measure(
+        "accuracy_shifted",
+        "accuracy, mean over shifts",
+        (
+            "The share of right answers over the shifted views. When it is clearly below the unshifted accuracy, "
+            "the test set flatters the model: its pictures are better centred than life."
+        ),
+        ("mean over labelled images and shifts of [top-1(shifted) = label]"),
+        NONE,
+        unit="share",
+        higher_is_better=True,
+        by_counts=lambda _, counts: counts.accuracy,
+        needs_labels=True,
+        gated=True,
+    ),
+    Measure(
+        "accuracy_worst",
+        "accuracy, worst case",
+        (
+            "The share of labelled pictures that are answered rightly under every tried shift and unshifted: what "
+            "is left when an adversary may choose how the picture is moved."
+        ),
+        ("share of labelled images where all K + 1 views have top-1 = label"),
+        AFC,
+        unit="share",
+        higher_is_better=True,
+        by_counts=lambda correct, counts: float(bool(correct) and counts.correct == counts.n_views),
+        compared="images",
+        binary=True,
+        needs_labels=True,
+        gated=True,
+    ),
+    Measure(
+        "consistency_correct",
+        "consistency where right",
+        ("Consistency over the pictures whose unshifted answer is right. Flips here cost accuracy."),
+        ("consistency over images with top-1(unshifted) = label"),
+        NONE,
+        unit="share",
+        higher_is_better=True,
+        by_counts=lambda correct, counts: counts.consistency if correct else math.nan,
+        compared="pairs",
+        needs_labels=True,
+    ),
+    Measure(
+        "consistency_incorrect",
+        "consistency where wrong",
+        (
+            "Consistency over the pictures whose unshifted answer is wrong. Usually far lower: a model in doubt "
+            "is easily moved."
+        ),
+        ("consistency over images with top-1(unshifted) ≠ label"),
+        NONE,
+        unit="share",
+        higher_is_better=True,
+        by_counts=lambda correct, counts: math.nan if correct else counts.consistency,
+        compared="pairs",
+        needs_labels=True,
+    ),
+    Measure(
+        "adjacent_change",
+        "flips a 1-px step",
+        "How often the answer changes when the image moves on by one more pixel, down and right. A model whose answers "
+        "never change has 0; 5 % means that the answer changes about once in 20 steps.",
+        "mean over images of #{v = 1 … K: top-1(moved by (v, v)) ≠ top-1(moved by (v−1, v−1))} / K",
+        AZULAY,
+        unit="share",
+        higher_is_better=False,
+        by_views=lambda image, views: mean(adjacent_flips(image, views)),
+        only_diagonal=True,
+    ),
+    Measure(
+        "adjacent_mean_abs_change",
+        "change a 1-px step",
+        "How much the probability of the model's first answer moves with each step of one pixel down and right. "
+        "0 is perfect; 0.05 means five percentage points a step.",
+        "mean over images and v = 1 … K of |p_c(moved by (v, v)) − p_c(moved by (v−1, v−1))|, c the unshifted top-1 class",
+        AZULAY,
+        unit="probability",
+        higher_is_better=False,
+        by_views=lambda image, views: mean(adjacent_changes_of_probability(image, views)),
+        only_diagonal=True,
+    ),
+)
+
+MEASURES: dict[str, Measure] = {measure.name: measure for measure in METRICS}
 BY_NAME: dict[str, Term] = {term.name: term for term in (*METRICS, *TERMS)}
 _ALIASES = {
     "flips": "max_flips",
@@ -21,6 +219,7 @@ _ALIASES = {
     "stages": "stage",
     "by_phase": "phase",
 }
+_STAGE_ERROR = "equivariance_error"
 
 
 def lookup(name: str) -> Term:
@@ -41,48 +240,17 @@ def lookup(name: str) -> Term:
     raise InputError(f"there is no metric or term named {name!r}", hint=hint)
 
 
-def explain(name: str, width: int = 80) -> str:
-    """The definition of one term as text of at most `width` columns.
-
-    Raises:
-        InputError: there is no such term.
-
-    >>> print(explain("shift"), end="")
-    shift: shift (dy, dx)
-    <BLANKLINE>
-      A move of the picture by dy pixels down and dx pixels right, counted on the
-      network's input; negative is up and left.
-    <BLANKLINE>
-      Definition: (dy, dx) in input pixels
-      Source:     defined here
-    """
-    term = lookup(name)
-    fill = textwrap.TextWrapper(width, initial_indent="  ", subsequent_indent="  ", break_long_words=False)
-    hanging = textwrap.TextWrapper(width, subsequent_indent=" " * 14, break_long_words=False)
-    title = term.name if term.name.replace("_", " ") == term.label else f"{term.name}: {term.label}"
-    definition = hanging.fill("  Definition: " + term.formula)
-    return f"{title}\n\n{fill.fill(term.text)}\n\n{definition}\n{hanging.fill('  Source:     ' + term.source)}\n"
-
-
-def overview(width: int = 80) -> str:
-    """All terms with the first sentence of what they are, within `width` columns."""
-    lines = ["Metrics"]
-    lines += [_line(term, width) for term in METRICS]
-    lines += ["", "Terms"]
-    lines += [_line(term, width) for term in TERMS]
-    return "\n".join(lines) + "\n\n`shiftaudit explain NAME` says more of one.\n"
-
-
-def _line(term: Term, width: int) -> str:
-    first = term.text.split(". ")[0].rstrip(".") + "."
-    return textwrap.fill(f"  {term.name:<25} {first}", width, subsequent_indent=" " * 28, break_long_words=False)
-
-
 def label_of(metric: str) -> str:
     """The short label of a metric; an unknown metric keeps its own name with spaces."""
     return BY_NAME[metric].label if metric in BY_NAME else metric.replace("_", " ")
 
 
-def kind_of(metric: str) -> str:
-    """`share` or `number`: how a metric's value is printed; unknown ones are plain numbers."""
-    return BY_NAME[metric].kind if metric in BY_NAME else "number"
+def unit_of(metric: str) -> Unit | None:
+    """The unit of a metric by its name or its full name; None where it is unknown, as in a report of a later version.
+
+    >>> unit_of("stable"), unit_of("crop.mean_abs_change"), unit_of("stages.layer1.stable"), unit_of("new_measure")
+    ('share', 'probability', 'error', None)
+    """
+    first, _, rest = metric.partition(".")
+    name = _STAGE_ERROR if first == "stages" else rest or first
+    return BY_NAME[name].unit if name in BY_NAME else None

@@ -7,10 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shiftaudit.metrics.vocabulary import kind_of
 from shiftaudit.records import codec
 from shiftaudit.records.gate import Baseline
-from shiftaudit.render.facts import number, percent
+from shiftaudit.render.numbers import value_text
 from shiftaudit.render.table import clean
 from shiftaudit.render.terminal import Terminal, to_text
 
@@ -50,10 +49,10 @@ def _values(baseline: Baseline) -> dict[str, str]:
     values = {}
     for protocol, metrics in baseline.metrics.items():
         for name, metric in metrics.items():
-            values[f"{protocol}.{name}"] = (percent if kind_of(name) == "share" else number)(metric.value)
+            values[f"{protocol}.{name}"] = value_text(name, metric.value)
     for stage, errors in baseline.stages.items():
         for protocol, metric in errors.items():
-            values[f"{protocol}.stages.{stage}"] = number(metric.value)
+            values[f"{protocol}.stages.{stage}"] = value_text(f"stages.{stage}", metric.value)
     return values
 
 

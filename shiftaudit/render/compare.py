@@ -9,11 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shiftaudit.metrics.vocabulary import kind_of
 from shiftaudit.records import codec
 from shiftaudit.records.gate import Comparison, MetricComparison, StageComparison
 from shiftaudit.render import markdown
-from shiftaudit.render.facts import number, percent
+from shiftaudit.render.numbers import change_text, number, value_text
 from shiftaudit.render.table import clean
 from shiftaudit.render.terminal import Terminal, to_text
 
@@ -88,21 +87,16 @@ def _tables(comparison: Comparison) -> Iterator[tuple[Sequence[str], list[list[s
 
 
 def _metric_row(metric: MetricComparison) -> list[str]:
-    share = kind_of(metric.name.split(".")[-1]) == "share"
-    show = percent if share else number
-    return [metric.name, show(metric.a), show(metric.b), _difference(metric, share=share), _direction(metric)]
+    sides = (value_text(metric.name, value) for value in (metric.a, metric.b))
+    return [metric.name, *sides, _difference(metric), _direction(metric)]
 
 
-def _difference(metric: MetricComparison, *, share: bool) -> str:
+def _difference(metric: MetricComparison) -> str:
     if metric.difference is None:
         return "–"
     values = (metric.difference, metric.ci_low, metric.ci_high)
-    middle, low, high = ("?" if v is None else _signed(v, share=share) for v in values)
+    middle, low, high = ("?" if value is None else change_text(metric.name, value) for value in values)
     return f"{middle} [{low}, {high}]"
-
-
-def _signed(value: float, *, share: bool) -> str:
-    return (f"{value * 100:+.1f}" if share else f"{value:+.4f}").replace("-", "−")
 
 
 def _direction(metric: MetricComparison) -> str:
@@ -119,5 +113,5 @@ def _direction(metric: MetricComparison) -> str:
 
 def _stage_row(stage: StageComparison) -> list[str]:
     a, b = (None if side is None else side.value for side in (stage.a, stage.b))
-    difference = "–" if a is None or b is None else _signed(b - a, share=False)
+    difference = "–" if a is None or b is None else change_text(f"stages.{stage.name}", b - a)
     return [f"{stage.name} ({stage.protocol})", number(a), number(b), difference]

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from shiftaudit.records.report import AuditReport, Stage
-from shiftaudit.render import facts
+from shiftaudit.render import numbers
 from shiftaudit.render.colours import ASCII_SHADES, RGB, heat, xterm256
 from shiftaudit.render.grids import Grid, flip_grid, phase_grid
 from shiftaudit.render.terminal import Terminal, plain_lines
@@ -46,7 +46,7 @@ def _phase_maps(stage: Stage, terminal: Terminal) -> list[str]:
         grid = phase_grid(errors.by_phase, stage.stride, _cells(terminal))
         if grid is not None and grid.top > 0:
             name = "".join(c for c in stage.name if c.isprintable())
-            title = f"Error by phase, {name} (stride {facts.pair_text(stage.stride)}, {protocol})"
+            title = f"Error by phase, {name} (stride {numbers.pair_text(stage.stride)}, {protocol})"
             found.append(f"{textwrap.fill(title, terminal.width)}\n{draw(grid, terminal)}")
     return found
 
@@ -92,12 +92,12 @@ def _row_labels(grid: Grid, rows_per_line: int) -> list[str]:
     labels = [""] * -(-len(grid.ys) // rows_per_line)
     for index, y in enumerate(grid.ys):
         if y in (grid.ys[0], 0, grid.ys[-1]) and not labels[index // rows_per_line]:
-            labels[index // rows_per_line] = facts.signed(y)
+            labels[index // rows_per_line] = numbers.signed(y)
     return labels
 
 
 def _column_labels(grid: Grid, width: int) -> str:
-    first, last = facts.signed(grid.xs[0]), facts.signed(grid.xs[-1])
+    first, last = numbers.signed(grid.xs[0]), numbers.signed(grid.xs[-1])
     line = list(" " * (_INDENT + max(width * len(grid.xs), len(first) + len(last) + 1)))
     line[_INDENT : _INDENT + len(first)] = first
     line[len(line) - len(last) :] = last
@@ -109,7 +109,7 @@ def _column_labels(grid: Grid, width: int) -> str:
 
 
 def _legend(top: float, terminal: Terminal, *, percent: bool) -> str:
-    end = facts.percent(top) if percent else facts.number(top)
+    end = numbers.percent(top) if percent else numbers.number(top)
     if terminal.colour and terminal.unicode:
         scale = "".join(_cell(heat(k / 15), None, terminal, " ") for k in range(16)) + _RESET
         return f"{'dy':>{_INDENT - 1}} 0 {scale} {end}"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from shiftaudit.metrics.vocabulary import label_of
 from shiftaudit.records.report import AuditReport, Stage
-from shiftaudit.render import facts
+from shiftaudit.render import findings, numbers, sentences
 
 _SKIPPED_SHOWN = 10
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~@])")
@@ -17,8 +17,8 @@ def render(report: AuditReport) -> str:
     """The report at a glance, as Markdown ending in a newline."""
     model = report.model
     parts = [f"## Shift audit of {escape(model.source)}", _subtitle(report)]
-    if facts.is_degenerate(report):
-        parts.append(f"> **Warning:** {escape(facts.degenerate_text(report))}")
+    if findings.is_degenerate(report):
+        parts.append(f"> **Warning:** {escape(sentences.degenerate_text(report))}")
     parts.append(_verdicts(report))
     if report.protocols:
         parts.append(_metrics(report))
@@ -56,19 +56,19 @@ def _subtitle(report: AuditReport) -> str:
 def _verdicts(report: AuditReport) -> str:
     lines = []
     for protocol, result in report.protocols.items():
-        more = [text for text in (facts.worst_shift_text(result), facts.padding_text(result)) if text]
-        words = " ".join([facts.consistency_sentence(result), *more])
-        lines.append(f"- **{escape(facts.protocol_title(report, protocol))}.** {escape(words)}")
+        more = [text for text in (sentences.worst_shift_text(result), sentences.padding_text(result)) if text]
+        words = " ".join([sentences.consistency_sentence(result), *more])
+        lines.append(f"- **{escape(sentences.protocol_title(report, protocol))}.** {escape(words)}")
     return "\n".join(lines)
 
 
 def _metrics(report: AuditReport) -> str:
     rows = []
-    for name in facts.metric_names(report.protocols.values()):
+    for name in findings.metric_names(report.protocols.values()):
         row = [escape(label_of(name))]
         for result in report.protocols.values():
             metric = result.metrics.get(name)
-            texts = (facts.value_text(name, metric), facts.interval_text(name, metric)) if metric else ("–",)
+            texts = (numbers.value_text(name, metric.value), numbers.interval_text(name, metric)) if metric else ("–",)
             row.append(" ".join(escape(text) for text in texts if text))
         rows.append(row)
     rows.append(["near ties", *(f"{r.n_near_ties:,} of {r.n_predictions:,}" for r in report.protocols.values())])
@@ -77,10 +77,10 @@ def _metrics(report: AuditReport) -> str:
 
 
 def _stages(report: AuditReport) -> str:
-    protocol = facts.stage_protocol(report)
+    protocol = findings.stage_protocol(report)
     parts = []
     if report.stages:
-        worst = facts.worst_stage(report)
+        worst = findings.worst_stage(report)
         rows = [_stage_row(stage, protocol, index == worst) for index, stage in enumerate(report.stages)]
         heading = ["Stage", "Op", "Stride", "Size", "Error in", "Error out", "Adds"]
         title = (
@@ -96,16 +96,16 @@ def _stages(report: AuditReport) -> str:
 
 def _stage_row(stage: Stage, protocol: str | None, marked: bool) -> list[str]:
     errors = stage.errors.get(protocol) if protocol else None
-    gain = facts.added(stage, protocol) if protocol else None
-    numbers = [errors.input.value, errors.output.value] if errors else [None, None]
-    sizes = [facts.pair_text((float(y), float(x))) for y, x in (stage.input_size, stage.output_size)]
+    gain = findings.added(stage, protocol) if protocol else None
+    ends = [errors.input.value, errors.output.value] if errors else [None, None]
+    sizes = [numbers.pair_text((float(y), float(x))) for y, x in (stage.input_size, stage.output_size)]
     cells = [
         escape(stage.name),
         escape(stage.op),
-        facts.pair_text(stage.stride),
+        numbers.pair_text(stage.stride),
         "→".join(sizes),
-        *(facts.number(value, 4) for value in numbers),
-        facts.number(gain, 4),
+        *(numbers.number(value, 4) for value in ends),
+        numbers.number(gain, 4),
     ]
     return [f"**{cell}**" for cell in cells] if marked else cells
 
@@ -120,7 +120,7 @@ def _skipped(report: AuditReport) -> str:
 
 def _used(report: AuditReport) -> str:
     return (
-        f"<sub>Input: {escape(facts.preprocessing_text(report.model.preprocessing))}. "
-        f"Views: {escape(facts.shifts_text(report))}. torch {escape(report.environment.torch)}, "
+        f"<sub>Input: {escape(sentences.preprocessing_text(report.model.preprocessing))}. "
+        f"Views: {escape(sentences.shifts_text(report))}. torch {escape(report.environment.torch)}, "
         f"shiftaudit {escape(report.tool_version)}.</sub>"
     )

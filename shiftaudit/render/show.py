@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 
 from shiftaudit.records.report import Shift, Views
-from shiftaudit.render import facts
+from shiftaudit.render import numbers
 from shiftaudit.render.grids import grid_of
 from shiftaudit.render.heatmap import MAX_CELLS, draw
 from shiftaudit.render.table import clean
@@ -35,7 +35,7 @@ def render(
     terminal: Terminal,
 ) -> str:
     """The answer, and for each protocol the map over (dy, dx), the diagonal and the answers it flips to."""
-    head = f"{clean(path)}: {class_name(names, prediction)}, {facts.percent(probability)}"
+    head = f"{clean(path)}: {class_name(names, prediction)}, {numbers.percent(probability)}"
     lines = [textwrap.fill(head, terminal.width), ""]
     for protocol, views in grids.items():
         flips = flips_by_answer(views, prediction)
@@ -70,7 +70,7 @@ def _answers(protocol: str, views: Views, flips: dict[int, list[Shift]], names: 
     for letter, (answer, shifts) in list(zip(_LETTERS, flips.items(), strict=False))[:_ANSWERS]:
         dy, dx = shifts[0]
         count = "1 shift" if len(shifts) == 1 else f"{len(shifts)} shifts"
-        nearest = f"({facts.signed(dy)}, {facts.signed(dx)})"
+        nearest = f"({numbers.signed(dy)}, {numbers.signed(dx)})"
         lines.append(f"  {letter} = {class_name(names, answer)}: {count}, the nearest {nearest}")
     if len(flips) > _ANSWERS:
         lines.append(f"  and {len(flips) - _ANSWERS} more classes, with the letters that follow")
@@ -105,7 +105,7 @@ def _diagonal(views: Views, prediction: int, probability: float, terminal: Termi
     values = [probability, *views.probabilities[:count]]
     bars = "".join(levels[min(7, max(0, int(value * 8)))] for value in values)
     marks = "".join("x" if answer != prediction else " " for answer in views.predictions[:count])
-    last = facts.signed(views.shifts[count - 1][0])
+    last = numbers.signed(views.shifts[count - 1][0])
     title = f"Probability of the first answer, unmoved and along the diagonal to ({last}, {last})"
     lines = [
         textwrap.fill(title, terminal.width),

@@ -14,7 +14,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from shiftaudit.records.report import SkippedStage
-from shiftaudit.render import facts
+from shiftaudit.render import numbers
 from shiftaudit.render.table import NARROW, clean, fold_name
 from shiftaudit.render.terminal import Terminal, to_text
 
@@ -78,7 +78,7 @@ def _count(stages: Sequence[StageLike]) -> str:
 
 
 def _size(size: tuple[int, int]) -> str:
-    return facts.pair_text((float(size[0]), float(size[1])))
+    return numbers.pair_text((float(size[0]), float(size[1])))
 
 
 def _plan(stage: StageLike) -> str:
@@ -94,9 +94,9 @@ def _plan(stage: StageLike) -> str:
 def _table(stages: Sequence[StageLike], width: int) -> Table:
     rows = []
     for stage in stages:
-        stride = facts.pair_text(stage.stride)
+        stride = numbers.pair_text(stage.stride)
         size = f"{_size(stage.input_size)}→{_size(stage.output_size)}"
-        full = (stage.op, f"{stride} (×{facts.pair_text(stage.layer_stride)})", size, stage.filtering, _plan(stage))
+        full = (stage.op, f"{stride} (×{numbers.pair_text(stage.layer_stride)})", size, stage.filtering, _plan(stage))
         rows.append([clean(text) for text in ((stride, *full[3:]) if width < NARROW else full)])
     headings = ("stride", "now", "patch would") if width < NARROW else ("op", "stride", "size", "now", "patch would")
     # Names get the room that is left beside the other columns, of which only the last may be narrower than its words.
@@ -126,7 +126,7 @@ def _tree(source: str, stages: Sequence[StageLike]) -> Tree:
             if key not in branches:
                 branches[key] = branches[key[:-1]].add(Text(clean(key[-1])))
         size = f"{_size(stage.input_size)}→{_size(stage.output_size)}"
-        words = f"  {stage.op}, stride {facts.pair_text(stage.stride)}, {size}, "
+        words = f"  {stage.op}, stride {numbers.pair_text(stage.stride)}, {size}, "
         line = Text.assemble((clean(leaf), "bold"), clean(words), (stage.filtering, _STYLES.get(stage.filtering, "")))
         branches[tuple(path)].add(line)
     return root

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from shiftaudit.metrics.vocabulary import label_of
 from shiftaudit.records.report import AuditReport, ProtocolResult, Stage
-from shiftaudit.render import facts
+from shiftaudit.render import findings, numbers, sentences
 from shiftaudit.render.html.markup import TURNING
 from shiftaudit.render.terminal import Terminal, to_text
 
@@ -44,8 +44,8 @@ def clean(text: str) -> str:
 
 def _draw(console: Console, report: AuditReport) -> None:
     _headline(console, report)
-    if facts.is_degenerate(report):
-        warning = Text.assemble(("WARNING: ", "bold red"), (facts.degenerate_text(report), "red"))
+    if findings.is_degenerate(report):
+        warning = Text.assemble(("WARNING: ", "bold red"), (sentences.degenerate_text(report), "red"))
         console.print(warning)
         console.print()
     for protocol, result in report.protocols.items():
@@ -54,7 +54,7 @@ def _draw(console: Console, report: AuditReport) -> None:
         console.print(_metrics(report, narrow=console.width < NARROW))
     _stages(console, report)
     _notes(console, report)
-    console.print(Text(clean(facts.next_step(report)), style="cyan"))
+    console.print(Text(clean(sentences.next_step(report)), style="cyan"))
 
 
 def _headline(console: Console, report: AuditReport) -> None:
@@ -73,9 +73,11 @@ def _headline(console: Console, report: AuditReport) -> None:
 
 
 def _verdict(console: Console, report: AuditReport, protocol: str, result: ProtocolResult) -> None:
-    console.print(Text(clean(facts.protocol_title(report, protocol)), style="bold"))
-    lines = [Text(facts.consistency_sentence(result), style="bold")]
-    lines += [Text(line) for line in (facts.worst_shift_text(result), facts.padding_text(result)) if line is not None]
+    console.print(Text(clean(sentences.protocol_title(report, protocol)), style="bold"))
+    lines = [Text(sentences.consistency_sentence(result), style="bold")]
+    lines += [
+        Text(line) for line in (sentences.worst_shift_text(result), sentences.padding_text(result)) if line is not None
+    ]
     for line in lines:
         console.print(Padding(line, (0, 0, 0, 2)))
     console.print()
@@ -93,7 +95,7 @@ def _metrics(report: AuditReport, *, narrow: bool) -> Table:
         table.add_column(clean(protocol), justify="right", no_wrap=True)
         if not narrow:
             table.add_column("95 %", no_wrap=True, style="dim")
-    for name in facts.metric_names(report.protocols.values()):
+    for name in findings.metric_names(report.protocols.values()):
         cells = [_metric_cells(name, result) for result in report.protocols.values()]
         _add_row(table, clean(label_of(name)), cells, narrow=narrow)
     near_ties = [(f"{result.n_near_ties:,}", f"of {result.n_predictions:,}") for result in report.protocols.values()]
@@ -103,7 +105,7 @@ def _metrics(report: AuditReport, *, narrow: bool) -> Table:
 
 def _metric_cells(name: str, result: ProtocolResult) -> tuple[str, str]:
     metric = result.metrics.get(name)
-    return (facts.value_text(name, metric), facts.interval_text(name, metric)) if metric else ("–", "")
+    return (numbers.value_text(name, metric.value), numbers.interval_text(name, metric)) if metric else ("–", "")
 
 
 def _add_row(table: Table, label: str, cells: Iterable[tuple[str, str]], *, narrow: bool) -> None:
@@ -115,16 +117,16 @@ def _stages(console: Console, report: AuditReport) -> None:
         reason = "none found" if report.protocol.stages else "not measured (--no-stages)"
         console.print(Text(f"\nStages: {reason}.\n"))
         return
-    protocol = facts.stage_protocol(report)
+    protocol = findings.stage_protocol(report)
     console.print()
     if report.stages:
         heading = "Stages, input to output"
         heading += f": equivariance error, {protocol} (0 = features move along)" if protocol else ""
         console.print(Text(clean(heading), style="bold"))
         console.print(_stage_table(report, protocol, console.width))
-        worst = facts.worst_stage(report)
+        worst = findings.worst_stage(report)
         if worst is not None and protocol is not None:
-            gain = facts.number(facts.added(report.stages[worst], protocol))
+            gain = numbers.number(findings.added(report.stages[worst], protocol))
             console.print(
                 Text.assemble("◀ adds most: ", (clean(report.stages[worst].name), "bold"), f" (+{gain})"),
                 overflow="fold",
@@ -143,15 +145,15 @@ def _stage_table(report: AuditReport, protocol: str | None, width: int) -> Table
     for heading in ("stride", *(() if narrow else ("size", "in")), "out", "adds"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    worst = facts.worst_stage(report)
-    top = max((facts.added(stage, protocol) or 0.0 for stage in report.stages), default=0.0) if protocol else 0.0
+    worst = findings.worst_stage(report)
+    top = max((findings.added(stage, protocol) or 0.0 for stage in report.stages), default=0.0) if protocol else 0.0
     rows = []
     for index, stage in enumerate(report.stages):
         end = (_bar(stage, protocol, top) if wide else "") + ("◀" if index == worst else "")
         error_in, error_out, gain = _error_texts(stage, protocol)
         row = [clean(stage.op), _stride_text(stage), _size_text(stage), error_in, error_out, gain, end]
         if narrow:
-            row = [facts.pair_text(stage.stride), error_out, gain, end]
+            row = [numbers.pair_text(stage.stride), error_out, gain, end]
         rows.append(row)
     headings = [str(column.header) for column in table.columns]
     # A column has one blank of padding and one of the box beside it.
@@ -177,11 +179,11 @@ def fold_name(name: str, width: int) -> str:
 
 
 def _stride_text(stage: Stage) -> str:
-    return f"{facts.pair_text(stage.stride)} (×{facts.pair_text(stage.layer_stride)})"
+    return f"{numbers.pair_text(stage.stride)} (×{numbers.pair_text(stage.layer_stride)})"
 
 
 def _size_text(stage: Stage) -> str:
-    before, after = (facts.pair_text((float(y), float(x))) for y, x in (stage.input_size, stage.output_size))
+    before, after = (numbers.pair_text((float(y), float(x))) for y, x in (stage.input_size, stage.output_size))
     return f"{before}→{after}"
 
 
@@ -189,15 +191,15 @@ def _error_texts(stage: Stage, protocol: str | None) -> tuple[str, str, str]:
     errors = stage.errors.get(protocol) if protocol else None
     if errors is None or protocol is None:
         return "–", "–", "–"
-    gain = facts.added(stage, protocol)
+    gain = findings.added(stage, protocol)
     sign = "+" if gain is not None and gain > 0 else ""
-    before, after, change = (facts.number(value, 4) for value in (errors.input.value, errors.output.value, gain))
+    before, after, change = (numbers.number(value, 4) for value in (errors.input.value, errors.output.value, gain))
     return before, after, sign + change.replace("-", "−", 1)
 
 
 def _bar(stage: Stage, protocol: str | None, top: float) -> str:
     """A bar as long as what the stage adds."""
-    gain = facts.added(stage, protocol) if protocol else None
+    gain = findings.added(stage, protocol) if protocol else None
     return "█" * round(gain / top * _BAR_CELLS) + " " if gain is not None and gain > 0 and top > 0 else ""
 
 
@@ -223,8 +225,8 @@ def _pictures(report: AuditReport) -> str:
 
 
 def _used(report: AuditReport) -> Iterable[tuple[str, str]]:
-    yield "Input", facts.preprocessing_text(report.model.preprocessing)
-    yield "Views", facts.shifts_text(report)
+    yield "Input", sentences.preprocessing_text(report.model.preprocessing)
+    yield "Views", sentences.shifts_text(report)
     limit = f", cut by --limit {report.data.limit}" if report.data.limit is not None else ""
     environment = report.environment
     yield (

@@ -14,7 +14,7 @@ from shiftaudit.errors import InputError
 from shiftaudit.images.decode import decode
 from shiftaudit.images.find import find_images
 from shiftaudit.records.report import AuditReport
-from shiftaudit.render import facts
+from shiftaudit.render import findings
 from shiftaudit.render.html.images import SHOWN
 
 _SIDE = 192
@@ -31,7 +31,7 @@ def make(report: AuditReport, folder: Path | Sequence[Path]) -> dict[str, bytes]
     by_path = {file.relative: file for file in files}
     colour = replace(report.model.preprocessing, channels=3)
     found = {}
-    for image in facts.least_stable(report, SHOWN):
+    for image in findings.least_stable(report, SHOWN):
         file = by_path.get(image.path)
         if file is None:
             continue

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from shiftaudit.metrics.vocabulary import unit_of
 from shiftaudit.records.gate import FAIL, INCONCLUSIVE, GateResult, Verdict
-from shiftaudit.render.facts import number, percent
+from shiftaudit.render.numbers import value_text
 
 _MOST_NAMES = 4
 REFRESH = (
@@ -110,19 +111,23 @@ def needed(verdict: Verdict) -> str:
 
 def value(verdict: Verdict, amount_: float | None) -> str:
     """A value of the verdict's metric in its unit: per cent, or a plain number for stages."""
-    return number(amount_) if verdict.name.startswith("stages.") else percent(amount_)
+    return value_text(verdict.name, amount_)
 
 
 def _unit(verdict: Verdict) -> str:
-    if verdict.name.startswith("stages."):
+    if not _is_share(verdict):
         return ""
     return " points" if verdict.rule == "margin" else " %"
+
+
+def _is_share(verdict: Verdict) -> bool:
+    return unit_of(verdict.name) == "share"
 
 
 def _bare(verdict: Verdict, amount_: float | None, *, signed: bool) -> str:
     if amount_ is None:
         return "?"
-    amount_, digits = (amount_, 4) if verdict.name.startswith("stages.") else (amount_ * 100, 1)
+    amount_, digits = (amount_ * 100, 1) if _is_share(verdict) else (amount_, 4)
     rounded = round(amount_, digits) + 0.0  # no minus before a zero
     text = f"{rounded:+.{digits}f}" if rounded else f"{rounded:.{digits}f}"
     text = text.replace("-", "−")

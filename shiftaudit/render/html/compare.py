@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from shiftaudit.metrics.vocabulary import kind_of, label_of
+from shiftaudit.metrics.vocabulary import label_of, unit_of
 from shiftaudit.records.report import AuditReport, Level, Metric
-from shiftaudit.render import facts
+from shiftaudit.render import findings, numbers
 from shiftaudit.render.html.markup import Html, literal, prose, tag
 
 
@@ -48,20 +48,19 @@ def _metrics(before: AuditReport, after: AuditReport) -> Html:
     rows = []
     for protocol, result in before.protocols.items():
         later = after.protocols.get(protocol)
-        for name in facts.metric_names([result]):
+        for name in findings.metric_names([result]):
             now = later.metrics.get(name) if later else None
             rows.append(_row(f"{label_of(name)} ({protocol})", name, result.metrics[name], now))
     return _table(["measure", "before", "after", "change"], rows, "measures before and after")
 
 
 def _row(label: str, name: str, before: Metric | None, after: Metric | None) -> Html:
-    texts = [facts.value_text(name, metric) if metric else "–" for metric in (before, after)]
+    texts = [numbers.value_text(name, metric.value) if metric else "–" for metric in (before, after)]
     if before is None or after is None or before.value is None or after.value is None:
         change, mood = "–", None
     else:
         difference = after.value - before.value
-        shown = f"{difference * 100:+.1f} pp" if kind_of(name) == "share" else f"{difference:+.4f}"
-        change = shown.replace("-", "−")
+        change = numbers.change_text(name, difference) + (" pp" if unit_of(name) == "share" else "")
         better = (difference > 0) == before.higher_is_better
         mood = None if difference == 0 else "better" if better else "poorer"
     cells = [tag("td", text, class_="n") for text in texts]
@@ -70,13 +69,13 @@ def _row(label: str, name: str, before: Metric | None, after: Metric | None) -> 
 
 def _levels(before: AuditReport, after: AuditReport) -> Html | None:
     """Mean output error at each cumulative stride: stages have other names after a patch, strides stay."""
-    protocol = facts.stage_protocol(before)
+    protocol = findings.stage_protocol(before)
     if protocol is None or not before.levels:
         return None
     later = {level.stride: level for level in after.levels}
     rows = [
         _row(
-            f"error at stride {facts.pair_text(level.stride)} ({protocol})",
+            f"error at stride {numbers.pair_text(level.stride)} ({protocol})",
             "",
             _error(level, protocol),
             _error(later.get(level.stride), protocol),

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from shiftaudit.records.report import AuditReport, ImageResult, Views
-from shiftaudit.render import facts
+from shiftaudit.render import findings, numbers, sentences
 from shiftaudit.render.grids import probability_grid
 from shiftaudit.render.html import svg
 from shiftaudit.render.html.markup import Child, Html, literal, tag
@@ -22,10 +22,10 @@ def least_stable(report: AuditReport, other: AuditReport | None, thumbnails: Map
     """The images whose answers change most often, and what the other report says of them; None without images."""
     if not report.per_image:
         return None
-    worst = facts.least_stable(report, SHOWN)
+    worst = findings.least_stable(report, SHOWN)
     if not worst:
         return tag("section", tag("h2", "The least stable images"), tag("p", "No tried shift changes any answer."))
-    moved = sum(1 for image in report.per_image if facts.flips(image)[0])
+    moved = sum(1 for image in report.per_image if findings.flips(image)[0])
     before = " before" if other is not None else ""
     these = ", and these most often" if moved > len(worst) else ""
     words = (
@@ -44,18 +44,18 @@ def least_stable(report: AuditReport, other: AuditReport | None, thumbnails: Map
 
 
 def _card(report: AuditReport, image: ImageResult, later: ImageResult | None, jpeg: bytes | None) -> Html:
-    changed, total = facts.flips(image)
-    answer = facts.class_name(report, image.prediction)
-    lines = [tag("p", tag("strong", answer), f" {facts.percent(image.probability)}")]
+    changed, total = findings.flips(image)
+    answer = sentences.class_name(report, image.prediction)
+    lines = [tag("p", tag("strong", answer), f" {numbers.percent(image.probability)}")]
     if image.label is not None:
         verdict = (
-            "right" if image.label == image.prediction else f"wrong: it is {facts.class_name(report, image.label)}"
+            "right" if image.label == image.prediction else f"wrong: it is {sentences.class_name(report, image.label)}"
         )
         lines.append(tag("p", verdict, class_="small dim"))
     lines.append(tag("p", f"changes under {changed} of {total} shifts", class_="small"))
     lines.append(tag("p", _instead(report, image), class_="small"))
     if later is not None:
-        changed, total = facts.flips(later)
+        changed, total = findings.flips(later)
         lines.append(tag("p", f"after: under {changed} of {total}", class_="small"))
     head: list[Child] = []
     if jpeg is not None:
@@ -68,7 +68,9 @@ def _card(report: AuditReport, image: ImageResult, later: ImageResult | None, jp
 
 def _instead(report: AuditReport, image: ImageResult) -> str:
     answers = [answer for views in image.views.values() for answer in views.predictions if answer != image.prediction]
-    named = [f"{facts.class_name(report, answer)} ({n}×)" for answer, n in Counter(answers).most_common(_FLIPS_NAMED)]
+    named = [
+        f"{sentences.class_name(report, answer)} ({n}×)" for answer, n in Counter(answers).most_common(_FLIPS_NAMED)
+    ]
     return "to " + ", ".join(named) + (" …" if len(set(answers)) > _FLIPS_NAMED else "")
 
 
@@ -89,7 +91,7 @@ def _chart(protocol: str, views: Views, image: ImageResult) -> Html:
 
 def _flips_text(views: Views, flipped: list[bool]) -> Child:
     shifts = [
-        tag("span", f"({facts.signed(dy)}, {facts.signed(dx)})", class_="whole")
+        tag("span", f"({numbers.signed(dy)}, {numbers.signed(dx)})", class_="whole")
         for (dy, dx), flip in zip(views.shifts, flipped, strict=True)
         if flip
     ]

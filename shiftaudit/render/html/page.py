@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
-from shiftaudit.metrics.terms import METRICS, NONE, TERMS
-from shiftaudit.metrics.vocabulary import label_of
+from shiftaudit.metrics.terms import NONE, TERMS
+from shiftaudit.metrics.vocabulary import METRICS, label_of
 from shiftaudit.records.report import AuditReport, Metric
-from shiftaudit.render import facts
+from shiftaudit.render import findings, numbers, sentences
 from shiftaudit.render.html.compare import before_after
 from shiftaudit.render.html.images import least_stable
 from shiftaudit.render.html.markup import Child, Html, literal, prose, tag
@@ -78,7 +78,7 @@ def _header(reports: Sequence[tuple[str, AuditReport]]) -> Html:
     lead = [
         tag("p", tag("b", f"{label}: ") if label else None, prose(text), class_="lead")
         for label, one in reports
-        if (text := facts.lead_sentence(one)) is not None
+        if (text := sentences.lead_sentence(one)) is not None
     ]
     return tag("header", title, lead, tag("p", _subtitle(first), class_="dim"))
 
@@ -91,23 +91,23 @@ def _subtitle(report: AuditReport) -> str:
         f"weights {model.weights}" if model.weights else "",
         pictures,
         f"{data.n_labelled:,} labelled" if data.n_labelled else "no labels",
-        facts.views_text(report),
+        sentences.views_text(report),
     ]
     return ", ".join(part for part in parts if part)
 
 
 def _warning(label: str, report: AuditReport) -> Html | None:
-    if not facts.is_degenerate(report):
+    if not findings.is_degenerate(report):
         return None
     title = f"Warning ({label.lower()}): " if label else "Warning: "
-    return tag("div", tag("p", tag("strong", title), facts.degenerate_text(report)), class_="warning", role="alert")
+    return tag("div", tag("p", tag("strong", title), sentences.degenerate_text(report)), class_="warning", role="alert")
 
 
 def _metrics(report: AuditReport) -> Html | None:
     if not report.protocols:
         return None
     rows = []
-    for name in facts.metric_names(report.protocols.values()):
+    for name in findings.metric_names(report.protocols.values()):
         cells = [metric_cell(name, result.metrics.get(name)) for result in report.protocols.values()]
         rows.append(tag("tr", tag("th", label_of(name), scope="row"), cells))
     ties = [
@@ -126,9 +126,12 @@ def metric_cell(name: str, metric: Metric | None) -> Html:
     """A table cell with a metric's value and interval."""
     if metric is None:
         return tag("td", "–", class_="n")
-    interval = facts.interval_text(name, metric)
+    interval = numbers.interval_text(name, metric)
     return tag(
-        "td", facts.value_text(name, metric), tag("span", interval, class_="dim") if interval else None, class_="n"
+        "td",
+        numbers.value_text(name, metric.value),
+        tag("span", interval, class_="dim") if interval else None,
+        class_="n",
     )
 
 
@@ -160,9 +163,9 @@ def _measured(label: str, report: AuditReport) -> Html:
         "Model": [literal(model.source), f" ({model.kind}" + (f", {model.arch}" if model.arch else "") + ")"],
         "SHA-256": model.sha256 or "none",
         "Weights": model.weights or "as in the file",
-        "Input": facts.preprocessing_text(model.preprocessing),
+        "Input": sentences.preprocessing_text(model.preprocessing),
         "Images": f"{data.n_images}{limit}; manifest {data.manifest_sha256[:16]}",
-        "Views": facts.shifts_text(report),
+        "Views": sentences.shifts_text(report),
         "Computed with": f"Python {environment.python}, torch {environment.torch}, torchvision "
         f"{environment.torchvision}, Pillow {environment.pillow}; {environment.device}, {environment.precision}, "
         f"{threads}",
@@ -174,7 +177,7 @@ def _measured(label: str, report: AuditReport) -> Html:
 
 
 def _definitions(reports: Sequence[AuditReport]) -> Html:
-    shown = set(facts.metric_names(result for one in reports for result in one.protocols.values()))
+    shown = set(findings.metric_names(result for one in reports for result in one.protocols.values()))
     terms = [term for term in METRICS if term.name in shown] + list(TERMS)
     items = [
         tag(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shiftaudit.records.report import AuditReport, Stage
-from shiftaudit.render import facts
+from shiftaudit.render import findings, numbers
 from shiftaudit.render.grids import phase_grid
 from shiftaudit.render.html import svg
 from shiftaudit.render.html.markup import Child, Html, join, literal, tag
@@ -24,7 +24,7 @@ def stages(reports: Sequence[tuple[str, AuditReport]]) -> Html | None:
     measured = [(label, one) for label, one in reports if one.stages or one.skipped_stages]
     if not measured:
         return None
-    protocol = facts.stage_protocol(measured[0][1])
+    protocol = findings.stage_protocol(measured[0][1])
     parts: list[Child] = [
         tag("h2", "Where in the network it happens"),
         tag("p", _words(protocol), class_="dim"),
@@ -68,14 +68,14 @@ def _keys() -> Html:
 
 
 def _chart(report: AuditReport, protocol: str | None, top: float) -> Html:
-    worst = facts.worst_stage(report, protocol)
+    worst = findings.worst_stage(report, protocol)
     rows = [_row(stage, protocol, top, index == worst) for index, stage in enumerate(report.stages)]
     heading = [
         tag("th", "stage", scope="col"),
         tag("th", "op", scope="col", class_="wide"),
         tag("th", "stride", scope="col", class_="n"),
         tag("th", "size", scope="col", class_="n wide"),
-        tag("th", f"error, 0 to {facts.number(top)}", scope="col"),
+        tag("th", f"error, 0 to {numbers.number(top)}", scope="col"),
         tag("th", "in", scope="col", class_="n wide"),
         tag("th", "out", scope="col", class_="n"),
         tag("th", "adds", scope="col", class_="n"),
@@ -91,21 +91,21 @@ def _errors(stage: Stage, protocol: str | None) -> tuple[float | None, float | N
 
 def _row(stage: Stage, protocol: str | None, top: float, worst: bool) -> Html:
     before, after = _errors(stage, protocol)
-    gain = facts.added(stage, protocol) if protocol else None
-    label = f"{stage.name}: error in {facts.number(before)}, out {facts.number(after)}"
-    sizes = [facts.pair_text((float(y), float(x))) for y, x in (stage.input_size, stage.output_size)]
+    gain = findings.added(stage, protocol) if protocol else None
+    label = f"{stage.name}: error in {numbers.number(before)}, out {numbers.number(after)}"
+    sizes = [numbers.pair_text((float(y), float(x))) for y, x in (stage.input_size, stage.output_size)]
     name: list[Child] = [literal(stage.name)]
     if worst:
         name += [" ", tag("span", "adds most", class_="mark small")]
-    gain_text = ("+" if gain is not None and gain > 0 else "") + facts.number(gain, 4).replace("-", "−", 1)
+    gain_text = ("+" if gain is not None and gain > 0 else "") + numbers.number(gain, 4).replace("-", "−", 1)
     cells = [
         tag("th", name, scope="row"),
         tag("td", stage.op, class_="wide"),
-        tag("td", facts.pair_text(stage.stride), class_="n"),
+        tag("td", numbers.pair_text(stage.stride), class_="n"),
         tag("td", "→".join(sizes), class_="n wide"),
         tag("td", svg.gain_bar(before, after, top, label, worst=worst)),
-        tag("td", facts.number(before, 4), class_="n wide"),
-        tag("td", facts.number(after, 4), class_="n"),
+        tag("td", numbers.number(before, 4), class_="n wide"),
+        tag("td", numbers.number(after, 4), class_="n"),
         tag("td", gain_text, class_="n"),
     ]
     return tag("tr", cells, class_="worst" if worst else None)
@@ -122,7 +122,7 @@ def _phase_maps(label: str, report: AuditReport, most: int) -> list[Html]:
     chosen = sorted(sorted(found, key=lambda entry: -entry[3].top)[:most], key=lambda entry: entry[0])
     cards = []
     for _, protocol, stage, grid in chosen:
-        stride = facts.pair_text(stage.stride)
+        stride = numbers.pair_text(stage.stride)
         title = f"{stage.name}: error by shift within the stride of {stride} px ({protocol})"
         before = f"{label}: " if label else None
         squares = f", in squares of {grid.cell} px" if grid.pooled else ""

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shiftaudit.render import facts
+from shiftaudit.render import numbers
 from shiftaudit.render.colours import heat, hexadecimal
 from shiftaudit.render.grids import Grid
 from shiftaudit.render.html.markup import Html, join, tag
@@ -29,7 +29,7 @@ def heat_map(grid: Grid, title: str, *, percent: bool = False, top: float | None
     cells = [tag("path", d="".join(d), fill=hexadecimal(heat(level / _LEVELS))) for level, d in sorted(paths.items())]
     frame = tag("rect", x=0, y=0, width=width, height=height, class_="blank")
     drawn = tag("g", cells, transform=f"scale({cell:.5g})", shape_rendering="crispEdges")
-    end = facts.percent(top) if percent else facts.number(top)
+    end = numbers.percent(top) if percent else numbers.number(top)
     return tag(
         "svg",
         tag("title", title),
@@ -63,10 +63,10 @@ def _axes(grid: Grid, cell: float) -> Html:
     for index, value in enumerate(grid.xs):
         if value in (grid.xs[0], 0, grid.xs[-1]):
             x, y = (index + 0.5) * cell, len(grid.ys) * cell + 15
-            texts.append(tag("text", facts.signed(value), x=x, y=y, text_anchor="middle"))
+            texts.append(tag("text", numbers.signed(value), x=x, y=y, text_anchor="middle"))
     for index, value in enumerate(grid.ys):
         if value in (grid.ys[0], 0, grid.ys[-1]):
-            texts.append(tag("text", facts.signed(value), x=-6, y=(index + 0.5) * cell + 4, text_anchor="end"))
+            texts.append(tag("text", numbers.signed(value), x=-6, y=(index + 0.5) * cell + 4, text_anchor="end"))
     quarter_x, quarter_y = len(grid.xs) * cell * 0.26, len(grid.ys) * cell * 0.26
     texts.append(tag("text", "dx", x=quarter_x, y=len(grid.ys) * cell + 15, text_anchor="middle", class_="dim"))
     texts.append(tag("text", "dy", x=-6, y=quarter_y + 4, text_anchor="end", class_="dim"))

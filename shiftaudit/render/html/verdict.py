@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shiftaudit.records.report import AuditReport, ProtocolResult
-from shiftaudit.render import facts
+from shiftaudit.render import numbers, sentences
 from shiftaudit.render.grids import Grid, flip_grid
 from shiftaudit.render.html import svg
 from shiftaudit.render.html.markup import Child, Html, tag
@@ -27,15 +27,15 @@ def verdict_cards(reports: Sequence[tuple[str, AuditReport]]) -> Html:
 
 def _card(label: str, report: AuditReport, protocol: str, result: ProtocolResult) -> Html:
     metric = result.metrics.get("consistency")
-    sentence = facts.consistency_sentence(result)
-    title = facts.protocol_title(report, protocol)
+    sentence = sentences.consistency_sentence(result)
+    title = sentences.protocol_title(report, protocol)
     parts: list[Child] = [tag("h3", f"{label}: {title[:1].lower()}{title[1:]}" if label else title)]
     if metric is not None and metric.value is not None:
-        interval = facts.interval_text("consistency", metric)
-        parts.append(tag("p", facts.percent(metric.value), " ", tag("small", interval), class_="big"))
+        interval = numbers.interval_text("consistency", metric)
+        parts.append(tag("p", numbers.percent(metric.value), " ", tag("small", interval), class_="big"))
         parts.append(svg.gauge(metric.value, metric.ci_low, metric.ci_high, sentence))
     parts.append(tag("p", sentence))
-    more = [facts.worst_shift_text(result), facts.padding_text(result)]
+    more = [sentences.worst_shift_text(result), sentences.padding_text(result)]
     parts += [tag("p", text, class_="small dim") for text in more if text]
     return tag("div", parts, class_="card")
 

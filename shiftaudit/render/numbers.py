@@ -1,0 +1,95 @@
+"""Numbers as text: shares, small numbers, shifts, metrics in the unit that the table of metrics gives them."""
+
+from __future__ import annotations
+
+from shiftaudit.metrics.vocabulary import unit_of
+from shiftaudit.records.report import Metric
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share as per cent; a value that only rounding would make perfect (or zero) is not shown as such.
+
+    >>> percent(0.9123), percent(None), percent(0.99997), percent(1.0)
+    ('91.2 %', '–', '> 99.9 %', '100 %')
+    """
+    if share is None:
+        return "–"
+    if share in (0.0, 1.0):
+        return f"{share * 100:.0f} %"
+    edge = 10.0**-digits
+    if share * 100 > 100 - edge / 2:
+        return f"> {100 - edge:.{digits}f} %"
+    if share * 100 < edge / 2:
+        return f"< {edge:.{digits}f} %"
+    return f"{share * 100:.{digits}f} %"
+
+
+def number(value: float | None, digits: int | None = None) -> str:
+    """A small number with `digits` places behind the point, or else with three places that matter.
+
+    >>> number(0.03456), number(0.3456), number(0.3456, 4), number(0.0), number(2e-7), number(None)
+    ('0.0346', '0.346', '0.3456', '0', '2e-07', '–')
+    """
+    if value is None:
+        return "–"
+    if value == 0:
+        return "0"
+    if abs(value) < 5e-5:
+        return f"{value:.0e}"
+    return f"{value:.{digits or (3 if abs(value) >= 0.1 else 4)}f}"
+
+
+def value_text(name: str, value: float | None) -> str:
+    """The value of the metric of this name, in its unit.
+
+    >>> value_text("stable", 0.5), value_text("crop.adjacent_change", 0.0694), value_text("js_divergence", 0.0694)
+    ('50.0 %', '6.9 %', '0.0694')
+    """
+    return percent(value) if unit_of(name) == "share" else number(value)
+
+
+def interval_text(name: str, metric: Metric) -> str:
+    """A metric's interval as `[low, high]`, empty where there is none."""
+    if metric.ci_low is None or metric.ci_high is None:
+        return ""
+    if unit_of(name) == "share":
+        return f"[{metric.ci_low * 100:.1f}, {metric.ci_high * 100:.1f}]"
+    return f"[{number(metric.ci_low)}, {number(metric.ci_high)}]"
+
+
+def change_text(name: str, change: float) -> str:
+    """A difference of two values of a metric with its sign, of shares in percentage points.
+
+    >>> change_text("crop.consistency", -0.0125), change_text("js_divergence", 0.0125)
+    ('−1.2', '+0.0125')
+    """
+    text = f"{change * 100:+.1f}" if unit_of(name) == "share" else f"{change:+.4f}"
+    return text.replace("-", "−")
+
+
+def signed(pixels: int) -> str:
+    """A shift along one axis with its sign, zero without: `+3`, `−3`, `0`."""
+    return f"+{pixels}" if pixels > 0 else f"−{-pixels}" if pixels < 0 else "0"
+
+
+def odds(share: float) -> str:
+    """How often something with this share happens, in words.
+
+    >>> odds(0.0), odds(1 / 11.2), odds(0.62), odds(1.0)
+    ('never', 'in 1 of 11', 'in 6 of 10', 'always')
+    """
+    if share <= 0:
+        return "never"
+    if share >= 1:
+        return "always"
+    return f"in 1 of {round(1 / share):,}" if share < 0.4 else f"in {min(9, round(share * 10))} of 10"
+
+
+def pair_text(pair: tuple[float, float]) -> str:
+    """A pair (y, x) as one number where both are equal.
+
+    >>> pair_text((4.0, 4.0)), pair_text((2.0, 1.0)), pair_text((14.93, 14.93))
+    ('4', '2×1', '14.9')
+    """
+    y, x = (f"{value:.3g}" for value in pair)
+    return y if y == x else f"{y}×{x}"

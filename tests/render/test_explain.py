@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from shiftaudit.metrics.vocabulary import BY_NAME
+from shiftaudit.render.explain import explain, overview
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize("width", [50, 100])
+def test_an_explanation_fits_and_has_definition_and_source(name: str, width: int) -> None:
+    text = explain(name, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "Definition:" in text
+    assert "Source:" in text
+
+
+def test_the_overview_names_every_term_once() -> None:
+    listed = re.findall(r"^  (\w+) ", overview(80), re.M)
+    assert listed == list(BY_NAME)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_explanations_are_the_golden_ones(width: int) -> None:
+    text = "\n".join([overview(width), *(explain(name, width) for name in ("consistency", "phase"))])
+    assert max(map(len, text.splitlines())) <= width
+    golden = Path(__file__).parent / "golden" / f"explain_{width}.txt"
+    assert text == golden.read_text(encoding="utf-8")
+
+
+def test_a_title_does_not_say_the_same_twice() -> None:
+    assert explain("padding_check").startswith("padding_check\n")
+    assert explain("max_flips").startswith("max_flips: flips at the worst shift\n")
+
+
+def test_the_change_a_step_is_explained_with_what_it_needs() -> None:
+    """Once there were four tables of metrics, and this one stood in two of them only."""
+    text = explain("adjacent_change")
+    assert "Azulay & Weiss" in text
+    assert "--preset azulay" in text
