@@ -9,8 +9,8 @@ from rich.text import Text
 
 from shiftaudit.records import codec
 from shiftaudit.records.gate import Baseline
+from shiftaudit.render.characters import clean
 from shiftaudit.render.numbers import value_text
-from shiftaudit.render.table import clean
 from shiftaudit.render.terminal import Terminal, to_text
 
 

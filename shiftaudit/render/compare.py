@@ -12,8 +12,8 @@ from rich.text import Text
 from shiftaudit.records import codec
 from shiftaudit.records.gate import Comparison, MetricComparison, StageComparison
 from shiftaudit.render import markdown
+from shiftaudit.render.characters import clean
 from shiftaudit.render.numbers import change_text, number, value_text
-from shiftaudit.render.table import clean
 from shiftaudit.render.terminal import Terminal, to_text
 
 FORMATS = ("table", "json", "markdown")

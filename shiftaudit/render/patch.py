@@ -12,7 +12,7 @@ from rich.text import Text
 from shiftaudit.records import codec
 from shiftaudit.records.gate import Comparison
 from shiftaudit.records.patch import LEAVE, PatchRecord, SiteRecord
-from shiftaudit.render.table import clean
+from shiftaudit.render.characters import clean
 from shiftaudit.render.terminal import Terminal, to_text
 
 FORMATS = ("table", "json")

@@ -66,6 +66,19 @@ def shifts_text(report: AuditReport) -> str:
     return f"{preset}{count}, seed {info.seed}, canvas {info.canvas}×{info.canvas}, protocol {info.protocol_hash[:12]}"
 
 
+def made_of(report: AuditReport) -> str:
+    """The model, the images and how they were moved, in one line."""
+    model, data = report.model, report.data
+    parts = [
+        model.kind,
+        f"weights {model.weights}" if model.weights else "",
+        "1 image" if data.n_images == 1 else f"{data.n_images:,} images",
+        f"{data.n_labelled:,} labelled" if data.n_labelled else "no labels",
+        views_text(report),
+    ]
+    return ", ".join(part for part in parts if part)
+
+
 def views_text(report: AuditReport) -> str:
     """How each picture was moved, in a few words."""
     shifts = report.protocol.shifts

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from shiftaudit.records.report import Shift, Views
 from shiftaudit.render import numbers
+from shiftaudit.render.characters import clean
 from shiftaudit.render.grids import grid_of
 from shiftaudit.render.heatmap import MAX_CELLS, draw
-from shiftaudit.render.table import clean
 from shiftaudit.render.terminal import Terminal, plain_lines
 
 _ANSWERS = 6

@@ -15,7 +15,8 @@ from rich.tree import Tree
 
 from shiftaudit.records.report import SkippedStage
 from shiftaudit.render import numbers
-from shiftaudit.render.table import NARROW, clean, fold_name
+from shiftaudit.render.characters import clean
+from shiftaudit.render.table import NARROW, fold_name
 from shiftaudit.render.terminal import Terminal, to_text
 
 _STYLES = {"aliased": "red", "averaged": "yellow", "filtered": "green"}

@@ -15,13 +15,12 @@ from rich.text import Text
 from shiftaudit.metrics.vocabulary import label_of
 from shiftaudit.records.report import AuditReport, ProtocolResult, Stage
 from shiftaudit.render import findings, numbers, sentences
-from shiftaudit.render.html.markup import TURNING
+from shiftaudit.render.characters import clean
 from shiftaudit.render.terminal import Terminal, to_text
 
 WIDE, NARROW = 104, 72
 _BAR_CELLS = 10
 _SKIPPED_SHOWN = 3
-_CONTROL = dict.fromkeys((*range(32), *range(127, 160), *TURNING), "�")
 
 
 def render(report: AuditReport, terminal: Terminal | None = None) -> str:
@@ -31,15 +30,6 @@ def render(report: AuditReport, terminal: Terminal | None = None) -> str:
     """
     limits = terminal or Terminal()
     return to_text(lambda console: _draw(console, report), limits)
-
-
-def clean(text: str) -> str:
-    """Text from outside without control characters, which a terminal would obey, whatever they do to it or to its direction.
-
-    >>> clean("a\\x1b[31mb")
-    'a�[31mb'
-    """
-    return text.translate(_CONTROL)
 
 
 def _draw(console: Console, report: AuditReport) -> None:
@@ -191,10 +181,8 @@ def _error_texts(stage: Stage, protocol: str | None) -> tuple[str, str, str]:
     errors = stage.errors.get(protocol) if protocol else None
     if errors is None or protocol is None:
         return "–", "–", "–"
-    gain = findings.added(stage, protocol)
-    sign = "+" if gain is not None and gain > 0 else ""
-    before, after, change = (numbers.number(value, 4) for value in (errors.input.value, errors.output.value, gain))
-    return before, after, sign + change.replace("-", "−", 1)
+    before, after = (numbers.number(value, 4) for value in (errors.input.value, errors.output.value))
+    return before, after, numbers.signed_number(findings.added(stage, protocol))
 
 
 def _bar(stage: Stage, protocol: str | None, top: float) -> str:

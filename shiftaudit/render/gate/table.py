@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from shiftaudit.records.gate import FAIL, INCONCLUSIVE, GateResult, Verdict
+from shiftaudit.render.characters import clean
 from shiftaudit.render.gate import words
-from shiftaudit.render.table import clean
 from shiftaudit.render.terminal import Terminal, to_text
 
 COLOURS = {FAIL: "bold red", INCONCLUSIVE: "bold yellow"}

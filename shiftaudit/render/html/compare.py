@@ -1,32 +1,46 @@
-"""The HTML page's part with two reports: before and after, for each measure and for each level of the network."""
+"""The page's part with two reports: before and after, for each metric and for each level of the network."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from shiftaudit.metrics.vocabulary import label_of, unit_of
 from shiftaudit.records.report import AuditReport, Level, Metric
-from shiftaudit.render import findings, numbers
-from shiftaudit.render.html.markup import Html, literal, prose, tag
+from shiftaudit.render import findings
+from shiftaudit.render.numbers import change_text, pair_text, value_text
 
 
-def before_after(before: AuditReport, after: AuditReport) -> Html:
+@dataclass(frozen=True)
+class Row:
+    """One value of both reports, as text."""
+
+    label: str
+    before: str
+    after: str
+    change: str
+    mood: str
+    """`better`, `poorer`, or empty where nothing changed or nothing can be said."""
+
+
+@dataclass(frozen=True)
+class ComparePart:
     """Two reports side by side. Whether a difference is more than chance is for `shiftaudit compare` to say."""
-    note = "Differences are those of the values; `shiftaudit compare` tests them picture by picture."
-    warning = None
-    mismatch = _mismatch(before, after)
-    if mismatch:
-        text = f"These reports were not made alike ({mismatch}), so their numbers cannot be compared one to one."
-        warning = tag("div", tag("p", text), class_="warning", role="alert")
-    title = tag("h2", "Before and after")
-    names = tag(
-        "p",
-        "Before: ",
-        literal(before.model.source),
-        ". After: ",
-        literal(after.model.source),
-        ". ",
-        prose(note),
-    )
-    return tag("section", title, names, warning, _metrics(before, after), _levels(before, after))
+
+    mismatch: str
+    """What was made differently, so that the numbers cannot be compared one to one; empty where nothing was."""
+    metrics: tuple[Row, ...]
+    levels: tuple[Row, ...]
+
+
+def compare_part(before: AuditReport, after: AuditReport) -> ComparePart:
+    """All metrics of `before` that `after` may have too, and the errors by level."""
+    rows = []
+    for protocol, result in before.protocols.items():
+        later = after.protocols.get(protocol)
+        for name in findings.metric_names([result]):
+            now = later.metrics.get(name) if later else None
+            rows.append(_row(f"{label_of(name)} ({protocol})", name, result.metrics[name], now))
+    return ComparePart(_mismatch(before, after), tuple(rows), tuple(_levels(before, after)))
 
 
 def _mismatch(before: AuditReport, after: AuditReport) -> str:
@@ -38,52 +52,33 @@ def _mismatch(before: AuditReport, after: AuditReport) -> str:
     return " and ".join(reasons)
 
 
-def _table(heading: list[str], rows: list[Html], label: str) -> Html:
-    cells = [tag("th", text, scope="col", class_="n" if index else None) for index, text in enumerate(heading)]
-    table = tag("table", tag("thead", tag("tr", cells)), tag("tbody", rows))
-    return tag("div", table, class_="scroll", tabindex="0", role="region", aria_label=label)
-
-
-def _metrics(before: AuditReport, after: AuditReport) -> Html:
-    rows = []
-    for protocol, result in before.protocols.items():
-        later = after.protocols.get(protocol)
-        for name in findings.metric_names([result]):
-            now = later.metrics.get(name) if later else None
-            rows.append(_row(f"{label_of(name)} ({protocol})", name, result.metrics[name], now))
-    return _table(["measure", "before", "after", "change"], rows, "measures before and after")
-
-
-def _row(label: str, name: str, before: Metric | None, after: Metric | None) -> Html:
-    texts = [numbers.value_text(name, metric.value) if metric else "–" for metric in (before, after)]
-    if before is None or after is None or before.value is None or after.value is None:
-        change, mood = "–", None
-    else:
-        difference = after.value - before.value
-        change = numbers.change_text(name, difference) + (" pp" if unit_of(name) == "share" else "")
-        better = (difference > 0) == before.higher_is_better
-        mood = None if difference == 0 else "better" if better else "poorer"
-    cells = [tag("td", text, class_="n") for text in texts]
-    return tag("tr", tag("th", label, scope="row"), cells, tag("td", tag("span", change, class_=mood), class_="n"))
-
-
-def _levels(before: AuditReport, after: AuditReport) -> Html | None:
+def _levels(before: AuditReport, after: AuditReport) -> list[Row]:
     """Mean output error at each cumulative stride: stages have other names after a patch, strides stay."""
     protocol = findings.stage_protocol(before)
-    if protocol is None or not before.levels:
-        return None
+    if protocol is None:
+        return []
     later = {level.stride: level for level in after.levels}
-    rows = [
+    return [
         _row(
-            f"error at stride {numbers.pair_text(level.stride)} ({protocol})",
-            "",
+            f"error at stride {pair_text(level.stride)} ({protocol})",
+            "equivariance_error",
             _error(level, protocol),
             _error(later.get(level.stride), protocol),
         )
         for level in before.levels
     ]
-    return _table(["equivariance error", "before", "after", "change"], rows, "errors before and after")
 
 
 def _error(level: Level | None, protocol: str) -> Metric | None:
     return level.errors.get(protocol) if level is not None else None
+
+
+def _row(label: str, name: str, before: Metric | None, after: Metric | None) -> Row:
+    old, new = (value_text(name, metric.value) if metric else "–" for metric in (before, after))
+    if before is None or after is None or before.value is None or after.value is None:
+        return Row(label, old, new, "–", "")
+    difference = after.value - before.value
+    better = (difference > 0) == before.higher_is_better
+    mood = "" if difference == 0 else "better" if better else "poorer"
+    points = " pp" if unit_of(name) == "share" else ""
+    return Row(label, old, new, change_text(name, difference) + points, mood)

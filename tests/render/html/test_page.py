@@ -10,12 +10,13 @@ import html5lib
 import numpy as np
 import pytest
 from fake_report import fake_report
+from jinja2 import UndefinedError
 from PIL import Image
 
 from shiftaudit.records.report import AuditReport
 from shiftaudit.render import thumbnails
-from shiftaudit.render.html.markup import tag
 from shiftaudit.render.html.page import render
+from shiftaudit.render.html.templating import environment
 
 NASTY = "</code><script>alert(1)</script>\x00\ud800 & \"'\u202egpj"
 
@@ -92,7 +93,7 @@ def test_two_reports_are_shown_one_beside_the_other() -> None:
     for protocol in ("circular", "crop"):
         for label in ("Before", "After"):
             assert f"{label}: share of answers that change, by shift ({protocol})" in headings
-    scales = re.findall(r"share of answers that change, by shift \(crop\)</title>.*?([\d.]+ %)</text>", page)
+    scales = re.findall(r"share of answers that change, by shift \(crop\)</title>.*?([\d.]+ %)</text>", page, re.DOTALL)
     assert len(scales) == 2
     assert scales[0] == scales[1], "one scale, so that colours can be compared"
     assert "".join(document.find("head/title").itertext()).count(", ") == 1
@@ -152,8 +153,15 @@ def test_thumbnails_are_those_of_the_very_files_that_were_scored(tmp_path: Path)
     assert all(Image.open(io.BytesIO(data)).size == (192, 192) for data in made.values())
 
 
-def test_the_builder_escapes_text_and_attributes() -> None:
-    assert tag("a", "<&>", title='"<') == '<a title="&quot;&lt;">&lt;&amp;&gt;</a>'
+def test_templates_escape_text_and_attributes() -> None:
+    made = environment().from_string('<a title="{{ title }}">{{ text }}</a>').render(text="<&>", title='"<')
+    assert made == '<a title="&#34;&lt;">&lt;&amp;&gt;</a>'
+
+
+@pytest.mark.parametrize("template", ["{{ missing }}", "{{ 'a'.missing }}", "{{ value }}"])
+def test_a_template_that_prints_nothing_by_mistake_is_an_error(template: str) -> None:
+    with pytest.raises((UndefinedError, TypeError)):
+        environment().from_string(template).render(value=None)
 
 
 def luminance(colour: str) -> float:

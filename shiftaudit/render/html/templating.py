@@ -1,0 +1,87 @@
+"""The Jinja2 environment of the page: everything is escaped unless a template wrote it, and nothing may be undefined."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from shiftaudit.metrics.vocabulary import label_of, unit_of
+from shiftaudit.render import findings, numbers, sentences
+from shiftaudit.render.characters import clean
+from shiftaudit.render.colours import heat, hexadecimal
+
+_SCALE_STEPS = 24
+
+
+def render_template(name: str, context: Mapping[str, Any]) -> str:
+    """The template of this name, filled."""
+    return environment().get_template(name).render(context)
+
+
+@lru_cache(maxsize=1)
+def environment() -> Environment:
+    """How templates are read, and what they may call.
+
+    >>> environment().from_string('<a title="{{ x }}">{{ x }}</a>').render(x='"<&>')
+    '<a title="&#34;&lt;&amp;&gt;">&#34;&lt;&amp;&gt;</a>'
+    """
+    made = Environment(
+        loader=PackageLoader("shiftaudit.render.html"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_printed,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters.update(literal=literal, prose=prose)
+    made.globals.update(
+        numbers=numbers,
+        sentences=sentences,
+        findings=findings,
+        label_of=label_of,
+        unit_of=unit_of,
+        style=Markup(files("shiftaudit.render.html").joinpath("report.css").read_text(encoding="utf-8")),
+        scale=[hexadecimal(heat(step / (_SCALE_STEPS - 1))) for step in range(_SCALE_STEPS)],
+    )
+    return made
+
+
+def literal(name: str) -> Markup:
+    """A name from outside as code, which may break behind its dots, slashes and underscores, and whose direction of
+    writing does not touch what stands around it.
+
+    >>> print(literal("a.b<"))
+    <code dir="auto">a.<wbr>b&lt;</code>
+    """
+    parts = re.split(r"(?<=[./_:-])(?=[^./_:-])", clean(name))
+    return Markup('<code dir="auto">{}</code>').format(Markup("<wbr>").join(parts))
+
+
+def prose(text: str) -> Markup:
+    """Text whose words in backticks become code.
+
+    >>> print(prose("run `x < 1` now"))
+    run <code>x &lt; 1</code> now
+    """
+    parts = enumerate(clean(text).split("`"))
+    return Markup("").join(Markup("<code>{}</code>").format(part) if index % 2 else part for index, part in parts)
+
+
+def _printed(value: object) -> object:
+    """What an expression of a template prints: text without harmful characters, fractions with four digits.
+
+    Raises:
+        TypeError: the value is None, which no reader should see.
+    """
+    if value is None:
+        raise TypeError("a template prints None")
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
