@@ -21,11 +21,10 @@ from shiftaudit.metrics.measures import protocol_result
 from shiftaudit.metrics.stages import stage_report
 from shiftaudit.models import LoadedModel
 from shiftaudit.models.precision import precision_of
-from shiftaudit.records.report import SCHEMA_VERSION, AuditReport, DataInfo, Environment, ProtocolInfo, Skipped
+from shiftaudit.records.report import SCHEMA_VERSION, AuditReport, DataInfo, Environment, Skipped
 from shiftaudit.records.samples import ImageScore, SamplesHeader, StageLayout
 from shiftaudit.version import __version__
 from shiftaudit.views.protocol import Settings, resolve
-from shiftaudit.views.shifts import CIRCULAR
 
 
 class Observer(Protocol):
@@ -152,7 +151,7 @@ def summarise(header: SamplesHeader, lines: Iterable[Line]) -> AuditReport:
         protocol=protocol,
         environment=header.environment,
         protocols={
-            name: protocol_result(images, name, shifts=protocol.shifts, max_shift=_max_shift(protocol, name))
+            name: protocol_result(images, name, shifts=protocol.shifts, max_shift=protocol.max_shift(name))
             for name in protocol.protocols
         },
         stages=found.stages,
@@ -197,10 +196,6 @@ def environment(settings: Settings) -> Environment:
         threads=torch.get_num_threads(),
         precision=precision_of(settings.device, autocast=settings.autocast),
     )
-
-
-def _max_shift(protocol: ProtocolInfo, name: str) -> int:
-    return protocol.max_shift_circular if name == CIRCULAR else protocol.max_shift_crop
 
 
 def _layout(scorer: Scorer) -> tuple[StageLayout, ...]:

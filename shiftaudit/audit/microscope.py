@@ -13,8 +13,9 @@ from shiftaudit.images.decode import decode
 from shiftaudit.images.find import ImageFile
 from shiftaudit.models import LoadedModel
 from shiftaudit.records.report import Shift, Views
-from shiftaudit.views.protocol import Settings, resolve
-from shiftaudit.views.shifts import CROP, circular_views, crop_views, default_max_shift
+from shiftaudit.records.words import BOTH, Protocol
+from shiftaudit.views.protocol import Settings, chosen_protocols, resolve
+from shiftaudit.views.shifts import cut, default_max_shift
 
 # A grid of at most this many cells to a side: fine enough to see the lattice, and a few hundred forward passes at 224.
 _CELLS, _CELLS_OF_SMALL_INPUTS, _SMALL = 17, 33, 112
@@ -29,19 +30,18 @@ class Microscope:
     probability: float
     step: int
     """Of the grid, in input pixels."""
-    grids: dict[str, Views]
+    grids: dict[Protocol, Views]
     """By protocol: the full grid of shifts."""
-    diagonals: dict[str, Views]
+    diagonals: dict[Protocol, Views]
     """By protocol: (1, 1), (2, 2) … up to the largest shift."""
     class_names: tuple[str, ...] | None
     canvas: NDArray[np.uint8]
     """(C, canvas, canvas): what the views are cut from."""
     size: int
 
-    def view(self, protocol: str, shift: Shift) -> NDArray[np.uint8]:
+    def view(self, protocol: Protocol, shift: Shift) -> NDArray[np.uint8]:
         """The pixels of one view as (size, size, 3)."""
-        cut = crop_views if protocol == CROP else circular_views
-        pixels = cut(torch.from_numpy(self.canvas), [shift], self.size)[0].permute(1, 2, 0)
+        pixels = cut(torch.from_numpy(self.canvas), protocol, [shift], self.size)[0].permute(1, 2, 0)
         return np.ascontiguousarray(pixels.expand(-1, -1, 3).numpy())
 
 
@@ -49,7 +49,7 @@ def look(
     model: LoadedModel,
     file: ImageFile,
     *,
-    protocol: str = "both",
+    protocol: str = BOTH,
     step: int | None = None,
     max_shift: int | None = None,
     batch_size: int | None = None,
@@ -65,7 +65,7 @@ def look(
     """
     size = model.preprocessing.size
     # With both protocols the larger range decides, so that the cells of both maps are equally wide.
-    reach = max_shift or default_max_shift("circular" if protocol == "both" else protocol, size)
+    reach = max_shift or max(default_max_shift(name, size) for name in chosen_protocols(protocol))
     cells = _CELLS_OF_SMALL_INPUTS if size <= _SMALL else _CELLS
     step = step or max(1, -(-2 * reach // (cells - 1)))
     settings = Settings(

@@ -18,6 +18,7 @@ from shiftaudit.metrics.counts import view_counts
 from shiftaudit.metrics.sequence import ConfidenceSequence
 from shiftaudit.records.report import AuditReport, ProtocolResult, Skipped
 from shiftaudit.records.samples import ImageScore, SamplesHeader
+from shiftaudit.records.words import Protocol
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def _resumed(samples: Path, header: SamplesHeader) -> list[Line]:
 class _Rows:
     """Rows as they come: kept, written, counted, and watched for precision."""
 
-    def __init__(self, before: list[Line], options: RunOptions, protocols: Sequence[str]) -> None:
+    def __init__(self, before: list[Line], options: RunOptions, protocols: Sequence[Protocol]) -> None:
         self.rows = before
         self._options = options
         self._sequences = (
@@ -186,6 +187,6 @@ class _Rows:
         data = replace(report.data, precision=self._options.precision)
         return replace(report, protocols=protocols, data=data)
 
-    def _with_sequence(self, name: str, result: ProtocolResult) -> ProtocolResult:
+    def _with_sequence(self, name: Protocol, result: ProtocolResult) -> ProtocolResult:
         consistency = self._sequences[name].metric(result.metrics["consistency"])
         return replace(result, metrics={**result.metrics, "consistency": consistency})

@@ -24,25 +24,27 @@ from shiftaudit.models.fast import compiled, fastest, folded
 from shiftaudit.models.precision import reduced_dtype
 from shiftaudit.records.report import ImageResult, Preprocessing, ProtocolInfo, Shift, Views
 from shiftaudit.records.samples import ImageScore, SlotErrors
+from shiftaudit.records.words import CIRCULAR, CROP, PADDING, UNSHIFTED, Protocol, Role
 from shiftaudit.stages.find import Discovery, discover
 from shiftaudit.stages.measure import Row, StageProbe
 from shiftaudit.views.protocol import Settings, ViewPlan, plan_views
-from shiftaudit.views.shifts import CIRCULAR, centre, circular_views, crop_views
-
-UNSHIFTED = "unshifted"
-PADDING = "padding"
+from shiftaudit.views.shifts import centre, cut
 
 
 @dataclass(frozen=True)
 class _View:
-    role: str
-    """`unshifted`, `padding`, or a protocol's name."""
+    role: Role
     shift: Shift
     watched: bool
 
     @property
+    def protocol(self) -> Protocol:
+        """How it is cut: unshifted views are the same under both, and the padding check is a circular shift."""
+        return CROP if self.role == CROP else CIRCULAR
+
+    @property
     def row(self) -> Row:
-        return (CIRCULAR if self.role == PADDING else self.role, self.shift)
+        return (self.protocol, self.shift)
 
 
 class Scorer:
@@ -134,8 +136,7 @@ class Scorer:
     def _pixels(self, canvas: Tensor, view: _View) -> Tensor:
         if view.role == UNSHIFTED:
             return centre(canvas, self.size)
-        cut = crop_views if view.row[0] != CIRCULAR else circular_views
-        return cut(canvas, [view.shift], self.size)[0]
+        return cut(canvas, view.protocol, [view.shift], self.size)[0]
 
     def _collect(self, logits: Tensor, views: list[_View], image_id: str, path: str, label: int | None) -> ImageScore:
         predictions = logits.argmax(-1)
@@ -144,7 +145,7 @@ class Scorer:
         probabilities = logits.double().softmax(-1)[:, top]
         divergence = answers.js_divergence(logits, reference)
         ties = answers.near_ties(logits)
-        collected: dict[str, Views] = {}
+        collected: dict[Protocol, Views] = {}
         for protocol in self.info.protocols:
             rows = [index for index, view in enumerate(views) if view.role == protocol]
             collected[protocol] = Views(

@@ -10,6 +10,7 @@ import typer
 
 from shiftaudit.cli import options as opt
 from shiftaudit.errors import InputError
+from shiftaudit.records.words import Protocol
 
 if TYPE_CHECKING:
     from shiftaudit.audit.microscope import Microscope
@@ -122,7 +123,7 @@ def _picture(seen: Microscope, suffix: str) -> bytes:
     return strip([_frame(seen, protocol, shift) for shift in [(0, 0), *chosen[: _PANELS - 1]]])
 
 
-def _frame(seen: Microscope, protocol: str, shift: Shift) -> Frame:
+def _frame(seen: Microscope, protocol: Protocol, shift: Shift) -> Frame:
     from shiftaudit.render.numbers import percent, signed
     from shiftaudit.render.pictures import Frame
     from shiftaudit.render.show import class_name

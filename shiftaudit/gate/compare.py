@@ -15,6 +15,7 @@ from shiftaudit.metrics.paired import paired_difference
 from shiftaudit.metrics.vocabulary import MEASURES
 from shiftaudit.records.gate import GATE_SCHEMA_VERSION, Comparison, MetricComparison, StageComparison
 from shiftaudit.records.report import AuditReport, ImageResult, Metric
+from shiftaudit.records.words import Protocol
 from shiftaudit.version import __version__
 
 
@@ -58,9 +59,9 @@ def compare(a: AuditReport, b: AuditReport) -> Comparison:
     )
 
 
-def _names(a: AuditReport, b: AuditReport) -> dict[str, tuple[str, str]]:
+def _names(a: AuditReport, b: AuditReport) -> dict[str, tuple[Protocol, str]]:
     """Full name → (protocol, metric). What is the same in every protocol is named once."""
-    names: dict[str, tuple[str, str]] = {}
+    names: dict[str, tuple[Protocol, str]] = {}
     for report in (a, b):
         for protocol, result in report.protocols.items():
             for metric in result.metrics:
@@ -69,14 +70,14 @@ def _names(a: AuditReport, b: AuditReport) -> dict[str, tuple[str, str]]:
     return names
 
 
-def _metric(report: AuditReport, protocol: str, metric: str) -> Metric | None:
+def _metric(report: AuditReport, protocol: Protocol, metric: str) -> Metric | None:
     result = report.protocols.get(protocol)
     return None if result is None else result.metrics.get(metric)
 
 
 def _compare_metric(
     name: str,
-    protocol: str,
+    protocol: Protocol,
     metric: str,
     sides: Sequence[Metric | None],
     pairs: tuple[Sequence[ImageResult], Sequence[ImageResult]] | None,

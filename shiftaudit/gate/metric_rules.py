@@ -13,7 +13,7 @@ from shiftaudit.gate.rules import Check, Rules, close_matches, require_share
 from shiftaudit.metrics.paired import estimate_mean, mcnemar, paired_difference
 from shiftaudit.metrics.vocabulary import METRICS
 from shiftaudit.records.gate import Baseline, Flips
-from shiftaudit.views.shifts import PROTOCOLS
+from shiftaudit.records.words import PROTOCOLS
 
 # Every one is a share, and higher is better.
 GATED = {measure.name: measure for measure in METRICS if measure.gated}

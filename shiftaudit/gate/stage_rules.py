@@ -15,9 +15,7 @@ from shiftaudit.metrics.intervals import CONFIDENCE, student_quantile
 from shiftaudit.metrics.paired import Estimate
 from shiftaudit.records.gate import Baseline
 from shiftaudit.records.report import Metric
-
-# In this order: under circular shifts 0 means free of aliasing, under crop the border is left out.
-_PROTOCOLS = ("circular", "crop")
+from shiftaudit.records.words import PROTOCOLS, Protocol
 
 
 def stage_checks(candidate: Baseline, baseline: Baseline, rules: Rules) -> list[Check]:
@@ -95,7 +93,7 @@ def _ceiling_check(candidate: Baseline, baseline: Baseline, name: str, ceiling: 
 def _margin_check(candidate: Baseline, baseline: Baseline, name: str, rules: Rules) -> Check | None:
     ours, theirs = candidate.stages[name], baseline.stages.get(name, {})
     margin = require_share(rules.stage_margin or 0.0, "stage margin")
-    for protocol in _PROTOCOLS:
+    for protocol in PROTOCOLS:
         new, old = _measured(ours, protocol), _measured(theirs, protocol)
         if new is not None and old is not None:
             return Check(
@@ -104,9 +102,9 @@ def _margin_check(candidate: Baseline, baseline: Baseline, name: str, rules: Rul
     return None
 
 
-def _measured(errors: Mapping[str, Metric], *protocols: str) -> Metric | None:
+def _measured(errors: Mapping[str, Metric], *protocols: Protocol) -> Metric | None:
     """The first of the protocols' metrics that has a value."""
-    metrics = (errors.get(protocol) for protocol in protocols or _PROTOCOLS)
+    metrics = (errors.get(protocol) for protocol in protocols or PROTOCOLS)
     return next((metric for metric in metrics if metric is not None and metric.value is not None), None)
 
 

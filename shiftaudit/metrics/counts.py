@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from shiftaudit.records.gate import ViewCounts
 from shiftaudit.records.report import ImageResult, Views
+from shiftaudit.records.words import Protocol
 
 __all__ = ["ViewCounts", "agreeing_pairs", "agreeing_with", "count_views", "view_counts"]
 
@@ -44,7 +45,7 @@ def count_views(prediction: int, label: int | None, shifted: Sequence[int]) -> V
     return ViewCounts(n_views, pairs, same, None if label is None else agreeing_with(shifted, label)[0])
 
 
-def view_counts(image: ImageResult, protocol: str) -> ViewCounts | None:
+def view_counts(image: ImageResult, protocol: Protocol) -> ViewCounts | None:
     """The counts of a report's row under `protocol`, None when the image was not scored under it."""
     views = image.views.get(protocol)
     return None if views is None else count_views(image.prediction, image.label, views.predictions)

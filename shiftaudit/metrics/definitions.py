@@ -11,6 +11,7 @@ from shiftaudit.metrics.counts import count_views
 from shiftaudit.metrics.intervals import Kind
 from shiftaudit.records.gate import ViewCounts
 from shiftaudit.records.report import ImageResult, Views
+from shiftaudit.records.words import Protocol
 
 Unit = Literal["share", "probability", "nats", "error", "count"]
 """`share` is printed in per cent; a `probability` and a divergence in `nats` lie near 0 and are printed with three digits;
@@ -77,7 +78,7 @@ class Measure(Term):
             return math.nan
         return self.by_counts(correct, counts or _NO_VIEWS)
 
-    def of_image(self, image: ImageResult, protocol: str, counts: ViewCounts | None = None) -> float:
+    def of_image(self, image: ImageResult, protocol: Protocol, counts: ViewCounts | None = None) -> float:
         """The value of a report's image; NaN where it lacks a label, or was not scored under the protocol.
 
         `counts` are those of the image, where they are known already.

@@ -21,14 +21,16 @@ from shiftaudit.records.report import (
     Views,
     WorstShift,
 )
-from shiftaudit.views.shifts import CIRCULAR
+from shiftaudit.records.words import CIRCULAR, Protocol
 
 DEGENERATE_SHARE = 0.95
 _CELLS = 4
 _MIN_CELL_VIEWS = 10
 
 
-def protocol_result(images: Sequence[ImageResult], protocol: str, *, shifts: str, max_shift: int) -> ProtocolResult:
+def protocol_result(
+    images: Sequence[ImageResult], protocol: Protocol, *, shifts: str, max_shift: int
+) -> ProtocolResult:
     """All metrics of one protocol over the images that have it."""
     rows = [(i, i.views[protocol], c) for i in images if (c := view_counts(i, protocol)) is not None]
     labelled = any(image.label is not None for image, _, _ in rows)

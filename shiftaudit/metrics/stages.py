@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from shiftaudit.metrics.intervals import ClusterBootstrap
 from shiftaudit.records.report import Level, Metric, PhaseError, Shift, SkippedStage, Stage, StageErrors
 from shiftaudit.records.samples import ImageScore, SlotErrors, StageLayout
-from shiftaudit.views.shifts import CIRCULAR
+from shiftaudit.records.words import CIRCULAR, PADDING, Protocol
 
 _COSINE, _L2 = 0, 1
-PADDING = "padding"
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,9 @@ class StageReport:
     skipped: tuple[SkippedStage, ...]
 
 
-def stage_report(layout: Sequence[StageLayout], scores: Sequence[ImageScore], protocols: Sequence[str]) -> StageReport:
+def stage_report(
+    layout: Sequence[StageLayout], scores: Sequence[ImageScore], protocols: Sequence[Protocol]
+) -> StageReport:
     """Aggregate the errors of every stage.
 
     Args:
@@ -74,12 +75,12 @@ def _levels(layout: Sequence[StageLayout]) -> dict[tuple[float, float], int]:
 
 
 def _level_records(
-    layout: Sequence[StageLayout], numbers: dict[tuple[float, float], int], table: _Table, protocols: Sequence[str]
+    layout: Sequence[StageLayout], numbers: dict[tuple[float, float], int], table: _Table, protocols: Sequence[Protocol]
 ) -> list[Level]:
     records = []
     for stride, number in numbers.items():
         members = [stage for stage in layout if _key(stage.stride) == stride]
-        errors = {}
+        errors: dict[Protocol, Metric] = {}
         for protocol in protocols:
             per_stage = [table.per_image(stage.output_slot, protocol, _COSINE) for stage in members]
             if (
@@ -118,7 +119,7 @@ class _Table:
         part = self.per_image(slot, role, which)
         return self.metric(part[0], [part])
 
-    def stage_errors(self, stage: StageLayout, protocol: str) -> StageErrors | None:
+    def stage_errors(self, stage: StageLayout, protocol: Protocol) -> StageErrors | None:
         found = [
             self._slot_metric(slot, protocol, which)
             for which in (_COSINE, _L2)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from shiftaudit.records.patch import PatchOptions
 from shiftaudit.records.report import ModelInfo, ProtocolInfo
+from shiftaudit.records.words import Protocol
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Trial:
     """The network with some sites patched, compared with the original on the same views."""
 
     sites: tuple[str, ...]
-    consistency: dict[str, Change]
+    consistency: dict[Protocol, Change]
     """By protocol: the difference in consistency."""
     mean_consistency: Change
     """The difference in the mean of the protocols' consistencies: what the sites are ranked by."""
@@ -44,7 +45,7 @@ class Advice:
     model: ModelInfo
     protocol: ProtocolInfo
     options: PatchOptions
-    original_consistency: dict[str, float]
+    original_consistency: dict[Protocol, float]
     original_accuracy: float | None
     n_images: int
     rule: str

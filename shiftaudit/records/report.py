@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shiftaudit.records.words import CIRCULAR, Protocol
+
 SCHEMA_VERSION = 1
 
 Shift = tuple[int, int]
@@ -86,7 +88,7 @@ class DataInfo:
 class ProtocolInfo:
     """Everything that decides which views are made; two reports are comparable when the hash is equal."""
 
-    protocols: tuple[str, ...]
+    protocols: tuple[Protocol, ...]
     """`circular`, `crop`, in this order."""
     shifts: str
     """`K random` (`8`), `grid:STEP` or `diagonal`, as given."""
@@ -100,6 +102,10 @@ class ProtocolInfo:
     stage_views: int
     """Shifted views per image and protocol on which the feature measures were taken."""
     protocol_hash: str
+
+    def max_shift(self, protocol: Protocol) -> int:
+        """Largest |dy| and |dx| under one of the protocols, in input pixels."""
+        return self.max_shift_circular if protocol == CIRCULAR else self.max_shift_crop
 
 
 @dataclass(frozen=True)
@@ -205,7 +211,7 @@ class Stage:
     output_size: tuple[int, int]
     channels: int
     """Of the output."""
-    errors: dict[str, StageErrors]
+    errors: dict[Protocol, StageErrors]
 
 
 @dataclass(frozen=True)
@@ -215,7 +221,7 @@ class Level:
     level: int
     stride: tuple[float, float]
     stages: tuple[str, ...]
-    errors: dict[str, Metric]
+    errors: dict[Protocol, Metric]
 
 
 @dataclass(frozen=True)
@@ -251,7 +257,7 @@ class ImageResult:
     prediction: int
     probability: float
     near_tie: bool
-    views: dict[str, Views]
+    views: dict[Protocol, Views]
     padding_prediction: int | None = None
     padding_shift: Shift | None = None
 
@@ -266,7 +272,7 @@ class AuditReport:
     data: DataInfo
     protocol: ProtocolInfo
     environment: Environment
-    protocols: dict[str, ProtocolResult]
+    protocols: dict[Protocol, ProtocolResult]
     stages: tuple[Stage, ...]
     levels: tuple[Level, ...]
     skipped_stages: tuple[SkippedStage, ...]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from shiftaudit.metrics.vocabulary import METRICS
 from shiftaudit.records.report import AuditReport, ImageResult, ProtocolResult, Stage
+from shiftaudit.records.words import CIRCULAR, Protocol
 
 _KNOWN = {measure.name: place for place, measure in enumerate(METRICS)}
 
@@ -16,7 +17,7 @@ def metric_names(protocols: Iterable[ProtocolResult]) -> list[str]:
     return sorted(names, key=lambda name: _KNOWN.get(name, len(_KNOWN)))
 
 
-def added(stage: Stage, protocol: str) -> float | None:
+def added(stage: Stage, protocol: Protocol) -> float | None:
     """What a stage adds to the equivariance error: output minus input, None where either was not measured."""
     errors = stage.errors.get(protocol)
     if errors is None or errors.output.value is None:
@@ -24,15 +25,15 @@ def added(stage: Stage, protocol: str) -> float | None:
     return errors.output.value - (errors.input.value or 0.0)
 
 
-def stage_protocol(report: AuditReport) -> str | None:
+def stage_protocol(report: AuditReport) -> Protocol | None:
     """The protocol whose stage errors lead: circular where measured, since 0 means alias-free there."""
-    for protocol in ("circular", *report.protocol.protocols):
+    for protocol in (CIRCULAR, *report.protocol.protocols):
         if any(protocol in stage.errors for stage in report.stages):
             return protocol
     return None
 
 
-def worst_stage(report: AuditReport, protocol: str | None = None) -> int | None:
+def worst_stage(report: AuditReport, protocol: Protocol | None = None) -> int | None:
     """Index of the stage that adds most error, None when no stage adds any."""
     protocol = protocol or stage_protocol(report)
     if protocol is None:

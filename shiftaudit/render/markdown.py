@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from shiftaudit.metrics.vocabulary import label_of
 from shiftaudit.records.report import AuditReport, Stage
+from shiftaudit.records.words import Protocol
 from shiftaudit.render import findings, numbers, sentences
 
 _SKIPPED_SHOWN = 10
@@ -94,7 +95,7 @@ def _stages(report: AuditReport) -> str:
     return "\n".join(parts[:1]) + ("\n\n" if parts[1:] else "") + "\n".join(parts[1:])
 
 
-def _stage_row(stage: Stage, protocol: str | None, marked: bool) -> list[str]:
+def _stage_row(stage: Stage, protocol: Protocol | None, marked: bool) -> list[str]:
     errors = stage.errors.get(protocol) if protocol else None
     gain = findings.added(stage, protocol) if protocol else None
     ends = [errors.input.value, errors.output.value] if errors else [None, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shiftaudit.records.report import AuditReport, Preprocessing, ProtocolResult
+from shiftaudit.records.words import CIRCULAR, Protocol
 from shiftaudit.render.findings import flips, is_degenerate, worst_stage
 from shiftaudit.render.numbers import interval_text, odds, percent, signed
 
@@ -13,13 +14,10 @@ def class_name(report: AuditReport, index: int) -> str:
     return names[index] if names is not None and 0 <= index < len(names) else f"class {index}"
 
 
-def protocol_title(report: AuditReport, protocol: str) -> str:
+def protocol_title(report: AuditReport, protocol: Protocol) -> str:
     """What is done to the pictures under a protocol, in words."""
-    if protocol == "circular":
-        return f"Moved by up to {report.protocol.max_shift_circular} px with wrap-around (circular)"
-    if protocol == "crop":
-        return f"Moved by up to {report.protocol.max_shift_crop} px, real pixels coming in (crop)"
-    return f"Protocol {protocol}"
+    how = " with wrap-around" if protocol == CIRCULAR else ", real pixels coming in"
+    return f"Moved by up to {report.protocol.max_shift(protocol)} px{how} ({protocol})"
 
 
 def consistency_sentence(result: ProtocolResult) -> str:

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Sequence
 
 from shiftaudit.records.report import Shift, Views
+from shiftaudit.records.words import Protocol
 from shiftaudit.render import numbers
 from shiftaudit.render.characters import clean
 from shiftaudit.render.grids import grid_of
@@ -29,8 +30,8 @@ def render(
     path: str,
     prediction: int,
     probability: float,
-    grids: dict[str, Views],
-    diagonals: dict[str, Views],
+    grids: dict[Protocol, Views],
+    diagonals: dict[Protocol, Views],
     names: Sequence[str] | None,
     terminal: Terminal,
 ) -> str:
@@ -61,7 +62,7 @@ def flips_by_answer(views: Views, prediction: int) -> dict[int, list[Shift]]:
     return dict(sorted(found.items(), key=lambda entry: (-len(entry[1]), entry[0])))
 
 
-def _answers(protocol: str, views: Views, flips: dict[int, list[Shift]], names: Sequence[str] | None) -> list[str]:
+def _answers(protocol: Protocol, views: Views, flips: dict[int, list[Shift]], names: Sequence[str] | None) -> list[str]:
     """How many shifts change the answer, and to what: the letter in front of each is the one on the map."""
     changed = sum(len(shifts) for shifts in flips.values())
     if not changed:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from shiftaudit.metrics.vocabulary import label_of
 from shiftaudit.records.report import AuditReport, ProtocolResult, Stage
+from shiftaudit.records.words import Protocol
 from shiftaudit.render import findings, numbers, sentences
 from shiftaudit.render.characters import clean
 from shiftaudit.render.terminal import Terminal, to_text
@@ -62,7 +63,7 @@ def _headline(console: Console, report: AuditReport) -> None:
     console.print()
 
 
-def _verdict(console: Console, report: AuditReport, protocol: str, result: ProtocolResult) -> None:
+def _verdict(console: Console, report: AuditReport, protocol: Protocol, result: ProtocolResult) -> None:
     console.print(Text(clean(sentences.protocol_title(report, protocol)), style="bold"))
     lines = [Text(sentences.consistency_sentence(result), style="bold")]
     lines += [
@@ -126,7 +127,7 @@ def _stages(console: Console, report: AuditReport) -> None:
     console.print()
 
 
-def _stage_table(report: AuditReport, protocol: str | None, width: int) -> Table:
+def _stage_table(report: AuditReport, protocol: Protocol | None, width: int) -> Table:
     wide, narrow = width >= WIDE, width < NARROW
     table = _new_table()
     table.add_column("stage", overflow="fold")
@@ -177,7 +178,7 @@ def _size_text(stage: Stage) -> str:
     return f"{before}→{after}"
 
 
-def _error_texts(stage: Stage, protocol: str | None) -> tuple[str, str, str]:
+def _error_texts(stage: Stage, protocol: Protocol | None) -> tuple[str, str, str]:
     errors = stage.errors.get(protocol) if protocol else None
     if errors is None or protocol is None:
         return "–", "–", "–"
@@ -185,7 +186,7 @@ def _error_texts(stage: Stage, protocol: str | None) -> tuple[str, str, str]:
     return before, after, numbers.signed_number(findings.added(stage, protocol))
 
 
-def _bar(stage: Stage, protocol: str | None, top: float) -> str:
+def _bar(stage: Stage, protocol: Protocol | None, top: float) -> str:
     """A bar as long as what the stage adds."""
     gain = findings.added(stage, protocol) if protocol else None
     return "█" * round(gain / top * _BAR_CELLS) + " " if gain is not None and gain > 0 and top > 0 else ""

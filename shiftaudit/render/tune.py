@@ -9,9 +9,10 @@ from rich.text import Text
 
 from shiftaudit.records.advise import Advice, Change, Trial
 from shiftaudit.records.tune import Check, HoldoutScore, TuneRecord
+from shiftaudit.records.words import CIRCULAR, CROP, Protocol
 from shiftaudit.render.terminal import Terminal, to_text
 
-_PROTOCOLS = ("crop", "circular")
+_PROTOCOLS: tuple[Protocol, ...] = (CROP, CIRCULAR)
 
 
 def render_tune(record: TuneRecord, terminal: Terminal | None = None) -> str:
@@ -105,7 +106,7 @@ def _draw_advice(console: Console, advice: Advice) -> None:
     console.print(Text(_proposal(advice), style="bold"))
 
 
-def _cells(trial: Trial, protocols: list[str], with_accuracy: bool) -> list[str]:
+def _cells(trial: Trial, protocols: list[Protocol], with_accuracy: bool) -> list[str]:
     cells = [" + ".join(trial.sites), *(_signed(trial.consistency[p]) for p in protocols), _share(trial.agreement)]
     if with_accuracy:
         cells.append("" if trial.accuracy is None else _signed(trial.accuracy))

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from shiftaudit.records.report import Shift
+from shiftaudit.records.words import CIRCULAR
 from shiftaudit.stages import equivariance, ops
 from shiftaudit.stages.find import Discovery, Slot
-from shiftaudit.views.shifts import CIRCULAR
 
 Row = tuple[str, Shift]
 """Protocol and shift of one row of a batch."""

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from shiftaudit.audit.audit import audit
 from shiftaudit.errors import InputError
 from shiftaudit.images.stream import ImageFile
+from shiftaudit.metrics.counts import view_counts
 from shiftaudit.metrics.intervals import ClusterBootstrap, Kind
 from shiftaudit.models import LoadedModel
 from shiftaudit.records.advise import Advice, Change, Trial
 from shiftaudit.records.patch import PatchOptions
 from shiftaudit.records.report import AuditReport, ImageResult
+from shiftaudit.records.words import Protocol
 from shiftaudit.surgery.patch import patch, plan_patch
 from shiftaudit.views.protocol import Settings
 
@@ -172,14 +174,10 @@ def _images(report: AuditReport) -> list[ImageResult]:
     return sorted(report.per_image, key=lambda image: image.id)
 
 
-def _consistency(report: AuditReport, protocol: str) -> NDArray[np.float64]:
+def _consistency(report: AuditReport, protocol: Protocol) -> NDArray[np.float64]:
     """Per image, the share of agreeing pairs among the shifted views."""
-    shares = []
-    for image in _images(report):
-        answers = image.views[protocol].predictions
-        pairs = [a == b for i, a in enumerate(answers) for b in answers[:i]]
-        shares.append(sum(pairs) / len(pairs) if pairs else math.nan)
-    return np.array(shares)
+    counts = [view_counts(image, protocol) for image in _images(report)]
+    return np.array([math.nan if count is None else count.consistency for count in counts])
 
 
 def _predictions(report: AuditReport) -> NDArray[np.int64]:

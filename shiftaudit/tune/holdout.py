@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shiftaudit.images.stream import ImageFile
+from shiftaudit.metrics.counts import count_views
 from shiftaudit.records.report import Preprocessing
 from shiftaudit.records.tune import HoldoutScore, TuneSettings
+from shiftaudit.records.words import CIRCULAR, CROP, PROTOCOLS, Protocol
 from shiftaudit.tune.data import holdout_canvases, normalise
 from shiftaudit.tune.targets import Tapped
-from shiftaudit.views.shifts import CIRCULAR, CROP, centre, circular_views, crop_views, default_max_shift, draw_shifts
+from shiftaudit.views.shifts import centre, cut, default_max_shift, draw_shifts
 
 VIEWS = 4
 """Shifted views of each crop and protocol."""
@@ -38,7 +40,7 @@ class Holdout:
         self._size = preprocessing.size
         self._batch = settings.batch_size
         self._device = device
-        self._limits = {protocol: default_max_shift(protocol, self._size) for protocol in (CROP, CIRCULAR)}
+        self._limits = {protocol: default_max_shift(protocol, self._size) for protocol in PROTOCOLS}
         if settings.shift is not None:
             self._limits[CROP] = max(1, settings.shift)
         margin = self._limits[CROP]
@@ -61,22 +63,21 @@ class Holdout:
         labelled = self._labels >= 0
         return HoldoutScore(
             agreement=float((unshifted == self._truth).mean()),
-            consistency_crop=self._consistency(network, CROP),
-            consistency_circular=self._consistency(network, CIRCULAR),
+            consistency_crop=self._consistency(network, unshifted, CROP),
+            consistency_circular=self._consistency(network, unshifted, CIRCULAR),
             accuracy=float((unshifted == self._labels)[labelled].mean()) if labelled.any() else None,
         )
 
-    def _consistency(self, network: Tapped, protocol: str) -> float:
-        cut = crop_views if protocol == CROP else circular_views
+    def _consistency(self, network: Tapped, unshifted: NDArray[np.int64], protocol: Protocol) -> float:
         limit = self._limits[protocol]
         count = min(VIEWS, 2 * limit + 1)
         views: list[Tensor] = []
         for canvas, image_id in zip(self._canvases, self._ids, strict=True):
             shifts = draw_shifts(str(count), limit, seed=0, image_id=image_id, protocol=protocol)
-            views += cut(canvas, shifts, self._size)
-        predictions = self._predict(network, views).reshape(-1, count)
-        pairs = [(predictions[:, i] == predictions[:, j]).mean() for i in range(count) for j in range(i)]
-        return float(np.mean(pairs))
+            views += cut(canvas, protocol, shifts, self._size)
+        shifted = self._predict(network, views).reshape(-1, count)
+        images = zip(unshifted.tolist(), shifted.tolist(), strict=True)
+        return float(np.mean([count_views(answer, None, answers).consistency for answer, answers in images]))
 
     def _predict(self, network: Tapped, views: Sequence[Tensor]) -> NDArray[np.int64]:
         answers = []

@@ -16,6 +16,7 @@ from shiftaudit.models import LoadedModel
 from shiftaudit.models.fast import folded
 from shiftaudit.records.report import Skipped
 from shiftaudit.records.tune import BATCH_NORM_MODES, REESTIMATE, HoldoutScore, TuneRecord, TuneSettings
+from shiftaudit.records.words import CROP
 from shiftaudit.tune.checkpoint import State, load_state
 from shiftaudit.tune.data import CropSource, split
 from shiftaudit.tune.filters import set_strength
@@ -24,7 +25,7 @@ from shiftaudit.tune.objective import Objective, window
 from shiftaudit.tune.statistics import reestimate
 from shiftaudit.tune.targets import Tapped, choose_taps, tapped
 from shiftaudit.tune.training import Observer, Training
-from shiftaudit.views.shifts import CROP, default_max_shift
+from shiftaudit.views.shifts import default_max_shift
 
 REESTIMATE_BATCHES = 50
 """Enough for running statistics of the usual momentum, 0.1, to forget the ones before."""

@@ -20,10 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shiftaudit.records.tune import TuneSettings
+from shiftaudit.records.words import CIRCULAR, CROP
 from shiftaudit.surgery.blurpool import blur_kernel, filter_map
 from shiftaudit.tune.data import NO_LABEL, Batch
 from shiftaudit.tune.targets import TapChoice, Tapped
-from shiftaudit.views.shifts import CIRCULAR, centre, default_max_shift
+from shiftaudit.views.shifts import centre, cut, default_max_shift
 
 _TINY = 1e-12
 
@@ -101,7 +102,8 @@ def window(canvas: Tensor, size: int, generator: np.random.Generator) -> Tensor:
     """A random size×size window of each canvas of a batch, channels last."""
     room = canvas.shape[-1] - size
     corners = generator.integers(0, room + 1, (len(canvas), 2))
-    views = [canvas[i, :, y : y + size, x : x + size] for i, (y, x) in enumerate(corners)]
+    shifts = (room // 2 - corners).tolist()
+    views = [cut(one, CROP, [(dy, dx)], size)[0] for one, (dy, dx) in zip(canvas, shifts, strict=True)]
     return torch.stack(views).contiguous(memory_format=torch.channels_last)
 
 
@@ -111,5 +113,6 @@ def rolled(view: Tensor, share: float, limit: int, generator: np.random.Generato
     shifts = generator.integers(-limit, limit + 1, (len(view), 2))
     moved = view.clone()
     for index in np.flatnonzero(chosen).tolist():
-        moved[index] = torch.roll(view[index], tuple(shifts[index].tolist()), (-2, -1))
+        dy, dx = shifts[index].tolist()
+        (moved[index],) = cut(view[index], CIRCULAR, [(dy, dx)], view.shape[-1])
     return moved

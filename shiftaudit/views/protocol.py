@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from shiftaudit.errors import InputError
 from shiftaudit.images.decode import MAX_SIDE
 from shiftaudit.records.report import ProtocolInfo, Shift
+from shiftaudit.records.words import BOTH, CIRCULAR, CROP, PROTOCOLS, Protocol
 from shiftaudit.views.shifts import (
-    CIRCULAR,
-    CROP,
     MAX_GRID,
-    PROTOCOLS,
     canonical_spec,
     default_max_shift,
     draw_shifts,
@@ -26,7 +25,7 @@ from shiftaudit.views.shifts import (
 class Settings:
     """What to measure and how. Everything that changes a number ends up in the report."""
 
-    protocol: str = "both"
+    protocol: str = BOTH
     """`both`, `circular` or `crop`."""
     shifts: str = "8"
     """Shifted views per image and protocol: a count, `grid:STEP` or `diagonal`."""
@@ -66,9 +65,24 @@ _PRESET_INPUT = "the published protocol is for inputs of 224 px; use --shifts an
 class ViewPlan:
     """The shifted views of one image; the unshifted view comes before them."""
 
-    shifts: dict[str, tuple[Shift, ...]]
+    shifts: dict[Protocol, tuple[Shift, ...]]
     padding: Shift | None
     """The circular shift by the network's total stride, None where it is unknown or leaves the view as it is."""
+
+
+def chosen_protocols(choice: str) -> tuple[Protocol, ...]:
+    """The protocols of `both`, `circular` or `crop`.
+
+    Raises:
+        InputError: it is none of these.
+
+    >>> chosen_protocols("both"), chosen_protocols("crop")
+    (('circular', 'crop'), ('crop',))
+    """
+    chosen = tuple(protocol for protocol in PROTOCOLS if choice in (BOTH, protocol))
+    if not chosen:
+        raise InputError(f"--protocol got {choice!r}; expected both, circular or crop")
+    return chosen
 
 
 def resolve(settings: Settings, size: int) -> tuple[Settings, ProtocolInfo]:
@@ -79,14 +93,30 @@ def resolve(settings: Settings, size: int) -> tuple[Settings, ProtocolInfo]:
     """
     if settings.preset is not None:
         settings = _apply_preset(settings)
-    if settings.protocol not in ("both", *PROTOCOLS):
-        raise InputError(f"--protocol got {settings.protocol!r}; expected both, circular or crop")
-    kind, number = parse_spec(settings.shifts)
+    protocols = chosen_protocols(settings.protocol)
     # One way to write it, so that reports of the same views have the same hash.
     settings = replace(settings, shifts=canonical_spec(settings.shifts))
+    limits = _limits(settings, protocols, size)
+    _check_shifts(settings, limits)
+    described = ProtocolInfo(
+        protocols=protocols,
+        shifts=settings.shifts,
+        preset=settings.preset,
+        max_shift_circular=limits.get(CIRCULAR, 0),
+        max_shift_crop=limits.get(CROP, 0),
+        canvas=size + 2 * limits.get(CROP, 0),
+        seed=settings.seed,
+        stages=settings.stages,
+        stage_views=_stage_views(settings) if settings.stages else 0,
+        protocol_hash="",
+    )
+    return settings, replace(described, protocol_hash=protocol_hash(described))
+
+
+def _limits(settings: Settings, protocols: Sequence[Protocol], size: int) -> dict[Protocol, int]:
+    """The largest shift under each protocol, all of which an input of this side has room for."""
     if size < 2:
         raise InputError(f"an input of {size} px cannot be shifted; expected 2 px or more")
-    protocols = PROTOCOLS if settings.protocol == "both" else (settings.protocol,)
     limits = {p: default_max_shift(p, size) if settings.max_shift is None else settings.max_shift for p in protocols}
     for protocol, limit in limits.items():
         if limit < 1:
@@ -98,39 +128,32 @@ def resolve(settings: Settings, size: int) -> tuple[Settings, ProtocolInfo]:
             )
         if protocol == CROP and size + 2 * limit > MAX_SIDE:
             raise InputError(
-                f"a crop shifted by up to {limit} px needs a picture of {size + 2 * limit} px; expected at most {MAX_SIDE}",
+                f"a crop shifted by up to {limit} px needs an image of {size + 2 * limit} px; expected at most {MAX_SIDE}",
                 hint="use a smaller --max-shift",
             )
-    if kind == "random" and number < 2:
+    return limits
+
+
+def _check_shifts(settings: Settings, limits: Mapping[Protocol, int]) -> None:
+    """Refuse, before the first image is read, shifts that no image can be given."""
+    if parse_spec(settings.shifts) == ("random", 1):
         raise InputError(
             "--shifts got 1; consistency compares shifted views with each other", hint="use --shifts 2 or more"
         )
     for protocol, limit in limits.items():
-        # Drawn once for nobody, so that shifts which do not exist are refused before the first picture.
         draw_shifts(settings.shifts, limit, seed=settings.seed, image_id="00", protocol=protocol)
-    described = ProtocolInfo(
-        protocols=protocols,
-        shifts=settings.shifts,
-        preset=settings.preset,
-        max_shift_circular=limits.get(CIRCULAR, 0),
-        max_shift_crop=limits.get(CROP, 0),
-        canvas=size + 2 * limits.get(CROP, 0),
-        seed=settings.seed,
-        stages=settings.stages,
-        stage_views=_stage_views(settings, kind, number) if settings.stages else 0,
-        protocol_hash="",
-    )
-    return settings, replace(described, protocol_hash=protocol_hash(described))
 
 
-def _stage_views(settings: Settings, kind: str, number: int) -> int:
-    if settings.stage_views is not None:
-        if settings.stage_views < 1:
-            raise InputError(
-                f"--stage-views got {settings.stage_views}; expected at least 1", hint="use --no-stages for none"
-            )
-        return settings.stage_views
-    return min(number, 2) if kind in ("random", "iid") else MAX_GRID
+def _stage_views(settings: Settings) -> int:
+    """How many shifted views an image is given whose feature maps are compared."""
+    if settings.stage_views is None:
+        kind, number = parse_spec(settings.shifts)
+        return min(number, 2) if kind in ("random", "iid") else MAX_GRID
+    if settings.stage_views < 1:
+        raise InputError(
+            f"--stage-views got {settings.stage_views}; expected at least 1", hint="use --no-stages for none"
+        )
+    return settings.stage_views
 
 
 def _apply_preset(settings: Settings) -> Settings:
@@ -153,9 +176,10 @@ def protocol_hash(info: ProtocolInfo) -> str:
 
 def plan_views(info: ProtocolInfo, image_id: str, size: int, total_stride: tuple[float, float]) -> ViewPlan:
     """The views of one image. Depends on the protocol, the image's bytes and the network's total stride only."""
-    limits = {CIRCULAR: info.max_shift_circular, CROP: info.max_shift_crop}
     shifts = {
-        protocol: draw_shifts(info.shifts, limits[protocol], seed=info.seed, image_id=image_id, protocol=protocol)
+        protocol: draw_shifts(
+            info.shifts, info.max_shift(protocol), seed=info.seed, image_id=image_id, protocol=protocol
+        )
         for protocol in info.protocols
     }
     return ViewPlan(shifts, _padding_shift(info, size, total_stride))
@@ -179,11 +203,10 @@ def settings_of(info: ProtocolInfo) -> Settings:
     True
     """
     views = Settings(seed=info.seed, stages=info.stages, stage_views=info.stage_views if info.stages else None)
-    protocol = "both" if len(info.protocols) > 1 else info.protocols[0]
+    protocol = BOTH if len(info.protocols) > 1 else info.protocols[0]
     if info.preset is not None:
         return replace(views, preset=info.preset)
-    limits = {CIRCULAR: info.max_shift_circular, CROP: info.max_shift_crop}
-    chosen = {limits[name] for name in info.protocols}
+    chosen = {info.max_shift(protocol) for protocol in info.protocols}
     # One --max-shift holds for both protocols; where they differ they are the defaults of the input size.
     max_shift = chosen.pop() if len(chosen) == 1 else None
     return replace(views, protocol=protocol, shifts=info.shifts, max_shift=max_shift)

@@ -14,18 +14,15 @@ import numpy as np
 
 from shiftaudit.errors import InputError
 from shiftaudit.records.report import Shift
+from shiftaudit.records.words import CIRCULAR, CROP, PROTOCOLS, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-CIRCULAR = "circular"
-CROP = "crop"
-PROTOCOLS = (CIRCULAR, CROP)
-
 MAX_GRID = 10_000
 
 
-def default_max_shift(protocol: str, size: int) -> int:
+def default_max_shift(protocol: Protocol, size: int) -> int:
     """The largest |dy| and |dx| when the user gives none: 32 px (circular) and 16 px (crop) at 224, in proportion below.
 
     >>> [default_max_shift(p, s) for s in (224, 299, 64, 28) for p in PROTOCOLS]
@@ -34,7 +31,7 @@ def default_max_shift(protocol: str, size: int) -> int:
     return min(32, max(1, size // 7)) if protocol == CIRCULAR else min(16, max(1, size // 14))
 
 
-def draw_shifts(spec: str, max_shift: int, *, seed: int, image_id: str, protocol: str) -> tuple[Shift, ...]:
+def draw_shifts(spec: str, max_shift: int, *, seed: int, image_id: str, protocol: Protocol) -> tuple[Shift, ...]:
     """The shifts of one image under one protocol.
 
     `spec` is a count (`"8"`: random, stratified), `"iid:K"` (independent uniform draws, as the published protocols do),
@@ -126,43 +123,41 @@ def _grid(step: int, max_shift: int) -> tuple[Shift, ...]:
     return shifts
 
 
-def _generator(seed: int, image_id: str, protocol: str) -> np.random.Generator:
+def _generator(seed: int, image_id: str, protocol: Protocol) -> np.random.Generator:
     words = [int(image_id[i : i + 8], 16) for i in range(0, len(image_id), 8)]
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, PROTOCOLS.index(protocol), *words])))
 
 
 def centre(canvas: Tensor, size: int) -> Tensor:
-    """The unshifted view: the central size×size window of a canvas of shape (C, H, W)."""
-    top, left = (canvas.shape[-2] - size) // 2, (canvas.shape[-1] - size) // 2
-    return canvas[..., top : top + size, left : left + size]
+    """The unshifted view: the central size×size window of a canvas of shape (…, H, W)."""
+    return _window(canvas, (0, 0), size)
 
 
-def circular_views(canvas: Tensor, shifts: Sequence[Shift], size: int) -> list[Tensor]:
-    """The unshifted view rolled by each shift: tensors of shape (C, size, size).
+def cut(canvas: Tensor, protocol: Protocol, shifts: Sequence[Shift], size: int) -> list[Tensor]:
+    """The view of a canvas (…, H, W) under each shift of a protocol: tensors of shape (…, size, size).
 
-    >>> import torch
-    >>> circular_views(torch.tensor([[[1, 2], [3, 4]]]), [(0, 1)], size=2)[0].tolist()
-    [[[2, 1], [4, 3]]]
-    """
-    view = centre(canvas, size)
-    return [view.roll(shift, dims=(-2, -1)) for shift in shifts]
-
-
-def crop_views(canvas: Tensor, shifts: Sequence[Shift], size: int) -> list[Tensor]:
-    """The window of the canvas whose content is moved by each shift: tensors of shape (C, size, size).
-
-    The window moves against the shift: to see the content lower, it is cut higher up.
+    `circular` rolls the unshifted view. `crop` cuts the window of the canvas whose content is moved by the shift; the window
+    moves against the shift: to see the content lower, it is cut higher up.
 
     Raises:
-        InputError: the canvas is too small for a shift.
+        InputError: the canvas is too small for a crop.
+
+    >>> import torch
+    >>> canvas = torch.tensor([[[1, 2, 3, 4], [5, 6, 7, 8]]])
+    >>> cut(canvas, "circular", [(0, 1)], size=2)[0].tolist(), cut(canvas, "crop", [(0, 1)], size=2)[0].tolist()
+    ([[[3, 2], [7, 6]]], [[[1, 2], [5, 6]]])
     """
-    top, left = (canvas.shape[-2] - size) // 2, (canvas.shape[-1] - size) // 2
-    views = []
-    for dy, dx in shifts:
-        y, x = top - dy, left - dx
-        if y < 0 or x < 0 or y + size > canvas.shape[-2] or x + size > canvas.shape[-1]:
-            raise InputError(
-                f"a shift of ({dy}, {dx}) leaves the {canvas.shape[-2]}×{canvas.shape[-1]} canvas around a {size}×{size} input"
-            )
-        views.append(canvas[..., y : y + size, x : x + size])
-    return views
+    if protocol == CIRCULAR:
+        view = centre(canvas, size)
+        return [view.roll(shift, dims=(-2, -1)) for shift in shifts]
+    return [_window(canvas, shift, size) for shift in shifts]
+
+
+def _window(canvas: Tensor, shift: Shift, size: int) -> Tensor:
+    height, width = canvas.shape[-2:]
+    y, x = (height - size) // 2 - shift[0], (width - size) // 2 - shift[1]
+    if y < 0 or x < 0 or y + size > height or x + size > width:
+        raise InputError(
+            f"a shift of ({shift[0]}, {shift[1]}) leaves the {height}×{width} canvas around a {size}×{size} input"
+        )
+    return canvas[..., y : y + size, x : x + size]

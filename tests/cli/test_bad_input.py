@@ -120,7 +120,7 @@ def test_bad_pictures_are_skipped_and_listed_and_the_good_ones_are_scored(folder
         ("good", ("--preset", "nobody"), "--preset got 'nobody'; expected one of zhang, aps, azulay"),
         ("good", ("--preset", "zhang"), "--preset zhang sets"),
         ("good", ("--max-shift", "0"), "--max-shift got 0"),
-        ("good", ("--max-shift", "5000", "--protocol", "crop"), "needs a picture of 10016 px; expected at most 9459"),
+        ("good", ("--max-shift", "5000", "--protocol", "crop"), "needs an image of 10016 px; expected at most 9459"),
         ("good", ("--max-shift", "9"), "use --max-shift 8 or less"),
         ("good", ("--stages", "--stage-views", "0"), "--stage-views got 0"),
         ("good", ("--batch-size", "0"), "--batch-size"),

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from shiftaudit.errors import InputError
-from shiftaudit.views.shifts import centre, circular_views, crop_views, draw_shifts
+from shiftaudit.records.words import PROTOCOLS
+from shiftaudit.views.shifts import centre, cut, draw_shifts
 
 
 def image_id(number: int) -> str:
@@ -78,8 +79,8 @@ def test_more_shifts_than_places_are_refused_with_a_way_out() -> None:
 def test_a_positive_shift_moves_content_down_and_right_in_both_protocols() -> None:
     canvas = torch.zeros(1, 8, 8, dtype=torch.uint8)
     canvas[0, 3, 3] = 9
-    for cut in (circular_views, crop_views):
-        view = cut(canvas, [(1, 2)], 4)[0]
+    for protocol in PROTOCOLS:
+        view = cut(canvas, protocol, [(1, 2)], 4)[0]
         assert view.shape == (1, 4, 4)
         # The pixel is at (1, 1) in the unshifted view.
         assert view[0, 2, 3] == 9
@@ -88,11 +89,11 @@ def test_a_positive_shift_moves_content_down_and_right_in_both_protocols() -> No
 
 def test_a_crop_brings_in_real_pixels_and_a_roll_brings_back_the_same() -> None:
     canvas = torch.arange(36).view(1, 6, 6)
-    assert crop_views(canvas, [(1, 0)], 4)[0][0, 0].tolist() == canvas[0, 0, 1:5].tolist()
-    rolled = circular_views(canvas, [(1, 0)], 4)[0]
+    assert cut(canvas, "crop", [(1, 0)], 4)[0][0, 0].tolist() == canvas[0, 0, 1:5].tolist()
+    rolled = cut(canvas, "circular", [(1, 0)], 4)[0]
     assert sorted(rolled.flatten().tolist()) == sorted(centre(canvas, 4).flatten().tolist())
 
 
 def test_a_crop_beyond_the_canvas_is_refused() -> None:
     with pytest.raises(InputError, match="leaves the 6×6 canvas"):
-        crop_views(torch.zeros(1, 6, 6), [(2, 0)], 4)
+        cut(torch.zeros(1, 6, 6), "crop", [(2, 0)], 4)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from shiftaudit.metrics.vocabulary import label_of, unit_of
 from shiftaudit.records.report import AuditReport, Level, Metric
+from shiftaudit.records.words import Protocol
 from shiftaudit.render import findings
 from shiftaudit.render.numbers import change_text, pair_text, value_text
 
@@ -69,7 +70,7 @@ def _levels(before: AuditReport, after: AuditReport) -> list[Row]:
     ]
 
 
-def _error(level: Level | None, protocol: str) -> Metric | None:
+def _error(level: Level | None, protocol: Protocol) -> Metric | None:
     return level.errors.get(protocol) if level is not None else None
 
 

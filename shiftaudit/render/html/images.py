@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shiftaudit.records.report import AuditReport, ImageResult, Shift, Views
+from shiftaudit.records.words import Protocol
 from shiftaudit.render import findings
 from shiftaudit.render.grids import probability_grid
 from shiftaudit.render.html import svg
@@ -24,7 +25,7 @@ _MAP_CELLS = 33
 class Chart:
     """One image under one protocol: a map where the shifts form a grid, dots over distance where they are random."""
 
-    protocol: str
+    protocol: Protocol
     flips: tuple[str, ...]
     """The first shifts that change the answer, as text."""
     more: int
@@ -96,7 +97,7 @@ def _card(report: AuditReport, image: ImageResult, later: ImageResult | None, jp
     )
 
 
-def _chart(protocol: str, views: Views, image: ImageResult) -> Chart:
+def _chart(protocol: Protocol, views: Views, image: ImageResult) -> Chart:
     flipped = [answer != image.prediction for answer in views.predictions]
     flips = [_shift_text(shift) for shift, flip in zip(views.shifts, flipped, strict=True) if flip]
     counted = f"{len(flips)} of {len(flipped)} views change the answer"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shiftaudit.records.report import AuditReport
+from shiftaudit.records.words import Protocol
 from shiftaudit.render.grids import Grid, flip_grid, phase_grid
 from shiftaudit.render.html import svg
 from shiftaudit.render.numbers import pair_text
@@ -44,7 +45,7 @@ def shift_maps(sides: Sequence[tuple[str, AuditReport]]) -> list[ShiftMap]:
     return maps
 
 
-def _shift_map(label: str, protocol: str, grid: Grid, top: float) -> ShiftMap:
+def _shift_map(label: str, protocol: Protocol, grid: Grid, top: float) -> ShiftMap:
     pooled = f", in squares of {grid.cell} px" if grid.pooled else ""
     title = f"{f'{label}: share' if label else 'Share'} of answers that change, by shift ({protocol}{pooled})"
     empty = {

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shiftaudit.records.report import AuditReport, SkippedStage, Stage
+from shiftaudit.records.words import Protocol
 from shiftaudit.render import findings
 from shiftaudit.render.html import svg
 from shiftaudit.render.html.maps import PhaseMap, phase_maps
@@ -43,7 +44,7 @@ class Chart:
 class StagesPart:
     """What the page shows of stages; all charts have one scale, so that their bars can be compared."""
 
-    protocol: str | None
+    protocol: Protocol | None
     top: str
     charts: tuple[Chart, ...]
     maps: tuple[PhaseMap, ...]
@@ -66,13 +67,13 @@ def stages_part(sides: Sequence[tuple[str, AuditReport]]) -> StagesPart | None:
     return StagesPart(protocol, number(top), tuple(charts), tuple(maps))
 
 
-def _ends(stage: Stage, protocol: str | None) -> tuple[float | None, float | None]:
+def _ends(stage: Stage, protocol: Protocol | None) -> tuple[float | None, float | None]:
     """The error at the stage's input and at its output."""
     errors = stage.errors.get(protocol) if protocol else None
     return (errors.input.value, errors.output.value) if errors else (None, None)
 
 
-def _row(stage: Stage, protocol: str | None, top: float, worst: bool) -> Row:
+def _row(stage: Stage, protocol: Protocol | None, top: float, worst: bool) -> Row:
     before, after = _ends(stage, protocol)
     gain = findings.added(stage, protocol) if protocol else None
     title = f"{stage.name}: error in {number(before)}, out {number(after)}"

@@ -1,0 +1,37 @@
+"""The closed sets: words that a file, an option or a record may hold and no others. Each stands here once."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+Protocol = Literal["circular", "crop"]
+"""How an image is shifted; `shiftaudit.views.shifts.cut` says what each does."""
+CIRCULAR: Final = "circular"
+CROP: Final = "crop"
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+
+BOTH: Final = "both"
+"""The choice of all protocols, where one could be chosen alone."""
+
+Role = Literal["unshifted", "circular", "crop", "padding"]
+"""What a view is there for: the reference, a protocol, or the check that separates padding from aliasing."""
+UNSHIFTED: Final = "unshifted"
+PADDING: Final = "padding"
+
+Op = Literal[
+    "conv",
+    "patch_embedding",
+    "max_pool",
+    "avg_pool",
+    "adaptive_avg_pool",
+    "adaptive_max_pool",
+    "slice",
+    "interpolate",
+]
+"""An operation that makes a feature map smaller."""
+
+ModelKind = Literal["torchvision", "timm", "import", "module", "torchscript", "pt2", "state-dict", "safetensors"]
+"""What a model was loaded from."""
+
+IntervalMethod = Literal["cluster-bootstrap", "wilson", "confidence-sequence", "none"]
+"""How an interval was made."""
