@@ -4,7 +4,7 @@ import importlib
 import json
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from shiftaudit.render.terminal import Terminal
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_the_findings_are_the_golden_ones(width: int) -> None:
+def test_the_findings_are_the_golden_ones(golden: Callable[[str, str], None], width: int) -> None:
     rows = [
         ("python", "ok", "3.12.1 on Linux x86_64", None),
         ("torch", "ok", "2.14.1", None),
@@ -33,8 +33,7 @@ def test_the_findings_are_the_golden_ones(width: int) -> None:
             "start the container with --shm-size=1g, or score with --workers 0",
         ),
     ]
-    golden = Path(__file__).parent / "render" / "golden" / f"doctor_{width}.txt"
-    assert render(rows, Terminal(width)) == golden.read_text(encoding="utf-8")
+    golden(render(rows, Terminal(width)), f"doctor_{width}.txt")
 
 
 def test_a_working_installation_is_not_broken() -> None:

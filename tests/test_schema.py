@@ -7,8 +7,7 @@ import json
 
 import jsonschema
 import pytest
-from fake_report import fake_report
-from report_builder import make_report
+from report_builder import fake_report, make_report
 
 from shiftaudit.gate.baseline import baseline_of, baseline_text
 from shiftaudit.gate.compare import compare

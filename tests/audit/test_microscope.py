@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,6 @@ from shiftaudit.records.report import Views
 from shiftaudit.render.pictures import Frame, gif, strip
 from shiftaudit.render.show import flips_by_answer, render
 from shiftaudit.render.terminal import Terminal
-
-GOLDEN = Path(__file__).parents[1] / "render" / "golden"
 
 
 @pytest.fixture(scope="module")
@@ -99,14 +98,14 @@ def made_up(step: int) -> Views:
         ("show_colour_80", Terminal(80, colour=True, true_colour=True)),
     ],
 )
-def test_the_text_is_the_golden_one(name: str, terminal: Terminal) -> None:
+def test_the_text_is_the_golden_one(golden: Callable[[str, str], None], name: str, terminal: Terminal) -> None:
     line = Views(
         tuple((k, k) for k in range(1, 9)), (0, 0, 1, 1, 0, 2, 0, 0), tuple(1 - k / 10 for k in range(8)), (), 0
     )
     names = ("cat", "<b>dog</b>", "a very long name of a class " * 3)
     grids = {"circular": made_up(1), "crop": made_up(4)}
     text = render("cats/7.jpg", 0, 0.9, grids, {"circular": line, "crop": line}, names, terminal)
-    assert text == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
+    golden(text, f"{name}.txt")
 
 
 def test_the_letters_on_the_map_are_those_of_the_list() -> None:

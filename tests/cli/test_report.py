@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fake_report import fake_report
+from report_builder import fake_report
 
 from shiftaudit.cli.write_report import emit_report
 from shiftaudit.records.codec import dumps

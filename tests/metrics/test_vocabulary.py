@@ -3,8 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from fake_report import fake_report
-from report_builder import make_images, make_report
+from report_builder import fake_report, make_images, make_report
 
 from shiftaudit.errors import InputError
 from shiftaudit.gate.metric_rules import GATED

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -24,11 +24,10 @@ def test_the_overview_names_every_term_once() -> None:
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_explanations_are_the_golden_ones(width: int) -> None:
+def test_explanations_are_the_golden_ones(golden: Callable[[str, str], None], width: int) -> None:
     text = "\n".join([overview(width), *(explain(name, width) for name in ("consistency", "phase"))])
     assert max(map(len, text.splitlines())) <= width
-    golden = Path(__file__).parent / "golden" / f"explain_{width}.txt"
-    assert text == golden.read_text(encoding="utf-8")
+    golden(text, f"explain_{width}.txt")
 
 
 def test_a_title_does_not_say_the_same_twice() -> None:

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from fake_report import fake_report
+from report_builder import fake_report
 
 from shiftaudit.records.report import AuditReport, PhaseError
 from shiftaudit.render import heatmap
@@ -105,7 +105,6 @@ def test_heatmaps_fit_the_terminal(terminal: Terminal, grid: int | None) -> None
     assert terminal.unicode or text.isascii()
 
 
-GOLDEN = Path(__file__).parent / "golden"
 CASES = {
     "heatmap_80": (fake_report(), Terminal(80)),
     "heatmap_120": (fake_report(grid=4), Terminal(120)),
@@ -114,9 +113,9 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_maps_are_the_golden_ones(name: str) -> None:
+def test_the_maps_are_the_golden_ones(golden: Callable[[str, str], None], name: str) -> None:
     report, terminal = CASES[name]
-    assert heatmap.render(report, terminal) == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8")
+    golden(heatmap.render(report, terminal), f"{name}.txt")
 
 
 def test_pooling_is_said_and_a_grid_is_not_pooled() -> None:

@@ -1,17 +1,15 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+from collections.abc import Callable
 
-from fake_report import fake_report
+from report_builder import fake_report
 
 from shiftaudit.render.markdown import render
 
-GOLDEN = Path(__file__).parent / "golden" / "report.md"
 
-
-def test_the_markdown_is_the_golden_one() -> None:
-    assert render(fake_report()) == GOLDEN.read_text(encoding="utf-8")
+def test_the_markdown_is_the_golden_one(golden: Callable[[str, str], None]) -> None:
+    golden(render(fake_report()), "report.md")
 
 
 def test_one_picture_is_one_image() -> None:
@@ -41,7 +39,3 @@ def test_names_cannot_inject_markup() -> None:
 def test_a_degenerate_model_is_warned_about_first() -> None:
     text = render(fake_report(degenerate=True))
     assert text.index("Warning") < text.index("Same answer")
-
-
-if __name__ == "__main__":
-    GOLDEN.write_text(render(fake_report()), encoding="utf-8")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -12,8 +12,6 @@ from shiftaudit.render.stages import render
 from shiftaudit.render.terminal import Terminal
 from shiftaudit.surgery.blurpool import BlurPool
 from shiftaudit.surgery.survey import ListedStage, StageList, is_low_pass, list_stages
-
-GOLDEN = Path(__file__).parents[1] / "render" / "golden"
 
 
 class Mixed(nn.Module):
@@ -88,7 +86,7 @@ def made_up(name: str, op: str, stride: int, filtering: str, action: str | None,
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_the_list_is_the_golden_one(width: int) -> None:
+def test_the_list_is_the_golden_one(golden: Callable[[str, str], None], width: int) -> None:
     stages = (
         made_up("conv1", "conv", 2, "aliased", "leave", "reads the network's input, as in the paper's weights: --stem"),
         made_up("maxpool", "max_pool", 4, "aliased", "blur_after_pool", None),
@@ -98,7 +96,7 @@ def test_the_list_is_the_golden_one(width: int) -> None:
     )
     skipped = (SkippedStage("head.unfold", "unfold", "its output has no size of a map"),)
     text = render("resnet.pt", stages, skipped, None, Terminal(width))
-    assert text == (GOLDEN / f"stages_{width}.txt").read_text(encoding="utf-8")
+    golden(text, f"stages_{width}.txt")
     assert max(map(len, text.splitlines())) <= width
 
 

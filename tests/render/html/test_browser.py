@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_report import fake_report
 from PIL import Image
+from report_builder import fake_report
 
 from shiftaudit.render.html.page import render
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import html5lib
 import numpy as np
 import pytest
-from fake_report import fake_report
 from jinja2 import UndefinedError
 from PIL import Image
+from report_builder import fake_report
 
 from shiftaudit.records.report import AuditReport
 from shiftaudit.render import thumbnails
