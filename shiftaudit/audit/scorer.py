@@ -104,8 +104,6 @@ class Scorer:
         return self._collect(logits, views, image_id, path, label)
 
     def _forward(self, canvas: Tensor, views: list[_View]) -> Tensor:
-        if self._probe is not None:
-            self._probe.begin_image()
         logits = []
         for chosen in ([view for view in views if view.watched], [view for view in views if not view.watched]):
             passes = list(even_parts(chosen, self._batch))
@@ -119,11 +117,9 @@ class Scorer:
             if self._probe is None or not views[0].watched:
                 return self._run(self._fast, batch)
             first = views[0].role == UNSHIFTED
-            self._probe.rows([view.row for view in views[first:]], first_is_reference=first, is_last=is_last)
-            with self._probe:
-                logits = self._run(self._watched, batch)
-            self._probe.end_pass()
-            return logits
+            rows = [view.row for view in views[first:]]
+            with self._probe.watching(rows, first_is_reference=first, is_last=is_last):
+                return self._run(self._watched, batch)
 
     def _run(self, model: LoadedModel, batch: Tensor) -> Tensor:
         # Channels last is the faster layout for convolutions on CPUs and tensor cores alike.

@@ -6,18 +6,17 @@ here are the names: of the running module where Python hooks work, of the graph'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from shiftaudit.records.report import SkippedStage
-from shiftaudit.stages import ops
-from shiftaudit.stages.names import align, exported_ops, is_exported, scripted_ops
-from shiftaudit.stages.watch import Call, Slot, Watcher, mark_input
+from shiftaudit.stages.calls import Call, names_of
+from shiftaudit.stages.names import NamedOp, align, exported_ops, is_exported, label, scripted_ops
+from shiftaudit.stages.watch import Slot, StageWatcher
 
 __all__ = ["Discovery", "FoundStage", "Slot", "discover"]
 
@@ -31,6 +30,8 @@ class FoundStage:
     layer_stride: tuple[float, float]
     input_slot: int
     output_slot: int
+    low_pass: bool = field(default=False, compare=False)
+    """A convolution with a fixed smoothing filter."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,6 @@ class Discovery:
     stages: tuple[FoundStage, ...]
     skipped: tuple[SkippedStage, ...]
     slots: tuple[Slot, ...]
-    n_calls: int
     largest_bytes: int = 0
     """Of the largest tensor that one row of a batch makes on its way."""
 
@@ -59,29 +59,6 @@ class Discovery:
         return essence(self) == essence(other)
 
 
-@contextmanager
-def _module_names(module: nn.Module, stack: list[str]) -> Iterator[None]:
-    """Keep the qualified name of the running submodule on `stack`; hooks are removed whatever happens."""
-    handles = []
-
-    def enter(name: str) -> Any:
-        return lambda _module, _args: stack.append(name)
-
-    def leave(_module: nn.Module, _args: Any, _out: Any) -> None:
-        stack.pop()
-
-    try:
-        for name, child in module.named_modules():
-            if name and not isinstance(child, torch.jit.ScriptModule):
-                leaf = type(child).__module__.startswith("torch.nn.") and not any(child.children())
-                handles.append(child.register_forward_pre_hook(enter(name if leaf else f"{name}/")))
-                handles.append(child.register_forward_hook(leave))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 def discover(run: Callable[[Tensor], Any], module: nn.Module, example: Tensor) -> Discovery:
     """Watch one forward pass of `run(example)` and return the downsampling stages in the order they run.
 
@@ -93,37 +70,38 @@ def discover(run: Callable[[Tensor], Any], module: nn.Module, example: Tensor) -
     A stage is an operation with a stride above 1 along an axis that makes a 4-D map smaller: convolution, pooling, strided
     slicing, interpolation, patch embedding. Reduction to 1×1 is the head, not a stage.
     """
-    parameters = {
-        tensor.data_ptr(): name for name, tensor in module.state_dict(keep_vars=True).items() if tensor.numel()
-    }
-    marked, watcher = mark_input(example), Watcher(parameters)
-    with torch.inference_mode(), _module_names(module, watcher.module_stack), watcher:
+    watcher = StageWatcher(names_of(module))
+    with torch.inference_mode(), watcher.following(example, module) as marked:
         run(marked)
     names = _names(watcher.calls, module)
     stages = tuple(
-        FoundStage(names[f.call.index], f.op, f.layer_stride, f.input_slot, f.output_slot)
+        FoundStage(names[f.call.index], f.op, f.layer_stride, f.input_slot, f.output_slot, f.call.low_pass)
         for f in sorted(watcher.found, key=lambda found: found.call.index)
     )
     skipped = tuple(SkippedStage(names[call.index], op, reason) for call, op, reason in watcher.skipped)
-    return Discovery(stages, skipped, tuple(watcher.slots), len(watcher.calls), watcher.largest_bytes)
+    return Discovery(stages, skipped, tuple(watcher.slots), watcher.largest_bytes)
 
 
 def _names(calls: list[Call], module: nn.Module) -> dict[int, str]:
     """A unique qualified name for every watched call, by its index."""
-    named = [call for call in calls if call.kind not in ops.HELPERS and call.strided]
+    named = [call for call in calls if call.is_listed]
+    static: list[NamedOp] = []
     if isinstance(module, torch.jit.ScriptModule):
         static = scripted_ops(module)
     elif is_exported(module):
         static = exported_ops(module)
-    else:
-        static = []
-    if static:
-        bases = align(static, [(call.kind, call.weight) for call in named])
-    else:
-        bases = [f"{call.module}{call.kind}" if call.module[-1:] in ("", "/") else call.module for call in named]
+    runtime = [(call.kind, call.weight) for call in named]
+    bases = align(static, runtime) if static else [_name_of(call, module) for call in named]
     seen: dict[str, int] = {}
     names = {}
     for call, base in zip(named, bases, strict=True):
         seen[base] = seen.get(base, 0) + 1
         names[call.index] = base if seen[base] == 1 else f"{base}@{seen[base]}"
     return names
+
+
+def _name_of(call: Call, module: nn.Module) -> str:
+    """The name of a call of an eager module."""
+    path = call.modules[-1] if call.modules else ""
+    layer = module.get_submodule(path)
+    return label(path, call.kind, type(layer).__module__.startswith("torch.nn.") and not any(layer.children()))

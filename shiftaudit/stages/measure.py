@@ -9,17 +9,19 @@ row is compared with the reference moved by that row's shift. Fractional shifts 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from shiftaudit.records.report import Shift
 from shiftaudit.records.words import CIRCULAR
 from shiftaudit.stages import equivariance, ops
+from shiftaudit.stages.calls import CallWatcher
 from shiftaudit.stages.find import Discovery, Slot
+from shiftaudit.stages.ops import OpCall
 
 Row = tuple[str, Shift]
 """Protocol and shift of one row of a batch."""
@@ -31,90 +33,76 @@ _MAX_RESIDUES = 16
 however many shifts are watched."""
 
 
-class StageProbe(TorchDispatchMode):
-    """Watches forward passes and collects (1 − cos, relative L2) for each slot and shifted row.
+class StageProbe(CallWatcher):
+    """Watches forward passes and collects (1 − cos, relative L2) for each slot and shifted row of an image.
 
-    Use: `begin_image()`, then for each pass of that image `rows(...)` and the forward pass inside `with probe:`, then `errors`.
+    Use: each pass of an image inside `with probe.watching(rows, …):`, then `errors`.
     """
 
     def __init__(self, discovery: Discovery) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.errors: list[list[tuple[float, float]]] = []
-        self._discovery = discovery
+        self._slots = discovery.slots
         self._before = _by_call(discovery.slots, is_output=False)
         self._after = _by_call(discovery.slots, is_output=True)
-        self._references: list[_Reference | None] = []
+        self._references: dict[int, _Reference] = {}
         self._rows: Sequence[Row] = ()
         self._holds_reference = self._keeps_reference = False
-        self._call = 0
-        self._filled: list[bool] = []
 
-    def begin_image(self) -> None:
-        """Forget the previous image."""
-        n_slots = len(self._discovery.slots)
-        self.errors = [[] for _ in range(n_slots)]
-        self._references = [None] * n_slots
+    @contextmanager
+    def watching(self, rows: Iterable[Row], *, first_is_reference: bool, is_last: bool = False) -> Iterator[None]:
+        """Measure the one forward pass that runs inside.
 
-    def rows(self, rows: Iterable[Row], *, first_is_reference: bool, is_last: bool = False) -> None:
-        """Say what the rows of the next pass are.
+        Slots that it does not reach, because the network took another path than when it was discovered, get `NOT_MEASURED`.
 
         Args:
             rows: the shifted views, in order.
-            first_is_reference: row 0 is the unshifted view, before these.
+            first_is_reference: row 0 is the unshifted view of a new image, before these; what was measured before is forgotten.
             is_last: no other pass of this image follows, so the reference need not outlive this one.
         """
+        if first_is_reference:
+            self.errors = [[] for _ in self._slots]
+            self._references = {}
         self._rows = tuple(rows)
-        self._holds_reference = first_is_reference
-        self._keeps_reference = not is_last
-        self._call = 0
-        self._filled = [False] * len(self.errors)
+        self._holds_reference, self._keeps_reference = first_is_reference, not is_last
+        self.n_calls = 0
+        expected = [len(errors) + len(self._rows) for errors in self.errors]
+        with self:
+            yield
+        for errors, length in zip(self.errors, expected, strict=True):
+            errors.extend([NOT_MEASURED] * (length - len(errors)))
 
-    def end_pass(self) -> None:
-        """Mark the rows of slots that this pass did not reach: the network took another path than when it was discovered."""
-        for slot, filled in enumerate(self._filled):
-            if not filled:
-                self.errors[slot].extend([NOT_MEASURED] * len(self._rows))
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kind = _KIND_OF.get(func, "")
-        if kind == "":
-            kind = _KIND_OF.setdefault(func, ops.KINDS.get(func._schema.name))
-        if kind is None:
-            return func(*args, **(kwargs or {}))
-        call = self._call
-        self._call += 1
-        if call in self._before:
-            self._look(self._before[call], kind, ops.input_of(kind, args, kwargs or {}))
-        out = func(*args, **(kwargs or {}))
-        if call in self._after:
-            self._look(self._after[call], kind, ops.output_of(out))
+    def on_call(self, call: OpCall) -> Any:
+        if call.index in self._before:
+            self._look(self._before[call.index], call.kind, call.source)
+        out = call.run()
+        if call.index in self._after:
+            self._look(self._after[call.index], call.kind, ops.output_of(out))
         return out
 
     def _look(self, indices: list[int], kind: str, tensor: Tensor | None) -> None:
-        if tensor is not None:
-            # Whatever the network computes in, maps are compared in full precision.
-            with torch.autocast(tensor.device.type, enabled=False):
-                self._measure(indices, kind, tensor)
+        if tensor is None:
+            return
+        # Whatever the network computes in, maps are compared in full precision.
+        with torch.autocast(tensor.device.type, enabled=False):
+            for index in indices:
+                slot = self._slots[index]
+                if kind == slot.kind and tuple(tensor.shape[1:]) == slot.shape:
+                    self._measure(index, tensor if slot.channels_last_axis else tensor.permute(0, 2, 3, 1))
 
-    def _measure(self, indices: list[int], kind: str, tensor: Tensor) -> None:
-        for index in indices:
-            slot = self._discovery.slots[index]
-            if kind != slot.kind or tuple(tensor.shape[1:]) != slot.shape or self._filled[index]:
-                continue
-            self._filled[index] = True
-            maps = tensor if slot.channels_last_axis else tensor.permute(0, 2, 3, 1)
-            if self._holds_reference:
-                reference: _Reference | None = _Reference(maps[0], slot, keep=self._keeps_reference)
-                self._references[index] = reference if self._keeps_reference else None
-            else:
-                reference = self._references[index]
-            # Behind the rows asked for there may be others: a network with a fixed batch size has its batches filled up.
-            first = int(self._holds_reference)
-            views = maps[first : first + len(self._rows)]
-            self.errors[index] += [
-                NOT_MEASURED if reference is None else reference.compare(view, protocol, shift)
-                for view, (protocol, shift) in zip(views, self._rows, strict=True)
-            ]
+    def _measure(self, index: int, maps: Tensor) -> None:
+        """Compare the rows of (N, H, W, C) maps with the reference, which may be the first of them."""
+        # Behind the rows asked for there may be others: a network with a fixed batch size has its batches filled up.
+        first = int(self._holds_reference)
+        reference = self._references.get(index)
+        if first:
+            reference = _Reference(maps[0], self._slots[index], keep=self._keeps_reference)
+            if self._keeps_reference:
+                self._references[index] = reference
+        self.errors[index] += [
+            NOT_MEASURED if reference is None else reference.compare(view, protocol, shift)
+            for view, (protocol, shift) in zip(maps[first : first + len(self._rows)], self._rows, strict=True)
+        ]
 
 
 class _Reference:
@@ -147,9 +135,6 @@ class _Reference:
             # A shift along x comes out turned round, and its norm is the same either way.
             self._moved[dy, dx] = (moved, equivariance.norm(moved if moved.is_contiguous() else moved.transpose(0, 1)))
         return self._moved[dy, dx]
-
-
-_KIND_OF: dict[Any, str | None] = {}
 
 
 def _by_call(slots: Sequence[Slot], *, is_output: bool) -> dict[int, list[int]]:

@@ -53,7 +53,7 @@ class _Module:
 
     def label(self, kind: str) -> str:
         name = str(self.cpp._type().qualified_name())
-        return _label(self.path, kind, name.startswith(_NN_MODULES))
+        return label(self.path, kind, name.startswith(_NN_MODULES))
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def exported_ops(module: fx.GraphModule) -> list[NamedOp]:
             is_layer = layer.__module__.startswith("torch.nn.")
             for kind in dict.fromkeys(ops.KINDS.values()):
                 if kind not in ops.HELPERS:
-                    found.append(NamedOp(_label(str(node.target), kind, is_layer), kind))
+                    found.append(NamedOp(label(str(node.target), kind, is_layer), kind))
         elif isinstance(node.target, torch._ops.OpOverload):
             aten_kind = static_kind(node.target._schema.name)
             skips_nothing = node.target is torch.ops.aten.slice.Tensor and _step(node) == 1
@@ -212,19 +212,25 @@ def _exported_op(node: fx.Node, kind: str) -> NamedOp:
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     if not stack:
         owner = name.rpartition(".")[0] if name else ""
-        return NamedOp(_label(owner, kind, bool(owner)), kind, name)
+        return NamedOp(label(owner, kind, bool(owner)), kind, name)
     path, layer = stack[-1]
     layer = layer if isinstance(layer, str) else f"{layer.__module__}.{layer.__qualname__}"
-    return NamedOp(_label(str(path), kind, layer.startswith("torch.nn.")), kind, name)
+    return NamedOp(label(str(path), kind, layer.startswith("torch.nn.")), kind, name)
 
 
-def _label(path: str, kind: str, is_layer: bool) -> str:
+def label(path: str, kind: str, is_layer: bool) -> str:
+    """The name of an operation: its layer's where a `torch.nn` layer is the operation, else where it stands and its kind."""
     if is_layer and path:
         return path
     return f"{path}/{kind}" if path else kind
 
 
 # --- joining a graph with a run ----------------------------------------------------------------------------------------
+#
+# The naive way gives the n-th operation of a run the n-th name of the graph. A scripted `x = small(x) if x.size(2) < 32 else
+# large(x)` and a loop of two turns round `last` list [small, large, last] and run [large, last, last]: counting names large's run
+# `small`. Weights do not settle it: pools have none, and frozen or packed ones have no name. So the lists are compared as texts
+# are, by their longest common subsequence, in which weights known to be equal count double.
 
 
 def align(static: Sequence[NamedOp], runtime: Sequence[tuple[str, str | None]]) -> list[str]:
@@ -260,11 +266,8 @@ def _matches(static: Sequence[NamedOp], runtime: Sequence[tuple[str, str | None]
 
     def score(i: int, j: int) -> int:
         op, (kind, weight) = static[i], runtime[j]
-        if op.kind != kind:
-            return 0
-        if op.weight is None or weight is None:
-            return 1
-        return 2 if op.weight == weight else 0
+        known = op.weight is not None and weight is not None
+        return 0 if op.kind != kind or (known and op.weight != weight) else 1 + known
 
     start = 0
     while start < min(len(static), len(runtime)) and score(start, start) == 2:
@@ -276,23 +279,21 @@ def _matches(static: Sequence[NamedOp], runtime: Sequence[tuple[str, str | None]
 def _longest(n: int, m: int, start: int, score: Callable[[int, int], int]) -> Iterator[int | None]:
     """Best-scoring common subsequence of static[start:n] and runtime[start:m], preferring early operations."""
     best = [[0] * (m + 1) for _ in range(n + 1)]
-    for i in range(n - 1, start - 1, -1):
-        row, below = best[i], best[i + 1]
-        for j in range(m - 1, start - 1, -1):
-            value = max(below[j], row[j + 1])
-            gain = score(i, j)
-            row[j] = max(value, below[j + 1] + gain) if gain else value
+    for i in reversed(range(start, n)):
+        for j in reversed(range(start, m)):
+            joined = best[i + 1][j + 1] + score(i, j) if score(i, j) else 0
+            best[i][j] = max(best[i + 1][j], best[i][j + 1], joined)
+
+    def joins(i: int, j: int) -> bool:
+        return i < n and score(i, j) > 0 and best[i][j] == best[i + 1][j + 1] + score(i, j)
+
     i = start
     for j in range(start, m):
-        while i < n and not _takes(best, i, j, score) and best[i][j] != best[i][j + 1]:
+        # Pass over what did not run, unless it is this call of the run that the graph does not have.
+        while i < n and not joins(i, j) and best[i][j] != best[i][j + 1]:
             i += 1
-        if i < n and _takes(best, i, j, score):
+        if joins(i, j):
             yield i
             i += 1
         else:
             yield None
-
-
-def _takes(best: list[list[int]], i: int, j: int, score: Callable[[int, int], int]) -> bool:
-    gain = score(i, j)
-    return gain > 0 and best[i][j] == best[i + 1][j + 1] + gain

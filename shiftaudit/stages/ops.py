@@ -6,8 +6,8 @@ these calls.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -59,38 +59,81 @@ KINDS: dict[str, str] = {
 }
 
 Pair = tuple[float, float]
+"""(y, x)."""
+
+_SLICE = "aten::slice"
+_ADAPTIVE = (ADAPTIVE_AVG_POOL, ADAPTIVE_MAX_POOL, INTERPOLATE)
+_SAME = 1e-5
+_KIND_OF: dict[Any, str | None] = {}
+
+
+def kind_of(func: Any) -> str | None:
+    """The kind of an overload such as `aten.conv2d.default`; None for what is not watched."""
+    if func not in _KIND_OF:
+        _KIND_OF[func] = KINDS.get(func._schema.name)
+    return _KIND_OF[func]
+
+
+@dataclass(frozen=True)
+class OpCall:
+    """One watched ATen call with its arguments, about to run."""
+
+    index: int
+    """Among the watched calls of a pass, from 0."""
+    kind: str
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def run(self) -> Any:
+        """What the call returns."""
+        return self.func(*self.args, **self.kwargs)
+
+    @property
+    def source(self) -> Tensor | None:
+        """The feature map the call reads: its first tensor argument; None for a concatenation, which reads several."""
+        first = self.args[0] if self.args else next(iter(self.kwargs.values()), None)
+        return first if isinstance(first, Tensor) and self.kind != CONCATENATE else None
+
+    @cached_property
+    def bound(self) -> dict[str, Any]:
+        """The arguments by name, with the schema's defaults for those left out."""
+        bound = {}
+        for position, argument in enumerate(self.func._schema.arguments):
+            if position < len(self.args):
+                bound[argument.name] = self.args[position]
+            elif argument.name in self.kwargs:
+                bound[argument.name] = self.kwargs[argument.name]
+            elif argument.has_default_value():
+                bound[argument.name] = argument.default_value
+        return bound
+
+    @property
+    def weight(self) -> Tensor | None:
+        """A convolution's weight; None for other calls."""
+        return self.bound["W" if "W" in self.bound else "weight"] if self.kind == CONV else None
+
+    @property
+    def is_slice(self) -> bool:
+        """Whether it is `x[a:b:step]` along one axis. `pixel_unshuffle` is of the same kind and takes all phases at once."""
+        return bool(self.func._schema.name == _SLICE)
+
+    @property
+    def slice_step(self) -> tuple[int, int]:
+        """(axis, step) of a slice, the axis counted from the front."""
+        return int(self.bound["dim"]) % self.bound["self"].dim(), int(self.bound["step"])
 
 
 @dataclass(frozen=True)
 class Reduction:
     """What one call does to the size of its input."""
 
-    kind: str
     layer_stride: Pair
-    """(y, x). (1, 1) where nothing gets smaller; below 1 for upsampling."""
+    """(1, 1) where nothing gets smaller; below 1 for upsampling."""
     to_point: bool
     """The output is 1×1: the head of a network or a squeeze step, not a stage."""
-
-
-def bind(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The call's arguments by name, with the schema's defaults for those left out."""
-    bound = {}
-    for position, argument in enumerate(func._schema.arguments):
-        if position < len(args):
-            bound[argument.name] = args[position]
-        elif argument.name in kwargs:
-            bound[argument.name] = kwargs[argument.name]
-        elif argument.has_default_value():
-            bound[argument.name] = argument.default_value
-    return bound
-
-
-def input_of(kind: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor | None:
-    """The feature map a call reads: its first tensor argument."""
-    if kind == CONCATENATE:
-        return None
-    first = args[0] if args else next(iter(kwargs.values()), None)
-    return first if isinstance(first, Tensor) else None
+    strided: bool
+    """Whether the call would make a larger map smaller; this one may have no pixel to lose."""
 
 
 def output_of(out: Any) -> Tensor | None:
@@ -100,50 +143,65 @@ def output_of(out: Any) -> Tensor | None:
     return out if isinstance(out, Tensor) else None
 
 
-def reduction(
-    kind: str, func: Any, args: Sequence[Any], kwargs: dict[str, Any], out: Tensor, *, at_input: bool
-) -> Reduction | None:
-    """How a convolution, pool or interpolation changes the spatial size; None when its input is not a 4-D map.
+def reduction(call: OpCall, out: Tensor) -> Reduction | None:
+    """How a convolution, pool or interpolation changes the spatial size; None for other calls and maps that are not 4-D.
 
     A stride-1 convolution without padding trims the border but keeps the grid, so its layer stride is 1: it is not a stage.
     """
-    source = input_of(kind, args, kwargs)
-    if source is None or source.dim() != 4 or out.dim() != 4:
+    source = call.source
+    if source is None or source.dim() != 4 or out.dim() != 4 or call.kind in HELPERS or call.is_slice:
         return None
-    sizes_in, sizes_out = tuple(source.shape[-2:]), tuple(out.shape[-2:])
-    bound = bind(func, args, kwargs)
-    if kind in (ADAPTIVE_AVG_POOL, ADAPTIVE_MAX_POOL, INTERPOLATE):
-        stride = (sizes_in[0] / sizes_out[0], sizes_in[1] / sizes_out[1])
-    elif "downscale_factor" in bound:
-        stride = (float(bound["downscale_factor"]),) * 2
-    else:
-        if bound.get("transposed"):
-            return None
-        # Pools name their window `kernel_size` and use it as the stride where none is given.
-        stride = _pair(bound.get("stride") or bound["kernel_size"])
-    if sizes_out[0] >= sizes_in[0] and stride[0] > 1:
-        stride = (1.0, stride[1])
-    if sizes_out[1] >= sizes_in[1] and stride[1] > 1:
-        stride = (stride[0], 1.0)
-    if kind == CONV and at_input and _is_patch_embedding(source, bound, stride):
-        kind = PATCH_EMBEDDING
-    return Reduction(kind, stride, to_point=sizes_out == (1, 1) and sizes_in != (1, 1))
+    before, after = tuple(source.shape[-2:]), tuple(out.shape[-2:])
+    stride = _nominal_stride(call, before, after)
+    if stride is None:
+        return None
+    y, x = (1.0 if step > 1 and new >= old else step for step, old, new in zip(stride, before, after, strict=True))
+    return Reduction((y, x), after == (1, 1) and before != (1, 1), max(stride) > 1)
 
 
-def _is_patch_embedding(source: Tensor, bound: dict[str, Any], stride: Pair) -> bool:
-    """A convolution of the picture itself whose windows do not overlap. Pictures have up to four channels, feature maps more."""
-    kernel = tuple(bound["W" if "W" in bound else "weight"].shape[-2:])
-    return source.shape[1] <= 4 and min(stride) > 1 and kernel == stride
+def _nominal_stride(call: OpCall, before: tuple[int, ...], after: tuple[int, ...]) -> Pair | None:
+    """The stride a call is made for, whatever the size of its map; None for transposed convolutions."""
+    bound = call.bound
+    if call.kind in _ADAPTIVE:
+        return before[0] / after[0], before[1] / after[1]
+    if "downscale_factor" in bound:
+        return (float(bound["downscale_factor"]),) * 2
+    if bound.get("transposed"):
+        return None
+    # Pools name their window `kernel_size` and use it as the stride where none is given.
+    value = bound.get("stride") or bound["kernel_size"]
+    values = value if isinstance(value, (tuple, list)) else [value]
+    return float(values[0]), float(values[-1])
 
 
-def _pair(value: Any) -> Pair:
-    values = [float(v) for v in value] if isinstance(value, (tuple, list)) else [float(value)]
-    return (values[0], values[-1])
+def shrinks(call: OpCall, out: Tensor) -> bool:
+    """Whether a call makes a map smaller, as a patch looks for it: heads are left out, but for strided convolutions."""
+    if call.is_slice:
+        return call.slice_step[1] > 1 and call.args[0].dim() == 4
+    found = reduction(call, out)
+    return found is not None and found.strided and (call.kind == CONV or tuple(out.shape[-2:]) != (1, 1))
 
 
-def slice_step(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[int, int]:
-    """(dim, step) of an `aten::slice`, dim counted from the front."""
-    source = args[0]
-    dim = int(args[1] if len(args) > 1 else kwargs.get("dim", 0))
-    step = args[4] if len(args) > 4 else kwargs.get("step", 1)
-    return dim % source.dim(), int(step)
+def is_patch_embedding(call: OpCall, layer_stride: Pair) -> bool:
+    """Whether a call that reads the network's input is a convolution whose windows do not overlap.
+
+    Images have up to four channels, feature maps more.
+    """
+    weight, source = call.weight, call.source
+    if weight is None or source is None:
+        return False
+    return source.shape[1] <= 4 and min(layer_stride) > 1 and tuple(weight.shape[-2:]) == layer_stride
+
+
+def is_low_pass(weight: Tensor) -> bool:
+    """Whether a convolution's weight (C, 1, h, w) is one smoothing filter for all channels: not negative, sum 1, no point.
+
+    >>> import torch
+    >>> is_low_pass(torch.full((8, 1, 2, 2), 0.25)), is_low_pass(torch.ones(8, 1, 1, 1)), is_low_pass(torch.ones(8, 8, 3, 3))
+    (True, False, False)
+    """
+    if weight.is_mkldnn or weight.dim() != 4 or weight.shape[1] != 1 or weight[0].numel() < 2:
+        return False
+    first = weight[:1]
+    sums_to_one = abs(float(first.sum()) - 1) < _SAME
+    return sums_to_one and bool((first >= 0).all()) and bool(((weight - first).abs() < _SAME).all())

@@ -1,24 +1,30 @@
-"""Watch one forward pass: which operations make feature maps smaller, and which tensors lie before and behind them.
+"""Watch a forward pass: which operations make feature maps smaller, and which tensors lie before and behind them.
 
-A `TorchDispatchMode` sees every ATen call of eager modules, TorchScript and exported programs alike. Two things are followed on
-the way through the network:
-- the cumulative stride of every tensor, as an attribute that each call hands on from its inputs to its outputs;
-- which tensors are the same (a shortcut reads what the main branch reads), so that each is measured once.
+A `TorchDispatchMode` sees every ATen call of eager modules, TorchScript and exported programs alike. The naive way reads module
+types and their `stride` instead, and fails on all that is no module: Swin's patch merging is four slices and a concatenation,
+Inception's pools are functions, a TorchScript file refuses Python hooks. Reading a call's own numbers is not enough either. Take
+`x = relu_(conv(x))` behind a stride of 4, with a shortcut that reads x as well:
+- the call knows its own stride, not that its input has one pixel for four of the image's. So every tensor gets a `_Trail` that
+  calls hand on from their inputs to their outputs;
+- the shortcut's input and the branch's are one tensor, to be measured once; the convolution's output and the shortcut's input are
+  one piece of memory with two contents. So a tensor is known by itself and by how often its memory was written (`_Trail.slot`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from shiftaudit.stages import ops
+from shiftaudit.stages.calls import Call, CallRecorder, running_modules, tensors_in
+from shiftaudit.stages.ops import OpCall, Pair
 
-_STRIDE = "_shiftaudit_stride"
-_TOKEN = "_shiftaudit_token"
+_AT_A_POINT = "reduces the map to 1×1, where equivariance and invariance are one"
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ class Slot:
     """The call's kind, checked again on every pass."""
     shape: tuple[int, ...]
     """(C, H, W), or (H, W, C) when `channels_last_axis`."""
-    stride: tuple[float, float]
+    stride: Pair
     channels_last_axis: bool
 
     @property
@@ -44,188 +50,219 @@ class Slot:
         return self.shape[2] if self.channels_last_axis else self.shape[0]
 
 
-@dataclass
-class Call:
-    """A watched call that may turn out to be a stage."""
-
-    index: int
-    kind: str
-    module: str
-    weight: str | None
-    strided: bool = True
-
-
-@dataclass
-class _Strided:
-    """A tensor that strided slicing took from `base`; it is a stage once something other than slicing reads it."""
-
-    base: Tensor
-    first_call: Call
-    last_call: Call
-    steps: dict[int, int]
-
-
-@dataclass
+@dataclass(frozen=True)
 class Found:
     """A call that is a stage, and the slots of its input and output."""
 
     call: Call
     op: str
-    layer_stride: tuple[float, float]
+    layer_stride: Pair
     input_slot: int
     output_slot: int
 
 
-class Watcher(TorchDispatchMode):
+@dataclass(frozen=True)
+class _Taken:
+    """What strided slicing has taken of `base` so far: the step along each axis."""
+
+    base: Tensor
+    first: Call
+    last: Call
+    steps: dict[int, int]
+
+
+@dataclass
+class _Trail:
+    """What is known of one tensor that comes from the network's input."""
+
+    stride: Pair | None = None
+    """Input pixels per pixel of the map; None where there is no grid."""
+    slot: tuple[int, int] | None = None
+    """Its slot, and how often its memory had been written then."""
+    unpadded: tuple[Tensor, Call] | None = None
+    """What it was before the call that padded it."""
+    taken: _Taken | None = None
+    """Slices that nothing but slicing has read yet."""
+
+
+@dataclass(frozen=True)
+class _Output:
+    """A watched call that has run, as its handler sees it."""
+
+    op: OpCall
+    call: Call
+    tensor: Tensor
+    stride: Pair
+    """Of the inputs."""
+
+
+class StageWatcher(CallRecorder):
     """One watched forward pass: afterwards `calls`, `slots`, `found` and `skipped` tell what was seen.
 
-    Args:
-        parameters: the names of the network's tensors by their data pointer.
-
-    The input must be marked with `mark_input`; whatever does not come from it is not followed.
+    What does not come from the tensor given to `follow` is recorded and not followed.
     """
 
     def __init__(self, parameters: dict[int, str]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.calls: list[Call] = []
+        super().__init__(parameters)
         self.slots: list[Slot] = []
         self.found: list[Found] = []
         self.skipped: list[tuple[Call, str, str]] = []
-        self.module_stack: list[str] = []
         self.largest_bytes = 0
-        self._parameters = parameters
-        self._epochs: dict[int, int] = {}
-        self._strided: dict[int, _Strided] = {}
-        self._pads: dict[int, tuple[Tensor, Call]] = {}
-        self._keep: list[Tensor] = []
+        self._trails = WeakTensorKeyDictionary()
+        self._writes: dict[int, int] = {}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        stride = _largest_stride(inputs)
-        kind = ops.KINDS.get(func._schema.name)
-        call = self._register(kind, inputs) if kind else None
-        consumed = [] if kind == ops.SLICE else self._consume(inputs)
+    @contextmanager
+    def following(self, example: Tensor, module: nn.Module) -> Iterator[Tensor]:
+        """Watch what runs inside; it is to run on the copy of the network's input that is handed over."""
+        marked = example.clone()
+        self._trail(marked).stride = (1.0, 1.0)
+        with running_modules(self.running, module), self:
+            yield marked
+
+    def on_other(self, func: Any, args: Any, kwargs: Any) -> Any:
+        inputs = tensors_in((args, kwargs))
         out = func(*args, **kwargs)
-        if func._schema.is_mutable:
-            self._note_write(args)
-        for leaf in tree_leaves(out):
-            if isinstance(leaf, Tensor) and stride is not None:
-                setattr(leaf, _STRIDE, stride)
+        self._hand_on(func, inputs, out)
+        result = ops.output_of(out)
+        if result is not None:
+            self._end_slices(inputs, None, result)
+        return out
+
+    def on_call(self, call: OpCall) -> Any:
+        inputs = tensors_in((call.args, call.kwargs))
+        seen, out = self.record(call)
+        stride = self._hand_on(call.func, inputs, out)
         result = ops.output_of(out)
         if result is None:
             return out
-        if result.dim() > 1 and not result.is_mkldnn:
-            self.largest_bytes = max(self.largest_bytes, result.nbytes // max(1, len(result)))
-        if call is not None and func._schema.name == "aten::slice":
-            call.strided = ops.slice_step(args, kwargs)[1] > 1
-        if call is not None and call.kind == ops.PAD and stride is not None:
-            self._pads[id(result)] = (args[0], call)
-            self._keep.append(result)
-        elif call is not None and stride is not None:
-            if func._schema.name == "aten::slice":
-                self._look_at_slice(call, args, kwargs, result)
-            else:
-                self._look(call, func, args, kwargs, result, stride)
-        if consumed:
-            self._finish_slices(consumed, call, result)
+        if stride is not None:
+            _HANDLERS[call.kind](self, _Output(call, seen, result, stride))
+        if call.kind != ops.SLICE:
+            self._end_slices(inputs, seen, result)
         return out
 
-    def _register(self, kind: str, inputs: list[Tensor]) -> Call:
-        has_weight = kind == ops.CONV and len(inputs) > 1 and not inputs[1].is_mkldnn
-        weight = self._parameters.get(inputs[1].data_ptr()) if has_weight else None
-        call = Call(len(self.calls), kind, self.module_stack[-1] if self.module_stack else "", weight)
-        self.calls.append(call)
-        return call
+    def _trail(self, tensor: Tensor) -> _Trail:
+        trail: _Trail = self._trails.setdefault(tensor, _Trail())
+        return trail
 
-    def _look(self, call: Call, func: Any, args: Any, kwargs: Any, out: Tensor, stride: tuple[float, float]) -> None:
-        source = ops.input_of(call.kind, args, kwargs)
-        found = ops.reduction(call.kind, func, args, kwargs, out, at_input=stride == (1.0, 1.0))
+    def _hand_on(self, func: Any, inputs: list[Tensor], out: Any) -> Pair | None:
+        """Give the outputs the largest stride among the inputs, and return it."""
+        strides = [trail.stride for tensor in inputs if (trail := self._trails.get(tensor)) and trail.stride]
+        stride = max(strides, key=lambda pair: pair[0] * pair[1], default=None)
+        if func._schema.is_mutable and inputs:
+            memory = inputs[0].untyped_storage().data_ptr()
+            self._writes[memory] = self._writes.get(memory, 0) + 1
+        for tensor in tensors_in(out):
+            if stride is not None:
+                self._trail(tensor).stride = stride
+        result = ops.output_of(out)
+        if result is not None and result.dim() > 1 and not result.is_mkldnn:
+            self.largest_bytes = max(self.largest_bytes, result.nbytes // max(1, len(result)))
+        return stride
+
+    # --- handlers, by kind of call ---
+
+    def _pad(self, out: _Output) -> None:
+        """What was padded on purpose (TensorFlow's "same", a blur's reflection) is compared as it was without: a frame of
+        repeated or empty rows does not move with the image."""
+        self._trail(out.tensor).unpadded = (out.op.args[0], out.call)
+
+    def _concatenate(self, out: _Output) -> None:
+        """Joins maps of one size; where it joins slices, `_end_slices` sees it."""
+
+    def _reduce(self, out: _Output) -> None:
+        """Convolutions, pools and interpolations: a stage where the map gets smaller and stays a map."""
+        op, source = out.op, out.op.source
+        found = ops.reduction(op, out.tensor)
         if source is None or found is None or found.layer_stride == (1.0, 1.0):
             return
+        layer = found.layer_stride
+        total = (out.stride[0] * layer[0], out.stride[1] * layer[1])
+        # A squeezed map has no grid left. Were its stride handed on, a squeeze-and-excitation gate would claim the whole map.
+        self._trail(out.tensor).stride = None if found.to_point else total
+        if max(layer) <= 1:
+            return
+        at_input = out.stride == (1.0, 1.0)
+        kind = ops.PATCH_EMBEDDING if at_input and ops.is_patch_embedding(op, layer) else op.kind
         if found.to_point:
-            # A squeezed map has no grid left. Were its stride handed on, a squeeze-and-excitation gate would claim the whole map.
-            delattr(out, _STRIDE)
-        else:
-            total = (stride[0] * found.layer_stride[0], stride[1] * found.layer_stride[1])
-            setattr(out, _STRIDE, total)
-        if max(found.layer_stride) <= 1:
+            if op.kind in (ops.CONV, ops.MAX_POOL):
+                self.skipped.append((out.call, kind, _AT_A_POINT))
             return
-        if found.to_point:
-            if call.kind in (ops.CONV, ops.MAX_POOL):
-                self.skipped.append(
-                    (call, found.kind, "reduces the map to 1×1, where equivariance and invariance are one")
-                )
+        unpadded, reader = self._trail(source).unpadded or (source, out.call)
+        before = self._slot(unpadded, reader, False, out.stride, False)
+        after = self._slot(out.tensor, out.call, True, total, False)
+        self.found.append(Found(out.call, kind, layer, before, after))
+
+    def _take(self, out: _Output) -> None:
+        """Slices: note the steps, and wait for whoever reads the last of them."""
+        op = out.op
+        if not op.is_slice:
+            self._reduce(out)
             return
-        # What was padded on purpose just before (TensorFlow's "same", a blur's reflection) is compared as it was without:
-        # a frame of repeated or empty rows does not move with the picture.
-        unpadded, reader = self._pads.get(id(source), (source, call))
-        before = self._slot(unpadded, reader, False, stride, False)
-        after = self._slot(out, call, True, total, False)
-        self.found.append(Found(call, found.kind, found.layer_stride, before, after))
+        source: Tensor = op.args[0]
+        axis, step = op.slice_step
+        earlier = self._trail(source).taken
+        if source.dim() == 4 and step > 1 and axis > 0 and out.tensor.shape[axis] < source.shape[axis]:
+            base, first, steps = (earlier.base, earlier.first, earlier.steps) if earlier else (source, out.call, {})
+            earlier = _Taken(base, first, out.call, {**steps, axis: step})
+        self._trail(out.tensor).taken = earlier if source.dim() == 4 else None
 
-    def _look_at_slice(self, call: Call, args: Any, kwargs: Any, out: Tensor) -> None:
-        source = args[0]
-        dim, step = ops.slice_step(args, kwargs)
-        if source.dim() != 4:
+    # --- the alignment of slices ---
+    #
+    # One stage may be several slices. The naive way makes every slice with a step a stage; then Swin's patch merging,
+    # `cat([x[:, ::2, ::2], x[:, 1::2, ::2], x[:, ::2, 1::2], x[:, 1::2, 1::2]], -1)`, is six or eight stages of stride 2 along
+    # one axis, where together they keep every value and have one stride of (2, 2). So slices only note their steps, and the first
+    # call that is no slice ends them: all that it reads from one base is one stage. Its output is the whole where the slices are
+    # joined, and the map at the phase of the last slice where a single one is read.
+
+    def _end_slices(self, inputs: list[Tensor], call: Call | None, out: Tensor) -> None:
+        """Make one stage of the strided slices among the inputs of a call that is no slice."""
+        read = []
+        for tensor in inputs:
+            trail = self._trails.get(tensor)
+            if trail is not None and trail.taken is not None:
+                read.append(trail.taken)
+                trail.taken = None
+        read = [taken for taken in read if sorted(taken.steps) in ([1, 2], [2, 3], [2], [3])]
+        if not read or any(taken.base is not read[0].base for taken in read):
             return
-        earlier = self._strided.get(id(source))
-        if step > 1 and dim > 0 and out.shape[dim] < source.shape[dim]:
-            steps = {**(earlier.steps if earlier else {}), dim: step}
-            base, first = (earlier.base, earlier.first_call) if earlier else (source, call)
-            self._strided[id(out)] = _Strided(base, first, call, steps)
-            self._keep.append(out)
-        elif earlier:
-            self._strided[id(out)] = earlier
-            self._keep.append(out)
-
-    def _consume(self, inputs: list[Tensor]) -> list[_Strided]:
-        taken = [self._strided.pop(id(tensor)) for tensor in inputs if id(tensor) in self._strided]
-        return [item for item in taken if sorted(item.steps) in ([1, 2], [2, 3], [2], [3])]
-
-    def _finish_slices(self, consumed: list[_Strided], call: Call | None, out: Tensor) -> None:
-        """Strided slices that a call has read are one stage; Swin's patch merging concatenates four of them."""
-        one = consumed[0]
+        one = read[0]
+        before = self._trail(one.base).stride
+        if before is None:
+            return
         nhwc = sorted(one.steps) == [1, 2]
         axes = (1, 2) if nhwc else (2, 3)
         layer = (float(one.steps.get(axes[0], 1)), float(one.steps.get(axes[1], 1)))
-        before = getattr(one.base, _STRIDE, None)
-        if before is None or any(item.base is not one.base for item in consumed):
-            return
         total = (before[0] * layer[0], before[1] * layer[1])
-        setattr(out, _STRIDE, total)
-        source = self._slot(one.base, one.first_call, False, before, nhwc)
+        self._trail(out).stride = total
+        source = self._slot(one.base, one.first, False, before, nhwc)
         if call is not None and call.kind == ops.CONCATENATE:
             result = self._slot(out, call, True, total, nhwc)
         else:
-            height, width = (-(-one.base.shape[axis] // int(step)) for axis, step in zip(axes, layer, strict=True))
-            shape = (height, width, one.base.shape[3]) if nhwc else (one.base.shape[1], height, width)
-            self.slots.append(Slot(one.last_call.index, True, ops.SLICE, shape, total, nhwc))
-            result = len(self.slots) - 1
-        self.found.append(Found(one.first_call, ops.SLICE, layer, source, result))
+            shape = list(one.base.shape[1:])
+            for axis in axes:
+                shape[axis - 1] = -(-shape[axis - 1] // one.steps.get(axis, 1))
+            result = self._add(Slot(one.last.index, True, ops.SLICE, tuple(shape), total, nhwc))
+        self.found.append(Found(one.first, ops.SLICE, layer, source, result))
 
-    def _slot(self, tensor: Tensor, call: Call, is_output: bool, stride: tuple[float, float], nhwc: bool) -> int:
-        epoch = self._epochs.get(tensor.untyped_storage().data_ptr(), 0)
-        known = getattr(tensor, _TOKEN, None)
-        if known is not None and known[1] == epoch:
-            return int(known[0])
-        self.slots.append(Slot(call.index, is_output, call.kind, tuple(tensor.shape[1:]), stride, nhwc))
-        setattr(tensor, _TOKEN, (len(self.slots) - 1, epoch))
+    def _slot(self, tensor: Tensor, call: Call, is_output: bool, stride: Pair, nhwc: bool) -> int:
+        """The slot of a tensor: the one it has, unless its memory was written since, or a new one."""
+        trail, writes = self._trail(tensor), self._writes.get(tensor.untyped_storage().data_ptr(), 0)
+        if trail.slot is None or trail.slot[1] != writes:
+            trail.slot = (
+                self._add(Slot(call.index, is_output, call.kind, tuple(tensor.shape[1:]), stride, nhwc)),
+                writes,
+            )
+        return trail.slot[0]
+
+    def _add(self, slot: Slot) -> int:
+        self.slots.append(slot)
         return len(self.slots) - 1
 
-    def _note_write(self, args: Any) -> None:
-        if args and isinstance(args[0], Tensor):
-            pointer = args[0].untyped_storage().data_ptr()
-            self._epochs[pointer] = self._epochs.get(pointer, 0) + 1
 
-
-def _largest_stride(inputs: list[Tensor]) -> tuple[float, float] | None:
-    strides = [stride for tensor in inputs if (stride := getattr(tensor, _STRIDE, None)) is not None]
-    return max(strides, key=lambda s: s[0] * s[1]) if strides else None
-
-
-def mark_input(example: Tensor) -> Tensor:
-    """A copy of the network's input that a `Watcher` follows."""
-    example = example.clone()
-    setattr(example, _STRIDE, (1.0, 1.0))
-    return example
+_HANDLERS: dict[str, Callable[[StageWatcher, _Output], None]] = {
+    **dict.fromkeys(ops.KINDS.values(), StageWatcher._reduce),
+    ops.SLICE: StageWatcher._take,
+    ops.CONCATENATE: StageWatcher._concatenate,
+    ops.PAD: StageWatcher._pad,
+}

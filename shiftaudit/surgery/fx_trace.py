@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.fx
 import torchvision
 from torch import Tensor, fx, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from shiftaudit.errors import PatchError
-from shiftaudit.stages import ops
+from shiftaudit.stages.calls import record_calls
 
 SCRIPT_HINT = "save it with torch.jit.script and patch the file: that backend handles any control flow"
 
@@ -36,42 +33,6 @@ class _Tracer(fx.Tracer):
         if super().is_leaf_module(m, module_qualified_name) or isinstance(m, nn.Conv2d):
             return True
         return module_qualified_name not in self.open_modules
-
-
-class _Watcher(TorchDispatchMode):
-    """Notes which modules are running whenever an operation makes a map smaller."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.running: list[str] = []
-        self.found: set[str] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if _downsamples(func, args, kwargs or {}, out):
-            self.found.update(self.running)
-        return out
-
-
-def _downsamples(func: Any, args: Any, kwargs: Any, out: Any) -> bool:
-    name = func._schema.name
-    if name == "aten::slice":
-        return bool(args[0].dim() == 4 and ops.slice_step(args, kwargs)[1] > 1)
-    kind = ops.KINDS.get(name)
-    result = ops.output_of(out)
-    if kind is None or kind in ops.HELPERS or result is None:
-        return False
-    source = ops.input_of(kind, args, kwargs)
-    if source is None or source.dim() != 4 or result.dim() != 4:
-        return False
-    bound = ops.bind(func, args, kwargs)
-    if kind == ops.CONV:
-        return bool(max(bound["stride"]) > 1 and not bound.get("transposed"))
-    if result.shape[-2:] == (1, 1):
-        return False  # the head, or a squeeze step
-    if kind in (ops.MAX_POOL, ops.AVG_POOL):
-        return bool(max(bound.get("stride") or bound["kernel_size"]) > 1)
-    return bool(result.shape[-1] < source.shape[-1] or result.shape[-2] < source.shape[-2])
 
 
 def trace(module: nn.Module, example: Tensor) -> tuple[fx.GraphModule, Any]:
@@ -98,16 +59,16 @@ def trace(module: nn.Module, example: Tensor) -> tuple[fx.GraphModule, Any]:
 
 
 def _symbolic(work: nn.Module, example: Tensor) -> tuple[fx.GraphModule, Any]:
-    watcher = _Watcher()
     try:
-        with torch.no_grad(), _running_modules(work, watcher.running), watcher:
+        with torch.no_grad(), record_calls(work) as calls:
             output = work(example)
     except Exception as error:
         raise PatchError(
             f"the model does not run on an input of shape {tuple(example.shape)}: {_first_line(error)}"
         ) from error
+    open_modules = {name for call in calls if call.shrinks for name in call.modules}
     try:
-        graph = _Tracer(watcher.found).trace(work, concrete_args=fixed_arguments(work))
+        graph = _Tracer(open_modules).trace(work, concrete_args=fixed_arguments(work))
     except Exception as error:
         message = (
             f"the model's control flow cannot be followed by torch.fx ({type(error).__name__}: {_first_line(error)})"
@@ -202,20 +163,6 @@ def refuse_quantised(module: nn.Module) -> None:
                 f"{name or 'the model'} is quantised ({type(child).__name__}) and cannot be patched",
                 hint="patch the float model, then quantise the copy",
             )
-
-
-@contextmanager
-def _running_modules(module: nn.Module, stack: list[str]) -> Iterator[None]:
-    handles = []
-    try:
-        for name, child in module.named_modules():
-            if name:
-                handles.append(child.register_forward_pre_hook(lambda _m, _a, name=name: stack.append(name)))
-                handles.append(child.register_forward_hook(lambda _m, _a, _o: (stack.pop(), None)[1]))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _first_line(error: Exception) -> str:

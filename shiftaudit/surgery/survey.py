@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from shiftaudit.errors import PatchError
 from shiftaudit.models import LoadedModel
@@ -18,7 +16,6 @@ from shiftaudit.stages.find import Discovery, FoundStage, discover
 from shiftaudit.surgery.patch import plan_patch
 
 ALIASED, AVERAGED, FILTERED = "aliased", "averaged", "filtered"
-_SAME = 1e-5
 
 
 @dataclass(frozen=True)
@@ -52,40 +49,6 @@ class StageList:
     """Why `patch` cannot work on this model, None where it can."""
 
 
-class _Filters(TorchDispatchMode):
-    """Notes, for each watched call, whether it is a convolution with a fixed low-pass filter.
-
-    Calls are counted as `shiftaudit.stages.find` counts them.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.calls = 0
-        self.low_pass: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        kind = ops.KINDS.get(func._schema.name)
-        if kind is not None:
-            if kind == ops.CONV and is_low_pass(ops.bind(func, args, kwargs)["weight"]):
-                self.low_pass.add(self.calls)
-            self.calls += 1
-        return func(*args, **kwargs)
-
-
-def is_low_pass(weight: Tensor) -> bool:
-    """Whether a convolution's weight (C, 1, h, w) is one smoothing filter for all channels: not negative, sum 1, no point.
-
-    >>> is_low_pass(torch.full((8, 1, 2, 2), 0.25)), is_low_pass(torch.ones(8, 1, 1, 1)), is_low_pass(torch.ones(8, 8, 3, 3))
-    (True, False, False)
-    """
-    if weight.dim() != 4 or weight.shape[1] != 1 or weight[0].numel() < 2:
-        return False
-    first = weight[:1]
-    sums_to_one = abs(float(first.sum()) - 1) < _SAME
-    return sums_to_one and bool((first >= 0).all()) and bool(((weight - first).abs() < _SAME).all())
-
-
 def list_stages(model: LoadedModel, options: PatchOptions | None = None) -> StageList:
     """The stages of a loaded model in the order they run, and what `patch` would do with these options.
 
@@ -95,12 +58,9 @@ def list_stages(model: LoadedModel, options: PatchOptions | None = None) -> Stag
     used = model.preprocessing
     example = torch.zeros(model.fixed_batch or 1, used.channels, used.size, used.size)
     found = discover(model, model.module, example)
-    filters = _Filters()
-    with torch.inference_mode(), filters:
-        model(example)
     sites, note = _sites(model, example, options)
     strides = sorted({found.slots[stage.output_slot].stride for stage in found.stages})
-    stages = tuple(_listed(stage, found, strides, filters.low_pass, sites) for stage in found.stages)
+    stages = tuple(_listed(stage, found, strides, sites) for stage in found.stages)
     return StageList(model.info.source, used.size, stages, found.skipped, note)
 
 
@@ -118,11 +78,10 @@ def _listed(
     stage: FoundStage,
     found: Discovery,
     strides: list[tuple[float, float]],
-    low_pass: set[int],
     sites: dict[str, SiteRecord],
 ) -> ListedStage:
     before, after = found.slots[stage.input_slot], found.slots[stage.output_slot]
-    filtering = FILTERED if after.call in low_pass else AVERAGED if stage.op == ops.AVG_POOL else ALIASED
+    filtering = FILTERED if stage.low_pass else AVERAGED if stage.op == ops.AVG_POOL else ALIASED
     site = sites.get(stage.name)
     return ListedStage(
         stage.name,

@@ -11,7 +11,7 @@ from shiftaudit.records.report import SkippedStage
 from shiftaudit.render.stages import render
 from shiftaudit.render.terminal import Terminal
 from shiftaudit.surgery.blurpool import BlurPool
-from shiftaudit.surgery.survey import ListedStage, StageList, is_low_pass, list_stages
+from shiftaudit.surgery.survey import ListedStage, StageList, list_stages
 
 
 class Mixed(nn.Module):
@@ -56,15 +56,6 @@ def test_what_patch_would_do_stands_beside_each_stage() -> None:
     }
     assert found.patch_note is None
     assert [stage.level for stage in found.stages] == [1, 2, 3, 3]
-
-
-def test_a_learned_or_uneven_kernel_is_no_low_pass_filter() -> None:
-    binomial = torch.tensor([1.0, 2.0, 1.0])
-    blur = (binomial[:, None] * binomial / 16).repeat(5, 1, 1, 1)
-    assert is_low_pass(blur)
-    assert not is_low_pass(blur * 1.1)
-    assert not is_low_pass(torch.cat([blur, -blur]))
-    assert not is_low_pass(torch.cat([blur, blur.roll(1, -1)]))
 
 
 def test_table_and_tree_name_every_stage_and_fit() -> None:

@@ -1,0 +1,130 @@
+"""The watched calls of a running network, numbered and written down.
+
+A `TorchDispatchMode` sees every ATen call of eager modules, TorchScript and exported programs alike, so one numbering serves
+them all: `shiftaudit.stages.watch` finds stages by it, `shiftaudit.stages.measure` looks at the same calls again.
+A subclass of `CallWatcher` may hand back another tensor for one call: return it from `on_call`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from shiftaudit.stages import ops
+from shiftaudit.stages.ops import OpCall
+
+
+@dataclass(frozen=True)
+class Call:
+    """What was seen of one watched call."""
+
+    index: int
+    kind: str
+    modules: tuple[str, ...]
+    """Qualified names of the modules it ran in, the outermost first; empty where hooks do not work."""
+    weight: str | None
+    """Qualified name of a convolution's weight."""
+    low_pass: bool
+    """A convolution with a fixed smoothing filter."""
+    shrinks: bool
+    """It makes a map smaller, as a patch looks for it (`ops.shrinks`)."""
+    is_listed: bool
+    """Graphs list it too: no helper, and no slice that skips nothing."""
+
+
+class CallWatcher(TorchDispatchMode):
+    """Numbers the calls of the kinds in `ops.KINDS` as they run; whoever looks at one of them overrides `on_call`."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.n_calls = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kind = ops.kind_of(func)
+        if kind is None:
+            return self.on_other(func, args, kwargs or {})
+        call = OpCall(self.n_calls, kind, func, args, kwargs or {})
+        self.n_calls += 1
+        return self.on_call(call)
+
+    def on_call(self, call: OpCall) -> Any:
+        """Run a watched call; what is returned is what the network goes on with."""
+        return call.run()
+
+    def on_other(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Run a call of another kind."""
+        return func(*args, **kwargs)
+
+
+class CallRecorder(CallWatcher):
+    """Writes down every watched call.
+
+    Args:
+        parameters: the names of the network's tensors by their data pointer.
+    """
+
+    def __init__(self, parameters: dict[int, str]) -> None:
+        super().__init__()
+        self.calls: list[Call] = []
+        self.running: list[str] = []
+        self._parameters = parameters
+
+    def on_call(self, call: OpCall) -> Any:
+        return self.record(call)[1]
+
+    def record(self, call: OpCall) -> tuple[Call, Any]:
+        """What was seen of a call, and what it returned."""
+        weight = call.weight
+        out = call.run()
+        result = ops.output_of(out)
+        seen = Call(
+            index=call.index,
+            kind=call.kind,
+            modules=tuple(self.running),
+            weight=None if weight is None or weight.is_mkldnn else self._parameters.get(weight.data_ptr()),
+            low_pass=weight is not None and ops.is_low_pass(weight),
+            shrinks=result is not None and ops.shrinks(call, result),
+            is_listed=call.kind not in ops.HELPERS and not (call.is_slice and call.slice_step[1] == 1),
+        )
+        self.calls.append(seen)
+        return seen, out
+
+
+@contextmanager
+def record_calls(module: nn.Module) -> Iterator[list[Call]]:
+    """The watched calls of whatever runs inside, in order, with the submodules of `module` they ran in."""
+    recorder = CallRecorder(names_of(module))
+    with running_modules(recorder.running, module), recorder:
+        yield recorder.calls
+
+
+def names_of(module: nn.Module) -> dict[int, str]:
+    """Qualified names of a module's tensors by their data pointer."""
+    return {tensor.data_ptr(): name for name, tensor in module.state_dict(keep_vars=True).items() if tensor.numel()}
+
+
+@contextmanager
+def running_modules(stack: list[str], module: nn.Module) -> Iterator[None]:
+    """Keep the qualified names of the running submodules on `stack`; hooks are removed whatever happens."""
+    handles = []
+    try:
+        for name, child in module.named_modules():
+            if name and not isinstance(child, torch.jit.ScriptModule):
+                handles.append(child.register_forward_pre_hook(lambda _m, _a, name=name: stack.append(name)))
+                handles.append(child.register_forward_hook(lambda _m, _a, _o: (stack.pop(), None)[1]))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def tensors_in(tree: Any) -> list[Tensor]:
+    """The tensors among nested arguments or outputs, in order."""
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
