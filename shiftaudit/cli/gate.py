@@ -17,6 +17,7 @@ from shiftaudit.cli import stdout
 from shiftaudit.cli.config import Config
 from shiftaudit.cli.progress import warn
 from shiftaudit.cli.run_audit import ImageOptions
+from shiftaudit.cli.step_summary import append_step_summary
 from shiftaudit.errors import InputError, ShiftAuditError
 from shiftaudit.files import check_writable, write_text_atomically
 from shiftaudit.records import codec
@@ -137,7 +138,7 @@ def _errors_annotated(form: str) -> Iterator[None]:
     except ShiftAuditError as error:
         if form == "github":
             stdout.write(gate_github.render_error(error), utf8=True)
-            gate_github.append_step_summary(gate_github.error_summary(error), os.environ)
+            append_step_summary(gate_github.error_summary(error), os.environ)
         raise
 
 
@@ -250,6 +251,6 @@ def _write(result: GateResult, form: str, output_file: Path | None, *, quiet: bo
     else:
         stdout.write(text, utf8=form != "table")
     if form == "github":
-        problem = gate_github.append_step_summary(gate_markdown.render(result), os.environ)
+        problem = append_step_summary(gate_markdown.render(result), os.environ)
         if problem is not None:
             warn(problem, quiet=quiet)

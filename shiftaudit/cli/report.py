@@ -48,13 +48,11 @@ def report(
             raise InputError("a second report needs -o PAGE.html", hint="`shiftaudit compare` compares on the terminal")
         sys.stdout.write(_text(first, format))
         return
+    from shiftaudit.cli.web_page import web_page
     from shiftaudit.files import check_writable, write_text_atomically
-    from shiftaudit.render.html.page import render
-    from shiftaudit.render.thumbnails import make
 
     check_writable(output)
-    thumbnails = make(first, images) if images and not no_images else {}
-    write_text_atomically(output, render(first, second, thumbnails=thumbnails))
+    write_text_atomically(output, web_page(first, second, images=[] if no_images else images or []))
     sys.stderr.write(f"wrote {output}\n")
 
 

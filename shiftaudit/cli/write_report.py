@@ -47,10 +47,9 @@ def emit_report(
     if output_file is not None:
         write_text_atomically(output_file, dumps(report))
     if html is not None:
-        from shiftaudit.render.html.page import render as render_html
-        from shiftaudit.render.thumbnails import make
+        from shiftaudit.cli.web_page import web_page
 
-        write_text_atomically(html, render_html(report, thumbnails=make(report, images) if images else {}))
+        write_text_atomically(html, web_page(report, images=images))
     if format == "json":
         sys.stdout.write(dumps(report))
     elif format == "markdown":

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
 from shiftaudit.errors import ShiftAuditError
 from shiftaudit.records.gate import FAIL, INCONCLUSIVE, GateResult, Verdict
 from shiftaudit.render.gate import words
@@ -51,19 +48,3 @@ def render_error(error: ShiftAuditError) -> str:
 def error_summary(error: ShiftAuditError) -> str:
     """The Markdown of a step summary that says why there is no result."""
     return f"## Shift gate\n\n**No verdict (exit code {error.exit_code})**: {escape(str(error))}\n"
-
-
-def append_step_summary(markdown: str, environ: Mapping[str, str]) -> str | None:
-    """Append to the file that GITHUB_STEP_SUMMARY names, if it names one.
-
-    Returns why that could not be done, which changes no verdict; None when all went well.
-    """
-    target = environ.get("GITHUB_STEP_SUMMARY")
-    if not target:
-        return None
-    try:
-        with Path(target).open("a", encoding="utf-8", newline="\n") as summary:
-            summary.write(markdown + "\n")
-    except OSError as error:
-        return f"cannot write the step summary {target}: {error.strerror or error}"
-    return None

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 from shiftaudit.metrics.terms import TERMS
 from shiftaudit.metrics.vocabulary import METRICS
-from shiftaudit.records.report import AuditReport
-from shiftaudit.render.findings import metric_names
+from shiftaudit.records.report import AuditReport, ImageResult
+from shiftaudit.render.findings import least_stable, metric_names
 from shiftaudit.render.html.compare import compare_part
-from shiftaudit.render.html.images import images_part
+from shiftaudit.render.html.images import SHOWN, images_part
 from shiftaudit.render.html.maps import shift_maps
 from shiftaudit.render.html.stages import stages_part
 from shiftaudit.render.html.templating import render_template
@@ -29,7 +29,7 @@ def render(
     Args:
         report: what the page is about.
         other: a second report, shown as what comes after the first: the patched model, say.
-        thumbnails: JPEG bytes by the image's id, for the images that change most; see `shiftaudit.images.thumbnails`.
+        thumbnails: JPEG bytes by the image's id, of `shown_images`; see `shiftaudit.images.thumbnails`.
     """
     sides = [("", report)] if other is None else [("Before", report), ("After", other)]
     results = [result for _, side in sides for result in side.protocols.values()]
@@ -47,3 +47,8 @@ def render(
             "terms": [*(measure for measure in METRICS if measure.name in shown), *TERMS],
         },
     )
+
+
+def shown_images(report: AuditReport) -> list[ImageResult]:
+    """The images that get a card of their own, those whose answers change most often."""
+    return least_stable(report, SHOWN)

@@ -3,18 +3,14 @@ from __future__ import annotations
 import dataclasses
 import io
 import re
-from hashlib import sha256
-from pathlib import Path
 
 import html5lib
-import numpy as np
 import pytest
 from jinja2 import UndefinedError
 from PIL import Image
 from report_builder import fake_report
 
 from shiftaudit.records.report import AuditReport
-from shiftaudit.render import thumbnails
 from shiftaudit.render.html.page import render
 from shiftaudit.render.html.templating import environment
 
@@ -131,26 +127,6 @@ def test_reports_made_differently_carry_a_warning() -> None:
 def test_thumbnails_are_embedded_only_when_given() -> None:
     assert PAGES["random shifts"].count("<img") == 12
     assert "<img" not in PAGES["grid and before/after"]
-
-
-def test_thumbnails_are_those_of_the_very_files_that_were_scored(tmp_path: Path) -> None:
-    report, files = fake_report(4), []
-    for index, image in enumerate(report.per_image):
-        path = tmp_path / image.path
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(np.full((300, 260, 3), 60 * index, np.uint8)).save(path)
-        files.append(path)
-    images = [
-        dataclasses.replace(i, id=sha256(f.read_bytes()).hexdigest())
-        for i, f in zip(report.per_image, files, strict=True)
-    ]
-    unstable = {
-        image.id for image in images if any(p != image.prediction for v in image.views.values() for p in v.predictions)
-    }
-    changed = dataclasses.replace(images[0], id="0" * 64)
-    made = thumbnails.make(dataclasses.replace(report, per_image=(changed, *images[1:])), tmp_path)
-    assert set(made) == unstable - {images[0].id}
-    assert all(Image.open(io.BytesIO(data)).size == (192, 192) for data in made.values())
 
 
 def test_templates_escape_text_and_attributes() -> None:
