@@ -13,10 +13,10 @@ import PIL
 import torch
 import torchvision
 
-from shiftaudit.audit.samples import Line
+from shiftaudit.audit.samples import Line, path_of
 from shiftaudit.audit.scorer import Scorer
 from shiftaudit.errors import InputError
-from shiftaudit.images.stream import ImageFile, stream
+from shiftaudit.images.stream import ImageFile, stream, without_duplicates
 from shiftaudit.metrics.measures import protocol_result
 from shiftaudit.metrics.stages import stage_report
 from shiftaudit.models import LoadedModel
@@ -163,19 +163,12 @@ def summarise(header: SamplesHeader, lines: Iterable[Line]) -> AuditReport:
 
 
 def _split(lines: Iterable[Line]) -> tuple[list[ImageScore], list[Skipped]]:
-    ordered = sorted(lines, key=lambda line: line.path if isinstance(line, Skipped) else line.image.path)
-    scores: list[ImageScore] = []
-    skipped: list[Skipped] = []
-    first: dict[str, str] = {}
-    for line in ordered:
-        if isinstance(line, Skipped):
-            skipped.append(line)
-        elif line.image.id in first:
-            skipped.append(Skipped(line.image.path, f"same bytes as {first[line.image.id]}"))
-        else:
-            first[line.image.id] = line.image.path
-            scores.append(line)
-    return scores, skipped
+    kept = list(without_duplicates(sorted(lines, key=path_of), _identity))
+    return [line for line in kept if isinstance(line, ImageScore)], [line for line in kept if isinstance(line, Skipped)]
+
+
+def _identity(score: ImageScore) -> tuple[str, str]:
+    return score.image.id, score.image.path
 
 
 def manifest_sha256(ids: Iterable[str]) -> str:

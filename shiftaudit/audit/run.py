@@ -10,7 +10,7 @@ from pathlib import Path
 
 from shiftaudit.audit.audit import Audit, Observer, summarise
 from shiftaudit.audit.ranks import Ranks, gather
-from shiftaudit.audit.samples import Line, SamplesWriter, partial_path, read_samples
+from shiftaudit.audit.samples import Line, SamplesWriter, partial_path, path_of, read_samples
 from shiftaudit.audit.shards import Shard
 from shiftaudit.errors import InputError
 from shiftaudit.images.find import ImageFile
@@ -64,7 +64,7 @@ def run(
     before: list[Line] = list(skipped) if shard.index == 1 else []
     if options.resume and options.samples is not None:
         before = _resumed(options.samples, audit.header) or before
-    done = {_path(line) for line in before}
+    done = {path_of(line) for line in before}
     lines = _Rows(before, options, audit.protocol.protocols)
     waiting = [file for file in own if file.relative not in done]
     with closing(audit.lines(waiting, labels, observer)) as scored:
@@ -96,10 +96,6 @@ def _check(options: RunOptions, here: Ranks) -> None:
         raise InputError(
             "--samples cannot be written by several processes", hint="use --shard i/n and shiftaudit merge instead"
         )
-
-
-def _path(line: Line) -> str:
-    return line.path if isinstance(line, Skipped) else line.image.path
 
 
 def _resumed(samples: Path, header: SamplesHeader) -> list[Line]:

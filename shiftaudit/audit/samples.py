@@ -20,6 +20,11 @@ from shiftaudit.records.samples import ImageScore, SamplesHeader
 Line = ImageScore | Skipped
 
 
+def path_of(line: Line) -> str:
+    """The path of the image that a line is about."""
+    return line.path if isinstance(line, Skipped) else line.image.path
+
+
 class SamplesWriter:
     """Appends lines to `FILE.partial` as they are measured; `commit` gives the file its name."""
 

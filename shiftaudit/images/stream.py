@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import signal
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from shiftaudit.errors import InputError, ShiftAuditError
 from shiftaudit.images.decode import MAX_PIXELS, DecodedImage, UnreadableImageError, decode
@@ -22,7 +22,10 @@ __all__ = [
     "decode",
     "find_images",
     "stream",
+    "without_duplicates",
 ]
+
+T = TypeVar("T")
 
 PREFETCH = 4
 """Decoded pictures waiting per worker: what bounds the memory, however many pictures there are."""
@@ -43,18 +46,31 @@ def stream(
         raise InputError(f"--workers got {workers}; expected 0 or more")
     dataset = _Decoder(files, preprocessing, canvas)
     decoded = _in_workers(dataset, workers) if workers and len(files) > 1 else (dataset[i] for i in range(len(files)))
-    return _without_duplicates(decoded)
+    return without_duplicates(decoded, lambda image: (image.id, image.relative))
 
 
-def _without_duplicates(decoded: Iterable[DecodedImage | Skipped]) -> Iterator[DecodedImage | Skipped]:
+def without_duplicates(items: Iterable[T | Skipped], identify: Callable[[T], tuple[str, str]]) -> Iterator[T | Skipped]:
+    """Skip each item whose image's bytes have come before: it is no new evidence.
+
+    Files are read once that way, and rows of other processes and machines are put together.
+
+    Args:
+        items: decoded images, or their scores.
+        identify: an item's hash and path.
+
+    >>> list(without_duplicates(["ab1", "cd2", "ab3"], lambda item: (item[:2], item)))
+    ['ab1', 'cd2', Skipped(path='ab3', reason='same bytes as ab1')]
+    """
     first: dict[str, str] = {}
-    for item in decoded:
+    for item in items:
         if isinstance(item, Skipped):
             yield item
-        elif item.id in first:
-            yield Skipped(item.relative, f"same bytes as {first[item.id]}")
+            continue
+        identity, path = identify(item)
+        if identity in first:
+            yield Skipped(path, f"same bytes as {first[identity]}")
         else:
-            first[item.id] = item.relative
+            first[identity] = path
             yield item
 
 

@@ -1,14 +1,10 @@
-"""Finding, decoding and streaming pictures: every format, every way a file can be bad, torchvision as the oracle."""
+"""Decoding images: every format, every way a file can be bad, torchvision as the oracle."""
 
 from __future__ import annotations
 
 import builtins
 import hashlib
-import os
-import random
 import struct
-import subprocess
-import sys
 import zlib
 from collections.abc import Callable
 from io import BytesIO
@@ -16,35 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_files import EXACT, as_file, noise, preset, save
 from PIL import Image
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from shiftaudit.errors import InputError, ShiftAuditError
+from shiftaudit.errors import InputError
 from shiftaudit.images import decode as image_decode
-from shiftaudit.images import find as image_files
-from shiftaudit.images.stream import DecodedImage, ImageFile, UnreadableImageError, decode, find_images, stream
-from shiftaudit.records.report import Preprocessing, Skipped
-
-
-def preset(size: int = 16, resize: int = 20, channels: int = 3, interpolation: str = "bilinear") -> Preprocessing:
-    return Preprocessing(size, resize, (0.5,) * channels, (0.25,) * channels, interpolation, channels, "options")
-
-
-EXACT = preset(size=8, resize=8)  # 8×8 pictures pass through it unchanged
-
-
-def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def as_file(path: Path) -> ImageFile:
-    return ImageFile(path, path.name)
-
-
-def save(path: Path, pixels: np.ndarray, **options: object) -> ImageFile:
-    Image.fromarray(pixels).save(path, **options)
-    return as_file(path)
+from shiftaudit.images.stream import ImageFile, UnreadableImageError, decode
+from shiftaudit.records.report import Preprocessing
 
 
 def pixels_of(file: ImageFile, preprocessing: Preprocessing = EXACT) -> np.ndarray:
@@ -56,122 +32,6 @@ def reason_of(path: Path) -> str:
         decode(as_file(path), EXACT, 8)
     assert str(path) not in caught.value.message
     return caught.value.message
-
-
-# --- finding ------------------------------------------------------------------------------------------------
-
-
-def touch(folder: Path, *names: str) -> None:
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(name.encode())
-
-
-def relatives(root: Path | list[Path], limit: int | None = None) -> list[str]:
-    return [file.relative for file in find_images(root, limit=limit)[0]]
-
-
-def test_pictures_are_found_recursively_by_suffix_and_sorted(tmp_path: Path) -> None:
-    touch(tmp_path, "b/z.JPG", "b/a.png", "a.webp", "c/d/e.tiff", "c/d/e.tif", "x.bmp", "y.gif", "k.jpeg")
-    touch(tmp_path, "notes.txt", ".hidden.png", ".git/a.png", "b/._a.png", "jpg", "archive.jpg.zip")
-    expected = ["a.webp", "b/a.png", "b/z.JPG", "c/d/e.tif", "c/d/e.tiff", "k.jpeg", "x.bmp", "y.gif"]
-    assert relatives(tmp_path) == expected
-    assert find_images(tmp_path)[1] == []
-
-
-def test_the_order_in_which_files_were_created_changes_nothing(tmp_path: Path) -> None:
-    names = [f"class{i % 3}/{i}.png" for i in range(30)]
-    for seed in (0, 1):
-        random.Random(seed).shuffle(names)
-        touch(tmp_path / str(seed), *names)
-    assert relatives(tmp_path / "0") == relatives(tmp_path / "1") == sorted(names)
-    assert relatives(tmp_path / "0", limit=7) == relatives(tmp_path / "1", limit=7)
-
-
-def test_a_limit_samples_all_class_folders_and_grows_by_adding(tmp_path: Path) -> None:
-    touch(tmp_path, *(f"{name}/{i}.png" for name in "abcde" for i in range(20)))
-    kept = {limit: relatives(tmp_path, limit=limit) for limit in (10, 25, 100, 1000)}
-    assert [len(kept[limit]) for limit in (10, 25, 100, 1000)] == [10, 25, 100, 100]
-    assert set(kept[10]) < set(kept[25])
-    assert {name[0] for name in kept[25]} == set("abcde")
-    assert kept[10] == sorted(kept[10])
-    by_hash = sorted(kept[100], key=lambda name: hashlib.sha256(name.encode()).hexdigest())
-    assert set(kept[10]) == set(by_hash[:10])
-
-
-def test_a_limit_below_one_is_refused(tmp_path: Path) -> None:
-    touch(tmp_path, "a.png")
-    with pytest.raises(InputError, match="--limit got 0"):
-        find_images(tmp_path, limit=0)
-
-
-def test_symbolic_links_are_followed_and_loops_end(tmp_path: Path) -> None:
-    touch(tmp_path, "photos/b/x.png", "elsewhere/y.png")
-    root = tmp_path / "photos"
-    (root / "b" / "loop").symlink_to(root)
-    (root / "a").symlink_to(root / "b")  # sorts before b, yet the real name wins
-    (root / "linked").symlink_to(tmp_path / "elsewhere")
-    (root / "self").symlink_to(root / "self")
-    assert relatives(root) == ["b/x.png", "linked/y.png"]
-
-
-def test_a_dangling_link_and_a_pipe_are_listed_as_skipped(tmp_path: Path) -> None:
-    touch(tmp_path, "ok.png")
-    (tmp_path / "gone.png").symlink_to("nowhere.png")
-    os.mkfifo(tmp_path / "pipe.png")
-    files, skipped = find_images(tmp_path)
-    assert [file.relative for file in files] == ["ok.png"]
-    assert skipped == [
-        Skipped("gone.png", "a link to a file that does not exist"),
-        Skipped("pipe.png", "not a regular file"),
-    ]
-
-
-def test_a_folder_that_cannot_be_listed_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    touch(tmp_path, "ok.png", "secret/a.png")
-    scandir = os.scandir
-
-    def refuse(folder: Path) -> object:
-        if Path(folder).name == "secret":
-            raise PermissionError(13, "Permission denied")
-        return scandir(folder)
-
-    monkeypatch.setattr(image_files.os, "scandir", refuse)
-    files, skipped = find_images(tmp_path)
-    assert [file.relative for file in files] == ["ok.png"]
-    assert skipped == [Skipped("secret", "the folder cannot be listed: permission denied")]
-
-
-def test_nothing_to_find_is_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"found no image in .*; point IMAGES at"):
-        find_images(tmp_path)
-    with pytest.raises(InputError, match="missing does not exist"):
-        find_images(tmp_path / "missing")
-    with pytest.raises(InputError, match="no images were given"):
-        find_images([])
-    (tmp_path / "gone.png").symlink_to("nowhere.png")
-    with pytest.raises(InputError, match=r"1 skipped, the first is gone.png: a link"):
-        find_images(tmp_path)
-
-
-def test_files_and_several_roots_are_named_relative_to_what_they_share(tmp_path: Path) -> None:
-    touch(tmp_path, "a/x.png", "b/x.png", "b/c/y.png", "odd.name")
-    assert relatives(tmp_path / "a" / "x.png") == ["x.png"]
-    assert relatives(tmp_path / "odd.name") == ["odd.name"]
-    assert relatives([tmp_path / "a", tmp_path / "b"]) == ["a/x.png", "b/c/y.png", "b/x.png"]
-    assert relatives([tmp_path / "b" / "x.png", tmp_path / "b"]) == ["c/y.png", "x.png"]
-
-
-def test_a_name_that_is_not_utf8_is_escaped(tmp_path: Path) -> None:
-    try:
-        (tmp_path / os.fsdecode(b"\xff.png")).write_bytes(b"x")
-    except OSError:
-        pytest.skip("this file system only takes UTF-8 names")
-    assert relatives(tmp_path) == ["\\xff.png"]
-
-
-# --- torchvision is the oracle ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"])
@@ -228,9 +88,6 @@ def test_an_unknown_interpolation_is_an_input_error(tmp_path: Path) -> None:
     file = save(tmp_path / "a.png", noise(20, 20))
     with pytest.raises(InputError, match="unknown interpolation 'cubic'; use one of"):
         decode(file, preset(interpolation="cubic", resize=16), 16)
-
-
-# --- formats ------------------------------------------------------------------------------------------------
 
 
 def test_the_id_is_the_hash_of_the_bytes(tmp_path: Path) -> None:
@@ -378,9 +235,6 @@ def test_the_first_frame_is_taken(tmp_path: Path, name: str) -> None:
     np.testing.assert_array_equal(pixels_of(as_file(tmp_path / name))[:, 3, 3], (255, 0, 0))
 
 
-# --- what cannot be used ------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.bmp", "a.tif", "a.gif"])
 def test_a_truncated_file_is_refused(tmp_path: Path, name: str) -> None:
     buffer = BytesIO()
@@ -440,119 +294,3 @@ def test_a_file_that_vanished_or_may_not_be_read_is_refused(tmp_path: Path, monk
         patched.setattr(Path, "open", refuse)
         patched.setattr(builtins, "open", refuse)
         assert reason_of(file.path) == "permission denied"
-
-
-# --- streaming ----------------------------------------------------------------------------------------------
-
-
-def a_mixed_folder(folder: Path) -> list[ImageFile]:
-    for i in range(12):
-        save(folder / f"{i:02}.png", noise(10 + i, 30 - i, seed=i))
-    (folder / "03.png").write_bytes(b"")
-    (folder / "07.png").write_bytes((folder / "05.png").read_bytes())
-    return find_images(folder)[0]
-
-
-def flat(items: list[DecodedImage | Skipped]) -> list[object]:
-    return [item if isinstance(item, Skipped) else (item.relative, item.id, item.pixels.tobytes()) for item in items]
-
-
-def test_a_stream_keeps_the_order_and_skips_what_is_bad_or_seen(tmp_path: Path) -> None:
-    items = list(stream(a_mixed_folder(tmp_path), preset(), 18, workers=0))
-    names = [item.path if isinstance(item, Skipped) else item.relative for item in items]
-    assert names == [f"{i:02}.png" for i in range(12)]
-    assert [item for item in items if isinstance(item, Skipped)] == [
-        Skipped("03.png", "the file is empty"),
-        Skipped("07.png", "same bytes as 05.png"),
-    ]
-    assert all(item.pixels.shape == (3, 18, 18) for item in items if isinstance(item, DecodedImage))
-
-
-@pytest.mark.parametrize("workers", [1, 2, 5])
-def test_workers_give_the_same_stream_as_none(tmp_path: Path, workers: int) -> None:
-    files = a_mixed_folder(tmp_path)
-    assert flat(list(stream(files, preset(), 18, workers))) == flat(list(stream(files, preset(), 18, 0)))
-
-
-def test_a_stream_can_be_left_early(tmp_path: Path) -> None:
-    images = stream(a_mixed_folder(tmp_path), preset(), 18, workers=2)
-    assert isinstance(next(images), DecodedImage)
-    images.close()
-
-
-def test_decoding_runs_ahead_by_a_bounded_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for i in range(40):
-        save(folder / f"{i:02}.png", noise(8, 8, seed=i))
-    log = tmp_path / "log"
-
-    def counted(file: ImageFile, preprocessing: Preprocessing, canvas: int) -> DecodedImage:
-        with log.open("a") as handle:
-            handle.write("x")
-        return decode(file, preprocessing, canvas)
-
-    monkeypatch.setattr("shiftaudit.images.stream.decode", counted)
-    images = stream(find_images(folder)[0], EXACT, 8, workers=2)
-    for _ in range(10):
-        next(images)
-    images.close()
-    assert 10 <= len(log.read_text()) <= 10 + 2 * 4 + 2
-
-
-def test_a_worker_that_dies_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = a_mixed_folder(tmp_path)
-
-    def die(*_arguments: object) -> None:
-        os.kill(os.getpid(), 9)
-
-    monkeypatch.setattr("shiftaudit.images.stream.decode", die)
-    with pytest.raises(ShiftAuditError, match=r"a process that decodes images died: .*--workers 0"):
-        list(stream(files, preset(), 18, workers=1))
-
-
-def test_want_of_memory_in_one_picture_skips_that_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_memory(*_arguments: object) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr("shiftaudit.images.stream.decode", no_memory)
-    file = save(tmp_path / "a.png", noise(8, 8))
-    assert list(stream([file], EXACT, 8, workers=0)) == [Skipped("a.png", "not enough memory to decode it")]
-
-
-def test_a_negative_number_of_workers_is_refused() -> None:
-    with pytest.raises(InputError, match="--workers got -1"):
-        stream([], preset(), 18, workers=-1)
-
-
-INTERRUPTED = """
-import os, signal, sys
-from pathlib import Path
-from shiftaudit.images.stream import find_images, stream
-from shiftaudit.records.report import Preprocessing
-files, _ = find_images(Path(sys.argv[1]))
-try:
-    for number, image in enumerate(stream(files, Preprocessing(16, 20, (0.,), (1.,), "bilinear", 3, "options"), 18, 2)):
-        if number == 2:
-            os.killpg(0, signal.SIGINT)
-except KeyboardInterrupt:
-    print("interrupted")
-"""
-
-
-def test_an_interrupt_reaches_the_caller_alone(tmp_path: Path) -> None:
-    a_mixed_folder(tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        start_new_session=True,
-        check=False,
-    )
-    assert (done.stdout, done.stderr, done.returncode) == ("interrupted\n", "", 0)
-
-
-def test_finding_and_decoding_import_no_torch() -> None:
-    code = "import sys, shiftaudit.images.stream; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
