@@ -167,8 +167,8 @@ def _split(lines: Iterable[Line]) -> tuple[list[ImageScore], list[Skipped]]:
     return [line for line in kept if isinstance(line, ImageScore)], [line for line in kept if isinstance(line, Skipped)]
 
 
-def _identity(score: ImageScore) -> tuple[str, str]:
-    return score.image.id, score.image.path
+def _identity(line: Line) -> tuple[str, str] | None:
+    return None if isinstance(line, Skipped) else (line.image.id, line.image.path)
 
 
 def manifest_sha256(ids: Iterable[str]) -> str:

@@ -46,27 +46,28 @@ def stream(
         raise InputError(f"--workers got {workers}; expected 0 or more")
     dataset = _Decoder(files, preprocessing, canvas)
     decoded = _in_workers(dataset, workers) if workers and len(files) > 1 else (dataset[i] for i in range(len(files)))
-    return without_duplicates(decoded, lambda image: (image.id, image.relative))
+    return without_duplicates(decoded, lambda image: None if isinstance(image, Skipped) else (image.id, image.relative))
 
 
-def without_duplicates(items: Iterable[T | Skipped], identify: Callable[[T], tuple[str, str]]) -> Iterator[T | Skipped]:
+def without_duplicates(items: Iterable[T], identify: Callable[[T], tuple[str, str] | None]) -> Iterator[T | Skipped]:
     """Skip each item whose image's bytes have come before: it is no new evidence.
 
     Files are read once that way, and rows of other processes and machines are put together.
 
     Args:
-        items: decoded images, or their scores.
-        identify: an item's hash and path.
+        items: decoded images, or their scores, among files that were skipped already.
+        identify: an item's hash and path; None for a file that was skipped.
 
     >>> list(without_duplicates(["ab1", "cd2", "ab3"], lambda item: (item[:2], item)))
     ['ab1', 'cd2', Skipped(path='ab3', reason='same bytes as ab1')]
     """
     first: dict[str, str] = {}
     for item in items:
-        if isinstance(item, Skipped):
+        identified = identify(item)
+        if identified is None:
             yield item
             continue
-        identity, path = identify(item)
+        identity, path = identified
         if identity in first:
             yield Skipped(path, f"same bytes as {first[identity]}")
         else:
