@@ -1,0 +1,1 @@
+"""Closed-form recovery: the layers of a patched copy are fitted, one after the other, to what its original computes."""

@@ -1,0 +1,185 @@
+"""The convolutions and linear layers on a tape, and where the outputs of each can be compared with the original's.
+
+That place, the *anchor*, lies behind a batch-norm with frozen statistics and behind the addition of a skip, where these follow
+directly: up to there a layer's weights act linearly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from shiftaudit.surgery.refit.tape import Step, Tape
+from shiftaudit.surgery.refit.values import Parameter, Value
+
+Pair = tuple[int, int]
+
+_CONVOLUTIONS = ("aten::conv2d", "aten::convolution", "aten::_convolution")
+_LINEAR = {"aten::linear": ("input", "weight", "bias"), "aten::addmm": ("mat1", "mat2", "self")}
+_LINEAR |= {"aten::mm": ("self", "mat2", ""), "aten::matmul": ("self", "other", "")}
+_NORMS = ("aten::batch_norm", "aten::native_batch_norm", "aten::_native_batch_norm_legit_no_training")
+_NORMS += ("aten::cudnn_batch_norm",)
+_ADDITIONS = ("aten::add", "aten::add_")
+_RESHAPES = ("view", "reshape", "_unsafe_view", "flatten", "clone", "contiguous", "alias", "_reshape_alias", "unflatten")
+_ACTIVATIONS = ("relu", "relu6", "hardtanh", "silu", "gelu", "sigmoid", "hardswish", "hardsigmoid", "elu", "leaky_relu")
+_ACTIVATIONS += ("_prelu_kernel", "prelu", "clamp", "clamp_min", "mul", "mish", "tanh", "max_pool2d", "celu", "softplus")
+_ACTIVATIONS += ("max_pool2d_with_indices",)
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A batch-norm with frozen statistics, by the keys of its tensors."""
+
+    weight: str | None
+    bias: str | None
+    mean: str
+    variance: str
+    eps: float
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One convolution or linear layer."""
+
+    name: str
+    """State-dict key of the weight: (O, I / groups, y, x), or (O, I)."""
+    bias: str | None
+    step: int
+    source: int
+    """The value it reads: (N, I, H, W), or (…, I)."""
+    output: int
+    anchor: int
+    """The value that is compared."""
+    undo: tuple[Callable[[Tensor], Tensor], ...]
+    """From the anchor's shape back to the output's, in the order of application."""
+    norm: Norm | None
+    skip: bool
+    """Whether the anchor is a sum with a skip."""
+    activated: bool
+    """Whether a nonlinearity follows directly."""
+    convolution: bool
+    stride: Pair = (1, 1)
+    padding: Pair | str = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+
+
+def find_layers(tape: Tape) -> list[Layer]:
+    """The layers that have a weight of their own, in the order of execution."""
+    layers = []
+    for index, step in enumerate(tape.steps):
+        layer = _layer(tape, index, step)
+        if layer is not None and layer.name not in tape.entangled:
+            layers.append(layer)
+    return layers
+
+
+def _layer(tape: Tape, index: int, step: Step) -> Layer | None:
+    bound = arguments(step)
+    if step.name in _CONVOLUTIONS:
+        source, weight, bias = bound["input"], bound["weight"], bound["bias"]
+        if bound.get("transposed") or not isinstance(weight, Parameter) or len(tape.parameters[weight.name].shape) != 4:
+            return None
+        padding = bound["padding"] if isinstance(bound["padding"], str) else _pair(bound["padding"])
+        geometry = {"stride": _pair(bound["stride"]), "padding": padding, "dilation": _pair(bound["dilation"])}
+        geometry["groups"] = bound["groups"]
+    elif step.name in _LINEAR:
+        names = _LINEAR[step.name]
+        source, weight, bias = (bound.get(name) for name in names)
+        if not isinstance(weight, Parameter) or weight.transposed != (step.name != "aten::linear"):
+            return None
+        geometry = {}
+    else:
+        return None
+    if not isinstance(source, Value) or not (bias is None or isinstance(bias, Parameter)):
+        return None
+    output = step.outputs[0]
+    assert output is not None
+    anchor, undo, norm, skip = _tail(tape, output, step.name in _CONVOLUTIONS)
+    return Layer(
+        weight.name, bias.name if bias else None, index, source.number, output, anchor, undo, norm, skip,
+        _activated(tape, anchor), step.name in _CONVOLUTIONS, **geometry,
+    )  # fmt: skip
+
+
+def arguments(step: Step) -> dict[str, Any]:
+    """The arguments of a step by name, defaults included."""
+    schema = step.func._schema.arguments
+    values = {argument.name: argument.default_value for argument in schema if argument.has_default_value()}
+    values |= {argument.name: value for argument, value in zip(schema, step.args, strict=False)}
+    return values | step.kwargs
+
+
+def _pair(value: Any) -> Pair:
+    items = [value] * 2 if isinstance(value, int) else list(value) * (2 // len(value))
+    return int(items[0]), int(items[1])
+
+
+def _tail(
+    tape: Tape, output: int, convolution: bool
+) -> tuple[int, tuple[Callable[[Tensor], Tensor], ...], Norm | None, bool]:
+    """The anchor, the way back from it, the norm and whether a skip is added."""
+    value, norm = output, None
+    follower = _only_user(tape, value)
+    if convolution and follower is not None and (norm := _norm(follower, value)) is not None:
+        assert follower.outputs[0] is not None
+        value = follower.outputs[0]
+    anchor, undo = value, []
+    while (follower := _only_user(tape, value)) is not None and (back := _inverse(tape, follower)) is not None:
+        undo.append(back)
+        assert follower.outputs[0] is not None
+        value = follower.outputs[0]
+    if follower is not None and _adds_skip(tape, follower):
+        assert follower.outputs[0] is not None
+        return follower.outputs[0], tuple(reversed(undo)), norm, True
+    return anchor, (), norm, False
+
+
+def _only_user(tape: Tape, value: int) -> Step | None:
+    users = tape.users.get(value, [])
+    return tape.steps[users[0]] if len(users) == 1 else None
+
+
+def _norm(step: Step, value: int) -> Norm | None:
+    if step.name not in _NORMS:
+        return None
+    bound = arguments(step)
+    tensors = [bound[name] for name in ("weight", "bias", "running_mean", "running_var")]
+    mean, variance = tensors[2:]
+    known = all(tensor is None or isinstance(tensor, Parameter) for tensor in tensors)
+    if bound["input"] != Value(value) or bound.get("training") or not known or mean is None or variance is None:
+        return None
+    weight, bias = (tensor.name if tensor is not None else None for tensor in tensors[:2])
+    return Norm(weight, bias, mean.name, variance.name, float(bound.get("eps", bound.get("epsilon"))))
+
+
+def _inverse(tape: Tape, step: Step) -> Callable[[Tensor], Tensor] | None:
+    """The way back through a step that only moves numbers about; None for any other step."""
+    kind, bound = step.name.removeprefix("aten::"), arguments(step)
+    if kind in _RESHAPES or (kind in ("dropout", "feature_dropout") and not bound["train"]):
+        shape = tape.shapes[step.inputs[0]]
+        return lambda x: x.reshape(shape)
+    if kind == "transpose":
+        return lambda x: x.transpose(bound["dim0"], bound["dim1"])
+    if kind == "permute":
+        order = [dim % len(bound["dims"]) for dim in bound["dims"]]
+        return lambda x: x.permute([order.index(dim) for dim in range(len(order))])
+    return None
+
+
+def _adds_skip(tape: Tape, step: Step) -> bool:
+    if step.name not in _ADDITIONS:
+        return False
+    bound = arguments(step)
+    terms = [bound["self"], bound["other"]]
+    if bound["alpha"] != 1 or not all(isinstance(term, Value) for term in terms) or terms[0] == terms[1]:
+        return False
+    return len({tape.shapes[number] for number in (*step.inputs, *step.outputs) if number is not None}) == 1
+
+
+def _activated(tape: Tape, value: int) -> bool:
+    names = (tape.steps[user].name.removeprefix("aten::").removesuffix("_") for user in tape.users.get(value, []))
+    return any(name in _ACTIVATIONS for name in names)

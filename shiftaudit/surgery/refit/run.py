@@ -1,0 +1,118 @@
+"""A refit from two networks and batches of images to a fitted copy: `fit_layers`."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from shiftaudit.errors import InputError, ModelError
+from shiftaudit.records.refit import LayerRecord, LeftLayer, RefitSettings
+from shiftaudit.surgery.refit.match import match_layers
+from shiftaudit.surgery.refit.tape import Pass, Tape, record
+from shiftaudit.surgery.refit.walk import Batches, Observer, Walk
+
+_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A fitted copy, and what was done layer by layer."""
+
+    module: nn.Module
+    layers: tuple[LayerRecord, ...]
+    unchanged: tuple[str, ...]
+    left: tuple[LeftLayer, ...]
+
+
+def fit_layers(
+    patched: nn.Module,
+    original: nn.Module,
+    batches: Batches,
+    settings: RefitSettings | None = None,
+    observer: Observer | None = None,
+) -> Fitted:
+    """A copy of `patched` whose layers were fitted, in the order of execution, to what `original` computes.
+
+    For each layer a ridge regression leads from what the copy's layer reads, with the errors made so far, to what is missing at
+    its output. Both modules must be in eval mode; neither is changed.
+
+    Args:
+        patched: an eager module, a ScriptModule or an exported program's module.
+        original: the module it was made from, of any of these forms, with the same state-dict keys.
+        batches: normalised images (N, C, H, W), all batches of one N.
+        settings: `crops`, `min_scale` and `roll` are for whoever makes the batches.
+        observer: told the progress.
+
+    Raises:
+        InputError: no batches, or images that are all of one colour.
+        ModelError: the modules are not the same but for the patch, or hold or compute numbers that are not finite.
+    """
+    settings = settings or RefitSettings()
+    _check(batches)
+    batch = batches.load(0)
+    tapes = [_tape(module, batch, batches) for module in (patched, original)]
+    matches, left = match_layers(tapes[0], tapes[1], settings.layers)
+    walk = Walk(tapes[0], tapes[1], matches, batches, settings)
+    layers, unchanged = walk.go(observer or (lambda *_: None))
+    for _ in range(1, settings.sweeps):
+        layers, unchanged = walk.go(observer or (lambda *_: None))
+    return Fitted(with_parameters(patched, tapes[0].parameters), tuple(layers), tuple(unchanged), tuple(left))
+
+
+def with_parameters(module: nn.Module, parameters: dict[str, Tensor]) -> nn.Module:
+    """A copy of `module` that holds these values, by state-dict key."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch\\.jit.*")
+        own = copy.deepcopy(module)
+    with torch.no_grad():
+        for name, value in own.state_dict().items():
+            if isinstance(value, Tensor):
+                value.copy_(parameters[name])
+    return own
+
+
+def _check(batches: Batches) -> None:
+    if not batches.count:
+        raise InputError("a refit got no images", hint="point IMAGES at a folder of photographs")
+    spread = [batches.load(number).flatten(2).std(-1).max() for number in range(min(batches.count, 4))]
+    if not max(float(value) for value in spread) > 0:
+        raise InputError("every image is of one colour, so there is nothing to fit", hint="give photographs")
+
+
+def _tape(module: nn.Module, batch: Tensor, batches: Batches) -> Tape:
+    """The tape of a module, checked on another batch than it was recorded on.
+
+    Raises:
+        ModelError: it computes something else than the module.
+    """
+    tape, output = record(module, batch)
+    if not all(bool(torch.isfinite(value).all()) for value in tape.parameters.values()):
+        raise ModelError("the weights hold NaN or infinity", hint="start from a file with finite weights")
+    if not tape.steps:
+        raise ModelError("the network's output does not depend on its input")
+    other = batches.load(1) if batches.count > 1 else batch
+    with torch.inference_mode():
+        expected = _tensors(module(other.clone()))
+    one_pass = Pass(tape, tape.start(other))
+    one_pass.advance(len(tape.steps))
+    got = list(one_pass.values.values())
+    if not all(any(_close(a, b) for b in got) for a in expected[:1]):
+        raise ModelError("the network takes another way through its layers on other images, so it cannot be refitted")
+    return tape
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    if a.shape != b.shape:
+        return False
+    scale = float(a.abs().max())
+    return bool(torch.allclose(a, b, rtol=_TOLERANCE, atol=_TOLERANCE * scale, equal_nan=True))

@@ -1,0 +1,132 @@
+"""A refit on images: which crops of them both networks see, and the record of it all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shiftaudit.errors import InputError
+from shiftaudit.images.stream import ImageFile
+from shiftaudit.models import LoadedModel
+from shiftaudit.records.refit import REFIT_LAYERS, RefitRecord, RefitSettings
+from shiftaudit.records.report import Skipped
+from shiftaudit.surgery.refit.run import fit_layers
+from shiftaudit.surgery.refit.walk import Batches, Observer
+from shiftaudit.tune.data import CropSource, split
+from shiftaudit.tune.objective import rolled
+from shiftaudit.views.shifts import CIRCULAR, default_max_shift
+
+
+@dataclass(frozen=True, eq=False)
+class RefitResult:
+    """The fitted model, and what was done. The models given are not changed."""
+
+    model: LoadedModel
+    record: RefitRecord
+    skipped: tuple[Skipped, ...]
+
+
+def refit(
+    patched: LoadedModel,
+    teacher: LoadedModel,
+    images: Sequence[ImageFile],
+    settings: RefitSettings | None = None,
+    observer: Observer | None = None,
+) -> RefitResult:
+    """Win back what a patch cost in closed form: each layer is fitted to what the original computes on unlabelled images.
+
+    Args:
+        patched: the copy, of any form that runs on this device.
+        teacher: the original it was made from.
+        images: two or more; random crops of them are used.
+        settings: see `RefitSettings`.
+        observer: told the batches done, those to do, and the layer at hand.
+
+    Raises:
+        InputError: settings or images that cannot be used.
+        ModelError: the two are not the same network but for the patch, or hold NaN.
+    """
+    settings = settings or RefitSettings()
+    _check(settings, patched, teacher)
+    share = settings.holdout if settings.ridge is None else 0.0
+    fitting, held, skipped = split(images, share, settings.seed)
+    files = [*fitting, *(file for file in held if file not in fitting)]
+    if len(files) < 2:
+        raise InputError("a refit got 1 image; expected 2 or more", hint="some 50 photographs do well")
+    crops = _Crops(patched, settings, fitting, held if held is not fitting else [])
+    fitted = fit_layers(patched.module, teacher.module, crops.batches(), settings, observer)
+    record = RefitRecord(
+        settings=settings,
+        teacher=teacher.info.source,
+        teacher_sha256=teacher.info.sha256,
+        n_images=len(files),
+        n_holdout=len(files) - len(fitting),
+        n_crops=crops.count * crops.size,
+        image_sha256=tuple(_sha256(file) for file in sorted(files, key=lambda file: file.relative)),
+        layers=fitted.layers,
+        unchanged=fitted.unchanged,
+        left=fitted.left,
+    )
+    return RefitResult(replace(patched, module=fitted.module), record, tuple(skipped))
+
+
+class _Crops:
+    """Batches of crops; every so many of them show held-out images alone."""
+
+    def __init__(
+        self, model: LoadedModel, settings: RefitSettings, fitting: list[ImageFile], held: list[ImageFile]
+    ) -> None:
+        self.settings = settings
+        self.size = model.fixed_batch or settings.batch_size
+        self.count = -(-settings.crops // self.size)
+        self._every = round(1 / settings.holdout) if held and settings.holdout else 0
+        self._limit = default_max_shift(CIRCULAR, model.preprocessing.size)
+        self._like = next((p for p in model.module.parameters() if p.is_floating_point()), torch.zeros(()))
+        self._sources = [
+            CropSource(
+                files,
+                model.preprocessing,
+                size=model.preprocessing.size,
+                margin=0,
+                min_scale=settings.min_scale,
+                flip=True,
+                seed=settings.seed,
+            )
+            for files in (fitting, held)
+        ]
+
+    def batches(self) -> Batches:
+        return Batches(self.count, self._load, self._is_held)
+
+    def _is_held(self, number: int) -> bool:
+        return self._every > 0 and number % self._every == self._every - 1
+
+    def _load(self, number: int) -> Tensor:
+        crops = self._sources[self._is_held(number)].batch(number, self.size).canvas
+        generator = np.random.default_rng([self.settings.seed, number, 3])
+        moved = rolled(crops, self.settings.roll, self._limit, generator)
+        return moved.to(self._like.device, self._like.dtype)
+
+
+def _sha256(file: ImageFile) -> str:
+    with file.path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _check(settings: RefitSettings, patched: LoadedModel, teacher: LoadedModel) -> None:
+    for name in ("crops", "batch_size", "sweeps", "rows"):
+        if getattr(settings, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')} got {getattr(settings, name)}; expected 1 or more")
+    if settings.layers not in REFIT_LAYERS:
+        raise InputError(f"--layers got {settings.layers}; expected one of {', '.join(REFIT_LAYERS)}")
+    if settings.ridge is not None and not settings.ridge > 0:
+        raise InputError(f"--ridge got {settings.ridge}; expected more than 0", hint="1e-3 does well")
+    if not 0 <= settings.roll <= 1:
+        raise InputError(f"--roll got {settings.roll}; expected a share in [0, 1]")
+    if (a := patched.preprocessing).channels != (b := teacher.preprocessing).channels:
+        raise InputError(f"the patched model takes {a.channels} channels, the original {b.channels}")
