@@ -41,9 +41,9 @@ class RefitSettings:
 
 @dataclass(frozen=True)
 class LayerRecord:
-    """One layer that was fitted. Errors are relative squared errors of its output, norm and skip included, against the original's.
+    """One layer that was fitted.
 
-    0 is the original's output, 1 no better than its mean.
+    Errors are relative squared errors of its output, norm and skip included: 0 is the original's, 1 no better than its mean.
     """
 
     name: str

@@ -18,15 +18,58 @@ from shiftaudit.surgery.refit.values import Parameter, Value
 Pair = tuple[int, int]
 
 _CONVOLUTIONS = ("aten::conv2d", "aten::convolution", "aten::_convolution")
-_LINEAR = {"aten::linear": ("input", "weight", "bias"), "aten::addmm": ("mat1", "mat2", "self")}
-_LINEAR |= {"aten::mm": ("self", "mat2", ""), "aten::matmul": ("self", "other", "")}
-_NORMS = ("aten::batch_norm", "aten::native_batch_norm", "aten::_native_batch_norm_legit_no_training")
-_NORMS += ("aten::cudnn_batch_norm",)
+_LINEAR = {
+    "aten::linear": ("input", "weight", "bias"),
+    "aten::addmm": ("mat1", "mat2", "self"),
+    "aten::mm": ("self", "mat2", ""),
+    "aten::matmul": ("self", "other", ""),
+}
+"""The names of input, weight and bias; the weight of all but the first is transposed."""
+_NORMS = (
+    "aten::batch_norm",
+    "aten::native_batch_norm",
+    "aten::_native_batch_norm_legit_no_training",
+    "aten::cudnn_batch_norm",
+)
 _ADDITIONS = ("aten::add", "aten::add_")
-_RESHAPES = ("view", "reshape", "_unsafe_view", "flatten", "clone", "contiguous", "alias", "_reshape_alias", "unflatten")
-_ACTIVATIONS = ("relu", "relu6", "hardtanh", "silu", "gelu", "sigmoid", "hardswish", "hardsigmoid", "elu", "leaky_relu")
-_ACTIVATIONS += ("_prelu_kernel", "prelu", "clamp", "clamp_min", "mul", "mish", "tanh", "max_pool2d", "celu", "softplus")
-_ACTIVATIONS += ("max_pool2d_with_indices",)
+_RESHAPES = (
+    "view",
+    "reshape",
+    "_unsafe_view",
+    "flatten",
+    "clone",
+    "contiguous",
+    "alias",
+    "_reshape_alias",
+    "unflatten",
+)
+_ACTIVATIONS = (
+    *(
+        "relu",
+        "relu6",
+        "hardtanh",
+        "clamp",
+        "clamp_min",
+        "leaky_relu",
+        "prelu",
+        "_prelu_kernel",
+        "elu",
+        "celu",
+        "softplus",
+    ),
+    *(
+        "silu",
+        "mish",
+        "gelu",
+        "tanh",
+        "sigmoid",
+        "hardswish",
+        "hardsigmoid",
+        "mul",
+        "max_pool2d",
+        "max_pool2d_with_indices",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -84,7 +127,11 @@ def _layer(tape: Tape, index: int, step: Step) -> Layer | None:
         if bound.get("transposed") or not isinstance(weight, Parameter) or len(tape.parameters[weight.name].shape) != 4:
             return None
         padding = bound["padding"] if isinstance(bound["padding"], str) else _pair(bound["padding"])
-        geometry = {"stride": _pair(bound["stride"]), "padding": padding, "dilation": _pair(bound["dilation"])}
+        geometry: dict[str, Any] = {
+            "stride": _pair(bound["stride"]),
+            "padding": padding,
+            "dilation": _pair(bound["dilation"]),
+        }
         geometry["groups"] = bound["groups"]
     elif step.name in _LINEAR:
         names = _LINEAR[step.name]
@@ -153,7 +200,7 @@ def _norm(step: Step, value: int) -> Norm | None:
     if bound["input"] != Value(value) or bound.get("training") or not known or mean is None or variance is None:
         return None
     weight, bias = (tensor.name if tensor is not None else None for tensor in tensors[:2])
-    return Norm(weight, bias, mean.name, variance.name, float(bound.get("eps", bound.get("epsilon"))))
+    return Norm(weight, bias, mean.name, variance.name, float(bound["eps"] if "eps" in bound else bound["epsilon"]))
 
 
 def _inverse(tape: Tape, step: Step) -> Callable[[Tensor], Tensor] | None:

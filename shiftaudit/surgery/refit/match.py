@@ -36,7 +36,9 @@ def match_layers(copy: Tape, original: Tape, layers: RefitLayers) -> tuple[list[
     matches, left = [], []
     chosen = chosen_layers(find_layers(copy), layers)
     if not chosen:
-        raise ModelError("no convolution or linear layer with weights of its own was found, so there is nothing to refit")
+        raise ModelError(
+            "no convolution or linear layer with weights of its own was found, so there is nothing to refit"
+        )
     for layer in chosen:
         reason, grid = "the original reads this weight in another way", None
         other = theirs.get(layer.name)

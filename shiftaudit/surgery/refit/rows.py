@@ -132,10 +132,6 @@ class Gram:
         """Σ |t − mean of t|²."""
         return float((self._get(4) - self._get(3).square() / self.rows).sum())
 
-    @property
-    def finite(self) -> bool:
-        return self._sums is not None and all(bool(torch.isfinite(part).all()) for part in self._sums)
-
     def left(self, change: Tensor) -> float:
         """Σ |r − [x, 1] · D|² for a change D (groups, F + 1, O / groups)."""
         return self.missing + float((change * (self.square @ change - 2 * self.cross)).sum())

@@ -151,8 +151,8 @@ class Pass:
         return leaf
 
 
-def record(module: nn.Module, batch: Tensor) -> tuple[Tape, Any]:
-    """Run `module` once, in eval mode, and return the tape and the module's output.
+def record(module: nn.Module, batch: Tensor) -> Tape:
+    """Run `module` once, in eval mode, and return the tape.
 
     Raises:
         ModelError: a decision depends on the values of the input.
@@ -163,10 +163,10 @@ def record(module: nn.Module, batch: Tensor) -> tuple[Tape, Any]:
     torch.backends.mha.set_fastpath_enabled(False)  # it runs a whole encoder layer in one call
     try:
         with torch.inference_mode(), recorder:
-            output = module(recorder.batch)
+            module(recorder.batch)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-    return recorder.tape(), output
+    return recorder.tape()
 
 
 class _Recorder(TorchDispatchMode):

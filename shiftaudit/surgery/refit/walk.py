@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from shiftaudit.errors import ModelError
@@ -84,12 +83,13 @@ class Walk:
             tell(number)
             chosen = match.grid.draw(limit, np.random.default_rng([self.settings.seed, index, number]))
             gram = held if self.batches.held(number) else fit
-            gram.add(*self._rows(match, number, chosen, halts))
-            if not gram.finite:
+            x, missing, target = self._rows(match, number, chosen, halts)
+            if not bool(torch.isfinite(x.sum() + missing.sum())):
                 raise ModelError(
                     f"the outputs of layer {match.name} are not finite numbers",
                     hint="look for NaN or infinity in the weights of both models",
                 )
+            gram.add(x, missing, target)
             if number == 0 and gram.missing <= UNCHANGED * gram.variation:
                 return None
         return fit, held
