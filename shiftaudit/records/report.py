@@ -8,26 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shiftaudit.records.metric import Metric as Metric
+from shiftaudit.records.metric import Shift as Shift
 from shiftaudit.records.words import CIRCULAR, Protocol
 
 SCHEMA_VERSION = 1
-
-Shift = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A mean over images with a 95 % interval clustered by image; `None` where nothing could be measured."""
-
-    value: float | None
-    ci_low: float | None
-    ci_high: float | None
-    n_images: int
-    n_pairs: int
-    """Pairs of views (consistency) or single comparisons (everything else) behind the value."""
-    method: str
-    """How the interval was made: `cluster-bootstrap`, `wilson` or `none`."""
-    higher_is_better: bool
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,59 @@ def overlap(reference: Tensor, view: Tensor, dy: float, dx: float) -> tuple[Tens
     return cut, view[target_y, target_x]
 
 
+@lru_cache(maxsize=512)
+def mirrored_shift_matrix(length: int, delta: float) -> Tensor:
+    """The matrix M of a fractional shift without wrap-around: (M f)[i] = f[i − delta], for 0 ≤ delta < 1.
+
+    Shape (length, length), float32; rows sum to 1. The map is continued by its mirror image, of which the Fourier shift of
+    twice the length is taken: there is no jump at the border, and between samples it is a sinc interpolation. On band-limited
+    windows of photographs it errs by a third to an eighth of what bilinear interpolation does.
+
+    >>> mirrored_shift_matrix(3, 0.0).round().tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    shift = shift_matrix(2 * length, delta).double()[:length]
+    return (shift[:, :length] + shift[:, length:].flip(1)).float()
+
+
+def mirrored_shift(features: Tensor, dy: float, dx: float) -> Tensor:
+    """Shift a map (H, W, C) by a fraction of a pixel, 0 ≤ dy, dx < 1, continued by its mirror image; see `shared_part`."""
+    height, width, channels = features.shape
+    if dy:
+        matrix = mirrored_shift_matrix(height, dy).to(features)
+        features = _product(matrix, features.reshape(height, -1)).view(height, width, channels)
+    if dx:
+        matrix = mirrored_shift_matrix(width, dx).to(features)
+        turned = features.transpose(0, 1).reshape(width, -1)
+        features = _product(matrix, turned).view(width, height, channels).transpose(0, 1)
+    return features
+
+
+def _shared_axis(length: int, delta: float) -> tuple[slice, slice] | None:
+    """Where f[i − delta] lies between samples of 0..length−1: the places i, and those of the map moved by delta's fraction."""
+    whole = math.floor(delta)
+    start = max(0, whole + (delta > whole))
+    stop = min(length, length + whole)
+    return (slice(start, stop), slice(start - whole, stop - whole)) if stop > start else None
+
+
+def shared_part(moved: Tensor, view: Tensor, dy: float, dx: float) -> tuple[Tensor, Tensor] | None:
+    """The part both maps share when the content of `view` lies (dy, dx) feature pixels further than in the reference.
+
+    Args:
+        moved: the reference moved by the fractions of dy and dx, `mirrored_shift(reference, dy % 1, dx % 1)`; (H, W, C).
+        view: (H, W, C).
+
+    Returns:
+        The rest of the way for `moved`, a whole number of pixels, and the view, both cut to where every value lies between
+        samples of the reference: ceil(|dy|) rows and ceil(|dx|) columns are left out. None when nothing is left.
+    """
+    rows, columns = _shared_axis(view.shape[0], dy), _shared_axis(view.shape[1], dx)
+    if rows is None or columns is None:
+        return None
+    return moved[rows[1], columns[1]], view[rows[0], columns[0]]
+
+
 def equivariance_error(moved: Tensor, view: Tensor) -> tuple[float, float]:
     """1 − cos and relative L2 distance between T F(x) (`moved`) and F(Tx) (`view`), each taken as one vector.
 

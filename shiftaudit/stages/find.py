@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from shiftaudit.records.report import SkippedStage
 from shiftaudit.stages.calls import Call, names_of
 from shiftaudit.stages.names import NamedOp, align, exported_ops, is_exported, label, scripted_ops
-from shiftaudit.stages.watch import Slot, StageWatcher
+from shiftaudit.stages.watch import Sampler, Slot, StageWatcher
 
 __all__ = ["Discovery", "FoundStage", "Slot", "discover"]
 
@@ -30,6 +30,8 @@ class FoundStage:
     layer_stride: tuple[float, float]
     input_slot: int
     output_slot: int
+    samplers: tuple[Sampler, ...] = field(default=(), compare=False)
+    """The calls that keep every n-th value: one, or each slice of several."""
     low_pass: bool = field(default=False, compare=False)
     """A convolution with a fixed smoothing filter."""
 
@@ -75,7 +77,7 @@ def discover(run: Callable[[Tensor], Any], module: nn.Module, example: Tensor) -
         run(marked)
     names = _names(watcher.calls, module)
     stages = tuple(
-        FoundStage(names[f.call.index], f.op, f.layer_stride, f.input_slot, f.output_slot, f.call.low_pass)
+        FoundStage(names[f.call.index], f.op, f.layer_stride, f.input_slot, f.output_slot, f.samplers, f.call.low_pass)
         for f in sorted(watcher.found, key=lambda found: found.call.index)
     )
     skipped = tuple(SkippedStage(names[call.index], op, reason) for call, op, reason in watcher.skipped)

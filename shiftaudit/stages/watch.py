@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -51,6 +51,16 @@ class Slot:
 
 
 @dataclass(frozen=True)
+class Sampler:
+    """A call that keeps every n-th value."""
+
+    index: int
+    kind: str
+    axis: int | None = None
+    """Of a slice: whether it skips rows (0) or columns (1)."""
+
+
+@dataclass(frozen=True)
 class Found:
     """A call that is a stage, and the slots of its input and output."""
 
@@ -59,6 +69,7 @@ class Found:
     layer_stride: Pair
     input_slot: int
     output_slot: int
+    samplers: tuple[Sampler, ...]
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,8 @@ class _Taken:
     first: Call
     last: Call
     steps: dict[int, int]
+    calls: tuple[tuple[int, int], ...]
+    """(index, axis) of each slice with a step."""
 
 
 @dataclass
@@ -83,6 +96,8 @@ class _Trail:
     """What it was before the call that padded it."""
     taken: _Taken | None = None
     """Slices that nothing but slicing has read yet."""
+    whole_of: Tensor | None = None
+    """The map of which it is a slice that leaves nothing out; exported programs write `x[:, :, ::2]` with two of them."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +206,7 @@ class StageWatcher(CallRecorder):
         unpadded, reader = self._trail(source).unpadded or (source, out.call)
         before = self._slot(unpadded, reader, False, out.stride, False)
         after = self._slot(out.tensor, out.call, True, total, False)
-        self.found.append(Found(out.call, kind, layer, before, after))
+        self.found.append(Found(out.call, kind, layer, before, after, (Sampler(out.call.index, op.kind),)))
 
     def _take(self, out: _Output) -> None:
         """Slices: note the steps, and wait for whoever reads the last of them."""
@@ -201,10 +216,14 @@ class StageWatcher(CallRecorder):
             return
         source: Tensor = op.args[0]
         axis, step = op.slice_step
-        earlier = self._trail(source).taken
+        earlier, whole = self._trail(source).taken, self._trail(source).whole_of
+        whole = source if whole is None else whole
+        if out.tensor.shape == source.shape:
+            self._trail(out.tensor).whole_of = whole
         if source.dim() == 4 and step > 1 and axis > 0 and out.tensor.shape[axis] < source.shape[axis]:
-            base, first, steps = (earlier.base, earlier.first, earlier.steps) if earlier else (source, out.call, {})
-            earlier = _Taken(base, first, out.call, {**steps, axis: step})
+            earlier = earlier or _Taken(whole, out.call, out.call, {}, ())
+            calls = (*earlier.calls, (out.call.index, axis))
+            earlier = replace(earlier, last=out.call, steps={**earlier.steps, axis: step}, calls=calls)
         self._trail(out.tensor).taken = earlier if source.dim() == 4 else None
 
     # --- the alignment of slices ---
@@ -243,7 +262,9 @@ class StageWatcher(CallRecorder):
             for axis in axes:
                 shape[axis - 1] = -(-shape[axis - 1] // one.steps.get(axis, 1))
             result = self._add(Slot(one.last.index, True, ops.SLICE, tuple(shape), total, nhwc))
-        self.found.append(Found(one.first, ops.SLICE, layer, source, result))
+        calls = sorted({call for taken in read for call in taken.calls})
+        samplers = tuple(Sampler(index, ops.SLICE, axes.index(axis)) for index, axis in calls)
+        self.found.append(Found(one.first, ops.SLICE, layer, source, result, samplers))
 
     def _slot(self, tensor: Tensor, call: Call, is_output: bool, stride: Pair, nhwc: bool) -> int:
         """The slot of a tensor: the one it has, unless its memory was written since, or a new one."""

@@ -85,3 +85,23 @@ def test_zero_maps_are_equal_to_each_other_and_fully_wrong_otherwise() -> None:
 def test_maps_of_other_shapes_are_refused() -> None:
     with pytest.raises(InputError, match="cannot be compared"):
         metrics.equivariance_error(torch.ones(2, 2, 1), torch.ones(2, 3, 1))
+
+
+@pytest.mark.parametrize("dy", [0.0, 2.0, -0.5, 1.75])
+def test_the_shared_part_of_waves_that_their_mirror_continues_is_exact(dy: float) -> None:
+    height, places = 16, np.arange(16) + 0.5
+    wave = np.cos(3 * np.pi * places / height)
+    reference = torch.from_numpy(wave).float().view(height, 1, 1)
+    view = torch.from_numpy(np.cos(3 * np.pi * (places - dy) / height)).float().view(height, 1, 1)
+    moved = metrics.mirrored_shift(reference, dy % 1, 0.0)
+    pair = metrics.shared_part(moved, view, dy, 0.0)
+    assert pair is not None
+    torch.testing.assert_close(*pair, atol=1e-5, rtol=0)
+    assert pair[0].shape[0] == height - int(np.ceil(abs(dy)))
+
+
+def test_nothing_is_shared_when_the_shift_leaves_the_map() -> None:
+    maps = torch.ones(4, 4, 1)
+    assert metrics.shared_part(maps, maps, 4.0, 0.0) is None
+    assert metrics.shared_part(maps, maps, 0.0, -3.5) is None
+    assert metrics.shared_part(maps, maps, 3.0, 0.0) is not None

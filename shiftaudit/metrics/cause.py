@@ -1,0 +1,123 @@
+"""From the rows of images to why answers change: the damage of each grid of stages, and the split of a change. No torch.
+
+Every number is a mean over images of a mean over the image's views, with an interval clustered by image; overlap and ceiling are
+differences taken within each view, so their intervals are paired.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shiftaudit.metrics.intervals import ClusterBootstrap, Kind
+from shiftaudit.records.cause import Cause, CauseBin, Change, Damage, ImageDamage, Split, SplitView
+from shiftaudit.records.metric import Metric
+from shiftaudit.records.words import Protocol
+
+_FIRST_EDGES = (2, 4)
+
+
+def _changed(change: Change) -> float:
+    return float(change.changed)
+
+
+def _variation(change: Change) -> float:
+    return change.variation
+
+
+def damage(rows: Sequence[ImageDamage | None], grid: int, together: Sequence[str]) -> Damage | None:
+    """The damage of one grid of stages; None where no image was sampled there."""
+    changes = [[s.change for s in row.stages if s.grid == grid] if row else [] for row in rows]
+    if not any(changes):
+        return None
+    table = _Table(len(rows), sum(map(len, changes)))
+    return Damage(
+        table.metric([[_changed(c) for c in of] for of in changes], "share"),
+        table.metric([[c.variation for c in of] for of in changes], "real"),
+        tuple(together),
+    )
+
+
+def cause(
+    rows: Sequence[ImageDamage | None],
+    protocol: Protocol,
+    total_stride: tuple[float, float],
+    max_shift: int,
+    left_out: Sequence[str] = (),
+) -> Cause | None:
+    """Why answers change; None where no view was taken apart.
+
+    Args:
+        rows: one entry an image, None where nothing was measured.
+        protocol: the one the views are of.
+        total_stride: of the network, (y, x).
+        max_shift: the largest shift of that protocol, in input pixels.
+        left_out: names of stages that cannot be sampled elsewhere.
+    """
+    views = [row.views if row else () for row in rows]
+    everything = [view for of in views for view in of]
+    if not everything:
+        return None
+    table = _Table(len(rows), len(everything))
+    return Cause(
+        protocol=protocol,
+        answers=_split(table, views, _changed, "share"),
+        variation=_split(table, views, _variation, "real"),
+        by_distance=tuple(_bins(everything, max_shift)),
+        total_stride=total_stride,
+        n_views=len(everything),
+        left_out=tuple(left_out),
+    )
+
+
+def _split(table: _Table, views: Sequence[Sequence[SplitView]], of: Callable[[Change], float], kind: Kind) -> Split:
+    def metric(number: Callable[[SplitView], float], kind: Kind) -> Metric:
+        return table.metric([[number(view) for view in of_image] for of_image in views], kind)
+
+    return Split(
+        observed=metric(lambda v: of(v.observed), kind),
+        aliasing=metric(lambda v: of(v.aliasing), kind),
+        border=metric(lambda v: of(v.border), kind),
+        overlap=metric(lambda v: of(v.aliasing) + of(v.border) - of(v.observed), "real"),
+        ceiling=metric(lambda v: of(v.observed) - of(v.border), "real"),
+    )
+
+
+def _bins(views: Sequence[SplitView], max_shift: int) -> Iterable[CauseBin]:
+    """Ranges of distance that double: 1 to 2, 3 to 4, 5 to 8, … px. Those without views are left out."""
+    edges = list(_FIRST_EDGES)
+    while edges[-1] < max_shift:
+        edges.append(2 * edges[-1])
+    for nearest, farthest in zip((1, *(edge + 1 for edge in edges)), edges, strict=False):
+        found = [view for view in views if nearest <= max(map(abs, view.shift)) <= farthest]
+        if found:
+            yield CauseBin(
+                nearest=nearest,
+                farthest=min(farthest, max_shift),
+                n_views=len(found),
+                observed=_mean(v.observed.variation for v in found),
+                aliasing=_mean(v.aliasing.variation for v in found),
+                border=_mean(v.border.variation for v in found),
+                changed=_mean(_changed(v.observed) for v in found),
+                changed_by_border=_mean(_changed(v.border) for v in found),
+            )
+
+
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    return math.fsum(listed) / len(listed)
+
+
+class _Table:
+    """Means over images of what each image has; images without rows do not count."""
+
+    def __init__(self, n_images: int, n_rows: int) -> None:
+        self._bootstrap = ClusterBootstrap(n_images)
+        self._n_rows = n_rows
+
+    def metric(self, values: Sequence[Sequence[float]], kind: Kind) -> Metric:
+        means: NDArray[np.float64] = np.array([_mean(of) if of else math.nan for of in values])
+        return self._bootstrap.metric(means, n_pairs=self._n_rows, higher_is_better=False, kind=kind)
