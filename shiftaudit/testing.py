@@ -1,4 +1,4 @@
-"""One assertion for test suites: a model keeps its answers when pictures move.
+"""One assertion for test suites: a model keeps its answers when images move.
 
 from shiftaudit import assert_shift_invariant
 
@@ -19,14 +19,15 @@ from shiftaudit.audit.api import score
 from shiftaudit.errors import InputError
 from shiftaudit.gate.baseline import baseline_of, read_baseline
 from shiftaudit.gate.judge import judge
+from shiftaudit.gate.metric_rules import DEFAULT_MARGINS
 from shiftaudit.gate.rules import Rules
 from shiftaudit.models import LoadedModel
-from shiftaudit.records.gate import FAIL, INCONCLUSIVE, PASS, GateResult
+from shiftaudit.records.gate import FAIL, INCONCLUSIVE, PASS, Baseline, GateResult
 from shiftaudit.records.report import Preprocessing
 from shiftaudit.render.gate.words import headline, sentence
 from shiftaudit.views.protocol import Settings, settings_of
 
-# Fewer pictures may well all be of one class.
+# Fewer images may well all be of one class.
 _ENOUGH_FOR_ONE_ANSWER = 20
 
 
@@ -51,7 +52,7 @@ def assert_shift_invariant(
 
     Args:
         model: a module of your own, a loaded model, or whatever the command line takes as MODEL.
-        images: folders of pictures, or pictures.
+        images: folders of images, or images.
         floors: smallest accepted values, such as `{"consistency": 0.9}`, all shares in [0, 1].
         baseline: a file of `shiftaudit baseline save`; its protocol is used, and `settings` gives the rest.
         margins: largest accepted drops against the baseline; see `shiftaudit.gate.rules.Rules`.
@@ -66,29 +67,48 @@ def assert_shift_invariant(
         NoVerdictError: the baseline is missing or was made of other images.
         InputError: nothing is demanded, or an argument cannot be used.
     """
-    if baseline is None and not floors and not stages:
+    _check_demands(baseline, floors, margins, stages)
+    against = None if baseline is None else read_baseline(Path(baseline))
+    settings = _settings(settings or Settings(workers=0, stages=bool(stages)), against)
+    candidate = baseline_of(score(model, images, settings, labels=labels, preprocessing=preprocessing))
+    # Without a baseline the candidate stands in for it, and no drop is asked about.
+    drops = margins or {} if against is not None else dict.fromkeys(DEFAULT_MARGINS)
+    result = judge(candidate, against or candidate, Rules(drops, floors or {}, stages or {}))
+    if against is None:
+        _refuse_one_answer(candidate, strict=strict)
+    if result.outcome == FAIL or (strict and result.outcome == INCONCLUSIVE):
+        unmet = [f"{verdict.name}: {sentence(verdict)}" for verdict in result.verdicts if verdict.outcome != PASS]
+        raise AssertionError("\n".join([headline(result), *unmet]))
+    return result
+
+
+def _check_demands(
+    baseline: str | Path | None,
+    floors: Mapping[str, float] | None,
+    margins: Mapping[str, float | None] | None,
+    stages: Mapping[str, float] | None,
+) -> None:
+    if baseline is not None:
+        return
+    if not floors and not stages:
         raise InputError(
             "nothing is demanded of the model", hint='pass floors={"consistency": 0.9}, stages or baseline'
         )
-    if baseline is None and margins:
+    if margins:
         raise InputError("margins are drops against a baseline, and none is given", hint="pass baseline, or floors")
-    against = None if baseline is None else read_baseline(Path(baseline))
-    settings = settings or Settings(workers=0, stages=bool(stages))
-    if against is not None:
-        run = {key: getattr(settings, key) for key in ("batch_size", "workers", "device")}
-        settings = replace(settings_of(against.protocol), **run)
-    report = score(model, images, settings, labels=labels, preprocessing=preprocessing)
-    candidate = baseline_of(report)
-    # Without a baseline the candidate stands in for it, and no drop is asked about.
-    margins = margins or {} if against is not None else {"consistency": None, "accuracy": None}
-    result = judge(candidate, against or candidate, Rules(margins, floors or {}, stages or {}))
-    few = len(candidate.images) < _ENOUGH_FOR_ONE_ANSWER
-    if candidate.degenerate and against is None and (strict or not few):
+
+
+def _settings(own: Settings, against: Baseline | None) -> Settings:
+    """The baseline's protocol where there is one, carried out as the caller says."""
+    if against is None:
+        return own
+    return replace(settings_of(against.protocol), batch_size=own.batch_size, workers=own.workers, device=own.device)
+
+
+def _refuse_one_answer(candidate: Baseline, *, strict: bool) -> None:
+    """A constant classifier is perfectly consistent, and no baseline says that this one is meant to be."""
+    if candidate.degenerate and (strict or len(candidate.images) >= _ENOUGH_FOR_ONE_ANSWER):
         raise AssertionError(
             f"the model gives {candidate.top_class_share:.0%} of {len(candidate.images)} images one answer, which is "
-            "consistent and says nothing; show it pictures of several classes, or name their class by labels"
+            "consistent and says nothing; show it images of several classes, or name their class by labels"
         )
-    if result.outcome == FAIL or (strict and result.outcome == INCONCLUSIVE):
-        found_bad = [f"{v.name}: {sentence(v)}" for v in result.verdicts if v.outcome != PASS]
-        raise AssertionError("\n".join([headline(result), *found_bad]))
-    return result

@@ -18,7 +18,16 @@ from shiftaudit.gate.rules import Check, Rules
 from shiftaudit.gate.stage_rules import stage_checks, stages_not_judged
 from shiftaudit.metrics.measures import DEGENERATE_SHARE
 from shiftaudit.metrics.paired import MAX_IMAGES, Estimate, HolmStep, fisher, holm, mcnemar, smallest
-from shiftaudit.records.gate import FAIL, GATE_SCHEMA_VERSION, INCONCLUSIVE, PASS, Baseline, GateResult, Verdict
+from shiftaudit.records.gate import (
+    FAIL,
+    GATE_SCHEMA_VERSION,
+    INCONCLUSIVE,
+    PASS,
+    Baseline,
+    GateResult,
+    Outcome,
+    Verdict,
+)
 from shiftaudit.version import __version__
 
 ALPHA = 0.05
@@ -90,13 +99,13 @@ def judge_checks(checks: Sequence[Check], alpha: float) -> list[Verdict]:
     return [_verdict(check, step, alpha, len(checks)) for check, step in zip(checks, steps, strict=True)]
 
 
-def overall(verdicts: Sequence[Verdict]) -> str:
+def overall(verdicts: Sequence[Verdict]) -> Outcome:
     """`fail` if any rule failed, else `inconclusive` if any is, else `pass`."""
     outcomes = {verdict.outcome for verdict in verdicts}
     return next((outcome for outcome in (FAIL, INCONCLUSIVE) if outcome in outcomes), PASS)
 
 
-def exit_code(outcome: str, on_inconclusive: str) -> int:
+def exit_code(outcome: Outcome, on_inconclusive: str) -> int:
     """The process's exit code; it depends on nothing else.
 
     >>> exit_code("fail", "pass"), exit_code("inconclusive", "fail"), exit_code("inconclusive", "warn")
@@ -130,7 +139,7 @@ def _more_lost(lost: int, gained: int) -> float:
 def _verdict(check: Check, step: HolmStep, alpha: float, n_checks: int) -> Verdict:
     estimate, limit = _oriented(check)
     surely_above, surely_below = estimate.surely_above(alpha), estimate.bound(1 - step.alpha)
-    outcome = FAIL if step.rejected else PASS if surely_above >= limit else INCONCLUSIVE
+    outcome: Outcome = FAIL if step.rejected else PASS if surely_above >= limit else INCONCLUSIVE
     needed = _images_needed(check, estimate, limit, alpha, step.alpha) if outcome == INCONCLUSIVE else None
     low, high = (surely_above, surely_below) if check.higher_is_better else (-surely_below, -surely_above)
     if estimate.extreme:  # a share, or the difference of two
@@ -187,7 +196,7 @@ def _degenerate(candidate: Baseline, baseline: Baseline) -> list[Verdict]:
         return fisher(others[0], sizes[0], others[1], sizes[1])
 
     p_value = chance(1)
-    outcome = FAIL if p_value < DEGENERATE_ALPHA else INCONCLUSIVE
+    outcome: Outcome = FAIL if p_value < DEGENERATE_ALPHA else INCONCLUSIVE
     needed = None
     if outcome == INCONCLUSIVE:
         needed = smallest(lambda images: chance(images / n) < DEGENERATE_ALPHA, MAX_IMAGES)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from shiftaudit.errors import InputError
 from shiftaudit.metrics.paired import Estimate
-from shiftaudit.records.gate import Flips
+from shiftaudit.records.gate import Flips, RuleName
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Check:
     """One rule with what was measured for it."""
 
     name: str
-    rule: str
+    rule: RuleName
     estimate: Estimate
     threshold: float
     higher_is_better: bool

@@ -10,13 +10,14 @@ the past. The usual choice is good at all times; ours is the one that is best wh
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 
 from shiftaudit.errors import InputError
 from shiftaudit.records.report import Metric
 
-METHOD = "confidence-sequence"
+METHOD: Final = "confidence-sequence"
 _GRID = 4001
 _LARGEST_BET = 0.75
 """Of the stake that would ruin a gambler in one round."""

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Final, Literal
 
 from shiftaudit.errors import InputError
 
-TORCHSCRIPT, PT2, STATE_DICT, SAFETENSORS = "torchscript", "pt2", "state-dict", "safetensors"
+FileKind = Literal["torchscript", "pt2", "state-dict", "safetensors"]
+TORCHSCRIPT: Final = "torchscript"
+PT2: Final = "pt2"
+STATE_DICT: Final = "state-dict"
+SAFETENSORS: Final = "safetensors"
 
 
-def kind_of(path: Path) -> str:
+def kind_of(path: Path) -> FileKind:
     """`torchscript`, `pt2`, `safetensors`, or `state-dict` for any other file that `torch.save` may have written.
 
     Raises:

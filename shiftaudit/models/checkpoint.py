@@ -24,7 +24,7 @@ _TRAINING_HEADS = ("aux1.", "aux2.", "AuxLogits.")
 _FIRST_FEW = 3
 
 
-def load_state(path: Path, kind: str, *, trust: bool) -> dict[str, Tensor] | nn.Module:
+def load_state(path: Path, kind: archives.FileKind, *, trust: bool) -> dict[str, Tensor] | nn.Module:
     """The tensors of a checkpoint, also of one nested under `state_dict` or `model`; a pickled module if that is trusted.
 
     Args:

@@ -20,6 +20,7 @@ from shiftaudit.models.options import ModelOptions
 from shiftaudit.models.preprocessing import preset, with_options
 from shiftaudit.models.torchscript import load_torchscript, settle_batch
 from shiftaudit.records.report import ModelInfo, Preprocessing
+from shiftaudit.records.words import ModelKind
 
 _FORMS = (
     "a torchvision name (resnet50), timm:NAME, package.module:callable, "
@@ -82,7 +83,7 @@ def _check_device(device: str) -> None:
         raise InputError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from error
 
 
-def _build(name: str, weights: str, options: ModelOptions, n_classes: int | None = None) -> tuple[Built, str]:
+def _build(name: str, weights: str, options: ModelOptions, n_classes: int | None = None) -> tuple[Built, ModelKind]:
     """The network `name` and its kind; `n_classes` instead of the classes it has by default."""
     if name.startswith(named.TIMM):
         return named.timm_model(name.removeprefix(named.TIMM), weights, options.seed, n_classes), "timm"
@@ -96,7 +97,7 @@ def _build(name: str, weights: str, options: ModelOptions, n_classes: int | None
     raise InputError(f"MODEL got {name!r}: {what}; expected {_FORMS}", hint=named.similar_names(name))
 
 
-def _filled(name: str, path: Path, tensors: dict[str, Tensor], options: ModelOptions) -> tuple[Built, str]:
+def _filled(name: str, path: Path, tensors: dict[str, Tensor], options: ModelOptions) -> tuple[Built, ModelKind]:
     """The network `name` with these weights, its classifier as wide as theirs."""
     built, kind = _build(name, named.NO_WEIGHTS, options)
     n_classes = checkpoint.head_classes(built.module, tensors)
@@ -148,7 +149,7 @@ def _from_file(path: Path, options: ModelOptions, device: str) -> LoadedModel:
     return LoadedModel(module, info, carried.class_names, patch_record=carried.patch)
 
 
-def _from_checkpoint(path: Path, kind: str, sha256: str, options: ModelOptions) -> LoadedModel:
+def _from_checkpoint(path: Path, kind: archives.FileKind, sha256: str, options: ModelOptions) -> LoadedModel:
     tensors = checkpoint.load_state(path, kind, trust=options.trust)
     if isinstance(tensors, nn.Module):
         _check_whole(path, options)
@@ -196,7 +197,7 @@ def _check_whole(path: Path, options: ModelOptions) -> None:
         raise InputError(f"{path} holds its own network and weights", hint="leave out --weights and --arch")
 
 
-def _info(path: Path, kind: str, sha256: str, arch: str | None, preprocessing: Preprocessing) -> ModelInfo:
+def _info(path: Path, kind: ModelKind, sha256: str, arch: str | None, preprocessing: Preprocessing) -> ModelInfo:
     return ModelInfo(path.name, kind, sha256, arch, None, preprocessing)
 
 

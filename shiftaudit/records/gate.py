@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final, Literal
 
 from shiftaudit.records.report import Environment, Metric, ModelInfo, ProtocolInfo
+from shiftaudit.records.words import Protocol
 
 BASELINE_SCHEMA_VERSION = 1
 GATE_SCHEMA_VERSION = 1
 
-PASS = "pass"
-FAIL = "fail"
-INCONCLUSIVE = "inconclusive"
+Outcome = Literal["pass", "fail", "inconclusive"]
+PASS: Final = "pass"
+FAIL: Final = "fail"
+INCONCLUSIVE: Final = "inconclusive"
+
+RuleName = Literal["margin", "floor", "ceiling", "degenerate"]
+"""`margin` (against the baseline), `floor` or `ceiling` (of the candidate alone), or `degenerate`."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +110,8 @@ class Verdict:
 
     name: str
     """`accuracy`, `circular.consistency`, `crop.stable` …, or `stages.NAME` for a stage's output equivariance error."""
-    rule: str
-    """`margin` (against the baseline), `floor` or `ceiling` (of the candidate alone), or `degenerate`."""
-    outcome: str
-    """`pass`, `fail` or `inconclusive`."""
+    rule: RuleName
+    outcome: Outcome
     baseline: float | None
     candidate: float | None
     estimate: float | None
@@ -133,7 +137,7 @@ class GateResult:
 
     schema_version: int
     tool_version: str
-    outcome: str
+    outcome: Outcome
     exit_code: int
     on_inconclusive: str
     alpha: float
@@ -167,7 +171,7 @@ class StageComparison:
     """Output equivariance error of the stages of two reports that share a name; None where one lacks it."""
 
     name: str
-    protocol: str
+    protocol: Protocol
     a: Metric | None
     b: Metric | None
 

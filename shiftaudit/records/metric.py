@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shiftaudit.records.words import IntervalMethod
+
 Shift = tuple[int, int]
 
 
@@ -17,6 +19,5 @@ class Metric:
     n_images: int
     n_pairs: int
     """Pairs of views (consistency) or single comparisons (everything else) behind the value."""
-    method: str
-    """How the interval was made: `cluster-bootstrap`, `wilson` or `none`."""
+    method: IntervalMethod
     higher_is_better: bool

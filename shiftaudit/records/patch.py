@@ -7,8 +7,10 @@ or right; multiply-adds are counted for one image.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final, Literal, get_args
 
 from shiftaudit.errors import PatchError
+from shiftaudit.records.words import OpName
 
 PATCH_SCHEMA_VERSION = 1
 
@@ -19,20 +21,20 @@ PRE_CONV = "pre-conv"
 PLACEMENTS: tuple[str, ...] = (POST_ACTIVATION, PRE_CONV)
 
 # What is done at a site.
-BLUR_AFTER_TAIL = "blur_after_tail"
-BLUR_AFTER_OP = "blur_after_op"
-BLUR_BEFORE_CONV = "blur_before_conv"
-BLUR_AFTER_POOL = "blur_after_pool"
-BLUR_BEFORE_SLICE = "blur_before_slice"
-LEAVE = "leave"
-ACTIONS: tuple[str, ...] = (
-    BLUR_AFTER_TAIL,
-    BLUR_AFTER_OP,
-    BLUR_BEFORE_CONV,
-    BLUR_AFTER_POOL,
-    BLUR_BEFORE_SLICE,
-    LEAVE,
-)
+Action = Literal[
+    "blur_after_tail", "blur_after_op", "blur_before_conv", "blur_after_pool", "blur_before_slice", "leave"
+]
+BLUR_AFTER_TAIL: Final = "blur_after_tail"
+BLUR_AFTER_OP: Final = "blur_after_op"
+BLUR_BEFORE_CONV: Final = "blur_before_conv"
+BLUR_AFTER_POOL: Final = "blur_after_pool"
+BLUR_BEFORE_SLICE: Final = "blur_before_slice"
+LEAVE: Final = "leave"
+ACTIONS: tuple[Action, ...] = get_args(Action)
+
+
+Backend = Literal["fx", "torchscript"]
+"""The graph that was rewritten."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,15 @@ class SiteRecord:
     """One downsampling site: what it was, and what was done or why not."""
 
     name: str
-    op: str
-    """`conv`, `max_pool`, `avg_pool`, `adaptive_avg_pool`, `adaptive_max_pool`, `slice` or `interpolate`."""
+    op: OpName
     kernel: tuple[int, int]
     stride: tuple[int, int]
     channels: int
     """Of the output."""
     input_size: tuple[int, int]
     output_size: tuple[int, int]
-    action: str
-    """One of `ACTIONS`; `leave` where nothing was changed."""
+    action: Action
+    """`leave` where nothing was changed."""
     filter_size: tuple[int, int]
     """(1, 1) where nothing was changed; 1 along an axis that is not subsampled."""
     pad: str | None
@@ -99,8 +100,7 @@ class PatchRecord:
 
     schema_version: int
     tool_version: str
-    backend: str
-    """`fx` or `torchscript`."""
+    backend: Backend
     options: PatchOptions
     input_size: tuple[int, int]
     """Height and width the sizes and multiply-adds were taken at."""

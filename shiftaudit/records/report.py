@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from shiftaudit.records.metric import Metric as Metric
 from shiftaudit.records.metric import Shift as Shift
-from shiftaudit.records.words import CIRCULAR, Protocol
+from shiftaudit.records.words import CIRCULAR, ModelKind, OpName, Protocol
 
 SCHEMA_VERSION = 1
 
@@ -45,8 +45,7 @@ class ModelInfo:
 
     source: str
     """What the user typed, without folders: a name, or a file's name."""
-    kind: str
-    """`torchvision`, `torchscript`, `pt2`, `timm`, `import`, `state-dict`, `safetensors` or `module`."""
+    kind: ModelKind
     sha256: str | None
     """Of the file, or of the state dict's bytes where there is no file; None where neither exists."""
     arch: str | None
@@ -185,8 +184,7 @@ class Stage:
 
     name: str
     """Qualified module name (`layer2.0.conv2`), with `/op` appended where the module holds the op in its own code."""
-    op: str
-    """`conv`, `max_pool`, `avg_pool`, `adaptive_avg_pool`, `adaptive_max_pool`, `slice`, `interpolate`, `patch_embedding`."""
+    op: OpName
     stride: tuple[float, float]
     """Cumulative, of the output: input pixels per feature pixel."""
     layer_stride: tuple[float, float]
@@ -214,7 +212,7 @@ class SkippedStage:
     """A downsampling operation that was seen but not measured."""
 
     name: str
-    op: str
+    op: OpName
     reason: str
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shiftaudit.records.report import Environment, ImageResult, ModelInfo, ProtocolInfo, SkippedStage
+from shiftaudit.records.words import OpName
 
 SlotErrors = tuple[tuple[tuple[float | None, float | None], ...], ...]
 """[slot][view] → (1 − cos, relative L2); None where the maps could not be compared."""
@@ -23,7 +24,7 @@ class StageLayout:
     """One stage as discovered, before anything was measured; `*_slot` index the slot errors of every image."""
 
     name: str
-    op: str
+    op: OpName
     layer_stride: tuple[float, float]
     stride: tuple[float, float]
     input_size: tuple[int, int]

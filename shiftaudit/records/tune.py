@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 FROZEN, REESTIMATE = "frozen", "reestimate"
 BATCH_NORM_MODES: tuple[str, ...] = (FROZEN, REESTIMATE)
+
+Stopped = Literal["budget", "no improvement"]
+"""Why a run ended."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +109,7 @@ class TuneRecord:
     """Steps planned. `--steps` with this number repeats the run."""
     steps_done: int
     best_step: int
-    stopped: str
-    """`budget` or `no improvement`."""
+    stopped: Stopped
     original: HoldoutScore
     patched: HoldoutScore
     """At full strength, before any training."""

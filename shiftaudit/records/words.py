@@ -18,7 +18,7 @@ Role = Literal["unshifted", "circular", "crop", "padding"]
 UNSHIFTED: Final = "unshifted"
 PADDING: Final = "padding"
 
-Op = Literal[
+OpName = Literal[
     "conv",
     "patch_embedding",
     "max_pool",

@@ -50,7 +50,7 @@ def _draw(console: Console, report: AuditReport) -> None:
 
 def _headline(console: Console, report: AuditReport) -> None:
     model = report.model
-    details = [model.kind]
+    details: list[str] = [model.kind]
     if model.arch and model.arch != model.source:
         details.append(model.arch)
     if model.weights:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from shiftaudit.records.report import SkippedStage
+from shiftaudit.records.words import OpName
 from shiftaudit.stages.calls import Call, names_of
 from shiftaudit.stages.names import NamedOp, align, exported_ops, is_exported, label, scripted_ops
 from shiftaudit.stages.watch import Sampler, Slot, StageWatcher
@@ -26,7 +27,7 @@ class FoundStage:
     """One downsampling operation: where it is, and the slots of its input and output."""
 
     name: str
-    op: str
+    op: OpName
     layer_stride: tuple[float, float]
     input_slot: int
     output_slot: int

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, cast
 
 import torch
 from torch import fx, nn
 
+from shiftaudit.records.words import OpName
 from shiftaudit.stages import ops
 
 _METHOD_CALL = "prim::CallMethod"
@@ -32,14 +33,14 @@ class NamedOp:
     """Qualified name of a convolution's weight, where the graph has it."""
 
 
-def static_kind(aten_name: str) -> str | None:
+def static_kind(aten_name: str) -> OpName | None:
     """The kind of an ATen operation, None where it cannot make a feature map smaller.
 
     >>> static_kind("aten::max_pool2d_with_indices"), static_kind("aten::relu")
     ('max_pool', None)
     """
     kind = ops.KINDS.get(aten_name)
-    return None if kind in ops.HELPERS else kind
+    return None if kind in ops.HELPERS else cast(OpName, kind)
 
 
 # --- TorchScript -------------------------------------------------------------------------------------------------------

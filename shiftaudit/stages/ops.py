@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from torch import Tensor
 
-CONV = "conv"
-PATCH_EMBEDDING = "patch_embedding"
-MAX_POOL = "max_pool"
-AVG_POOL = "avg_pool"
-ADAPTIVE_AVG_POOL = "adaptive_avg_pool"
-ADAPTIVE_MAX_POOL = "adaptive_max_pool"
-SLICE = "slice"
-INTERPOLATE = "interpolate"
+CONV: Final = "conv"
+PATCH_EMBEDDING: Final = "patch_embedding"
+MAX_POOL: Final = "max_pool"
+AVG_POOL: Final = "avg_pool"
+ADAPTIVE_AVG_POOL: Final = "adaptive_avg_pool"
+ADAPTIVE_MAX_POOL: Final = "adaptive_max_pool"
+SLICE: Final = "slice"
+INTERPOLATE: Final = "interpolate"
 CONCATENATE = "cat"
 PAD = "pad"
 PACKED_CONV = "mkldnn::_convolution_pointwise"

@@ -15,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from shiftaudit.records.words import OpName
 from shiftaudit.stages import ops
 from shiftaudit.stages.calls import Call, CallRecorder, running_modules, tensors_in
 from shiftaudit.stages.ops import OpCall, Pair
@@ -65,7 +66,7 @@ class Found:
     """A call that is a stage, and the slots of its input and output."""
 
     call: Call
-    op: str
+    op: OpName
     layer_stride: Pair
     input_slot: int
     output_slot: int
@@ -121,7 +122,7 @@ class StageWatcher(CallRecorder):
         super().__init__(parameters)
         self.slots: list[Slot] = []
         self.found: list[Found] = []
-        self.skipped: list[tuple[Call, str, str]] = []
+        self.skipped: list[tuple[Call, OpName, str]] = []
         self.largest_bytes = 0
         self._trails = WeakTensorKeyDictionary()
         self._writes: dict[int, int] = {}
@@ -198,15 +199,17 @@ class StageWatcher(CallRecorder):
         if max(layer) <= 1:
             return
         at_input = out.stride == (1.0, 1.0)
-        kind = ops.PATCH_EMBEDDING if at_input and ops.is_patch_embedding(op, layer) else op.kind
+        name = cast(OpName, op.kind)  # the helpers, which are no stages, leave a map as large as it was
+        if at_input and ops.is_patch_embedding(op, layer):
+            name = ops.PATCH_EMBEDDING
         if found.to_point:
             if op.kind in (ops.CONV, ops.MAX_POOL):
-                self.skipped.append((out.call, kind, _AT_A_POINT))
+                self.skipped.append((out.call, name, _AT_A_POINT))
             return
         unpadded, reader = self._trail(source).unpadded or (source, out.call)
         before = self._slot(unpadded, reader, False, out.stride, False)
         after = self._slot(out.tensor, out.call, True, total, False)
-        self.found.append(Found(out.call, kind, layer, before, after, (Sampler(out.call.index, op.kind),)))
+        self.found.append(Found(out.call, name, layer, before, after, (Sampler(out.call.index, op.kind),)))
 
     def _take(self, out: _Output) -> None:
         """Slices: note the steps, and wait for whoever reads the last of them."""

@@ -7,6 +7,7 @@ from shiftaudit.records.patch import (
     BLUR_BEFORE_SLICE,
     LEAVE,
     PATCH_SCHEMA_VERSION,
+    Backend,
     PatchRecord,
     SiteRecord,
 )
@@ -17,7 +18,7 @@ Pair = tuple[float, float]
 
 
 def make_record(
-    plan: Plan, *, backend: str, input_size: Size, network_macs: int, notes: tuple[str, ...] = ()
+    plan: Plan, *, backend: Backend, input_size: Size, network_macs: int, notes: tuple[str, ...] = ()
 ) -> PatchRecord:
     """The record of a plan that was, or would be, carried out.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, fx, nn
@@ -31,7 +31,7 @@ from shiftaudit.surgery.pools import (
     dense_max_pool2d,
 )
 
-BACKEND = "fx"
+BACKEND: Final = "fx"
 
 
 def patch_module(

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from shiftaudit.records.words import OpName
 from shiftaudit.surgery.plan import COMPUTED, INDICES
 
 Pair = tuple[int, int]
@@ -20,7 +21,7 @@ aten = torch.ops.aten
 class Op:
     """A node that may be a downsampling site. Pairs are (y, x)."""
 
-    kind: str
+    kind: OpName
     kernel: Pair = (1, 1)
     stride: Pair = (1, 1)
     padding: Pair = (0, 0)
@@ -56,7 +57,7 @@ _LP_POOL2D = {"input": None, "norm_type": 2, "kernel_size": 1, "stride": None, "
 _ADAPTIVE = {"input": None, "output_size": 1, "return_indices": False}
 _LP_POOL = "an Lp-pool is one step here: save the model with torch.jit.script and patch the file"
 
-FUNCTIONS: dict[Any, tuple[str, dict[str, Any]]] = {
+FUNCTIONS: dict[Any, tuple[OpName, dict[str, Any]]] = {
     torch.conv2d: ("conv", _CONV),
     aten.conv2d.default: ("conv", _CONV),
     aten.conv2d.padding: ("conv", _CONV),
@@ -195,7 +196,7 @@ def _subclassed(module: nn.Module, base: type[nn.Module]) -> str | None:
     return None
 
 
-def _read_function(node: fx.Node, kind: str, signature: dict[str, Any]) -> Op | None:
+def _read_function(node: fx.Node, kind: OpName, signature: dict[str, Any]) -> Op | None:
     bound = bind(node, signature)
     if bound.get("transposed"):
         return None

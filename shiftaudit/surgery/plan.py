@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Final
 
 from shiftaudit.errors import PatchError
 from shiftaudit.records.patch import (
@@ -27,17 +28,19 @@ from shiftaudit.records.patch import (
     BLUR_BEFORE_SLICE,
     LEAVE,
     PRE_CONV,
+    Action,
     PatchOptions,
 )
+from shiftaudit.records.words import OpName
 from shiftaudit.surgery.blurpool import blur_padding, effective_pad_mode
 
 Size = tuple[int, int]
 
-CONV = "conv"
-SLICE = "slice"
-INTERPOLATE = "interpolate"
-POOLS = ("max_pool", "avg_pool")
-ADAPTIVE_POOLS = ("adaptive_avg_pool", "adaptive_max_pool")
+CONV: Final = "conv"
+SLICE: Final = "slice"
+INTERPOLATE: Final = "interpolate"
+POOLS: tuple[OpName, ...] = ("max_pool", "avg_pool")
+ADAPTIVE_POOLS: tuple[OpName, ...] = ("adaptive_avg_pool", "adaptive_max_pool")
 
 # Reasons both backends give.
 COMPUTED = "its parameters are computed while the network runs"
@@ -55,8 +58,7 @@ class Site:
 
     name: str
     """Unique: the module's qualified name, with `/op` where its own code holds the op and `@2` at a second call."""
-    op: str
-    """`conv`, `max_pool`, `avg_pool`, `adaptive_avg_pool`, `adaptive_max_pool`, `slice` or `interpolate`."""
+    op: OpName
     kernel: Size
     """(1, 1) for slices; for adaptive pools and interpolation, input size over output size, rounded down."""
     stride: Size
@@ -94,7 +96,7 @@ class Decision:
     """
 
     site: Site
-    action: str
+    action: Action
     reason: str
     filter_size: Size = (1, 1)
     blur_stride: Size = (1, 1)
@@ -257,7 +259,7 @@ def _divides(site: Site) -> bool:
 
 
 def _blur(
-    site: Site, options: PatchOptions, action: str, reason: str, *, blur_stride: Size, op_stride: Size = (1, 1)
+    site: Site, options: PatchOptions, action: Action, reason: str, *, blur_stride: Size, op_stride: Size = (1, 1)
 ) -> Decision:
     filter_size = _each(lambda axis: options.filter_size if site.stride[axis] > 1 else 1)
     before = action in (BLUR_BEFORE_CONV, BLUR_BEFORE_SLICE)

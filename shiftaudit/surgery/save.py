@@ -9,7 +9,7 @@ import copy
 import io
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,16 +17,17 @@ from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from shiftaudit.errors import PatchError
 from shiftaudit.files import write_bytes_atomically
+from shiftaudit.models.archives import PT2, SAFETENSORS, STATE_DICT, TORCHSCRIPT, FileKind
 from shiftaudit.models.carried import EXTRA_FILE, Carried
 from shiftaudit.surgery.blurpool import BlurPool
 
-FORMATS: tuple[str, ...] = ("torchscript", "pt2", "state-dict", "safetensors")
-_BY_SUFFIX = {
-    ".pt": "torchscript",
-    ".pth": "torchscript",
-    ".ts": "torchscript",
-    ".pt2": "pt2",
-    ".safetensors": "safetensors",
+FORMATS: tuple[FileKind, ...] = get_args(FileKind)
+_BY_SUFFIX: dict[str, FileKind] = {
+    ".pt": TORCHSCRIPT,
+    ".pth": TORCHSCRIPT,
+    ".ts": TORCHSCRIPT,
+    ".pt2": PT2,
+    ".safetensors": SAFETENSORS,
 }
 
 
@@ -65,9 +66,9 @@ def save_model(
         InputError: the path cannot be written.
     """
     notes: list[str] = []
-    if file_format == "torchscript":
+    if file_format == TORCHSCRIPT:
         data = _torchscript(module, carried, example, notes)
-    elif file_format == "pt2":
+    elif file_format == PT2:
         data = _exported(module, carried, example, notes)
     else:
         state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
@@ -138,7 +139,7 @@ def _exported(module: nn.Module, carried: Carried, example: Tensor, notes: list[
 
 
 def _weights(state: dict[str, Any], carried: Carried, file_format: str) -> bytes:
-    if file_format == "state-dict":
+    if file_format == STATE_DICT:
         buffer = io.BytesIO()
         torch.save(state, buffer)
         return buffer.getvalue()

@@ -7,7 +7,7 @@ backend inserts, as attributes of the module, so a saved file needs `torch.jit.l
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from shiftaudit.surgery.pools import AdaptiveBlurPool, ChannelsLastBlur, DenseAv
 from shiftaudit.surgery.torchscript_shapes import add_call, copied, first_line, scripted
 from shiftaudit.surgery.torchscript_sites import FoundSite, Reading, read_module
 
-BACKEND = "torchscript"
+BACKEND: Final = "torchscript"
 
 _CONV_STRIDE = 3
 _POOL_STRIDE = 2

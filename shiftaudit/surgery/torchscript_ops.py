@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from shiftaudit.records.words import OpName
 from shiftaudit.stages.names import static_kind
 from shiftaudit.surgery.plan import ADAPTIVE_POOLS, COMPUTED, CONV, INDICES, INTERPOLATE, SLICE, Size
 
@@ -29,7 +30,7 @@ _POINTWISE = {"batch_norm", "dropout", "feature_dropout"}
 class Op:
     """A node that may be a downsampling site. Pairs are (y, x)."""
 
-    kind: str
+    kind: OpName
     kernel: Size = (1, 1)
     stride: Size = (1, 1)
     padding: Size = (0, 0)
@@ -148,7 +149,7 @@ def _read_conv(node: Any, inputs: list[Any], weight_shape: tuple[int, ...] | Non
     return Op(CONV, kernel, _pair(stride), size, _pair(dilation), groups)
 
 
-def _read_pool(node: Any, kind: str, inputs: list[Any]) -> Op:
+def _read_pool(node: Any, kind: OpName, inputs: list[Any]) -> Op:
     values = [constant(value) for value in inputs[1:6]]
     if any(value is None for value in values[:5]):
         return Op(kind, blocker=COMPUTED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from shiftaudit.images.stream import ImageFile
 from shiftaudit.models import LoadedModel
 from shiftaudit.models.fast import folded
 from shiftaudit.records.report import Skipped
-from shiftaudit.records.tune import BATCH_NORM_MODES, REESTIMATE, HoldoutScore, TuneRecord, TuneSettings
+from shiftaudit.records.tune import BATCH_NORM_MODES, REESTIMATE, HoldoutScore, Stopped, TuneRecord, TuneSettings
 from shiftaudit.records.words import CROP
 from shiftaudit.tune.checkpoint import State, load_state
 from shiftaudit.tune.data import CropSource, split
@@ -76,6 +76,8 @@ def tune(
 
 
 class _Run:
+    """One recovery: the copy and its original, the images they see, and the settings."""
+
     def __init__(
         self,
         patched: LoadedModel,
@@ -112,49 +114,67 @@ class _Run:
         self.original: Tapped = tapped(teacher.module, teacher.logits_of)
 
     def go(self, observer: Observer, checkpoint: Path | None, state: State | None) -> TuneResult:
+        """Train from the first step or from `state`, and leave the best weights in the module."""
         set_strength(self.patched.module, self.settings.strength)
-        example = self.source.batch(0, 2).canvas[..., : self.size, : self.size].to(self.device)
-        example = example.contiguous(memory_format=torch.channels_last)
-        taps = choose_taps(self.student, self.original, example)
-        # The shifted views want the original's answers alone, and batch-norm folded into the layers before it is faster.
-        answers = folded(self.teacher, example[:1], keep_strided=False)
-        objective = Objective(self.student, self.original, answers, taps, self.settings, self.size)
+        objective = self._objective()
         held = Holdout(
             self.held_files, self.patched.preprocessing, self.settings, self.labels, self.original, self.device
         )
         training = Training(self.patched.module, self.parameters, self.source, objective, held, observer, checkpoint)
         state, stopped = training.train(state)
+        tuned, reestimated = self._keep_best(state, held)
+        self.patched.module.to(memory_format=torch.contiguous_format)  # it was trained channels-last
+        record = self._record(state, stopped, held, objective.taps.names, tuned, reestimated)
+        return TuneResult(self.patched, record, tuple(self.skipped))
+
+    def _objective(self) -> Objective:
+        """What the copy is to reproduce, at the layers where its filters change something."""
+        example = self.source.batch(0, 2).canvas[..., : self.size, : self.size].to(self.device)
+        example = example.contiguous(memory_format=torch.channels_last)
+        taps = choose_taps(self.student, self.original, example)
+        # The shifted views want the original's answers alone, and batch-norm folded into the layers before it is faster.
+        answers = folded(self.teacher, example[:1], keep_strided=False)
+        return Objective(self.student, self.original, answers, taps, self.settings, self.size)
+
+    def _keep_best(self, state: State, held: Holdout) -> tuple[HoldoutScore, HoldoutScore | None]:
+        """Put the best weights back, with new batch-norm statistics where those were asked for and score better.
+
+        Returns:
+            The score of what was kept, and the score with new statistics where they were measured.
+        """
         self._restore(state)
         best = next(check for check in reversed(state.history) if check.step == state.best_step).score
-        tuned = best
-        reestimated = self._reestimated(state, held)
-        if reestimated is not None and reestimated.total > best.total:
-            tuned = reestimated
-        elif reestimated is not None:
-            self._restore(state)
-        self.patched.module.to(memory_format=torch.contiguous_format)  # it was trained channels-last
-        record = replace(self._record(state, stopped, tuned, held, taps.names), reestimated=reestimated)
-        return TuneResult(self.patched, record, tuple(self.skipped))
+        if self.settings.batch_norm != REESTIMATE:
+            return best, None
+        self._reestimate(state)
+        reestimated = held.score(self.student)
+        if reestimated.total > best.total:
+            return reestimated, reestimated
+        self._restore(state)
+        return best, reestimated
 
     def _restore(self, state: State) -> None:
         self.patched.module.load_state_dict(state.best_weights)
         set_strength(self.patched.module, self.settings.strength)
 
-    def _reestimated(self, state: State, held: Holdout) -> HoldoutScore | None:
-        """Give the best weights batch-norm statistics of their own, where asked to; their score with these."""
-        if self.settings.batch_norm != REESTIMATE:
-            return None
+    def _reestimate(self, state: State) -> None:
+        """Measure batch-norm statistics anew, on batches that no training step saw."""
         generator = np.random.default_rng([self.settings.seed, 2])
-        steps = range(state.steps, state.steps + REESTIMATE_BATCHES)  # batches that no training step saw
+        steps = range(state.steps, state.steps + REESTIMATE_BATCHES)
         reestimate(self.patched.module, (self._window(step, generator) for step in steps))
-        return held.score(self.student)
 
     def _window(self, step: int, generator: np.random.Generator) -> Tensor:
         canvas = self.source.batch(step, self.settings.batch_size).canvas.to(self.device)
         return window(canvas, self.size, generator)
 
     def _record(
-        self, state: State, stopped: str, tuned: HoldoutScore, held: Holdout, taps: tuple[str, ...]
+        self,
+        state: State,
+        stopped: Stopped,
+        held: Holdout,
+        taps: tuple[str, ...],
+        tuned: HoldoutScore,
+        reestimated: HoldoutScore | None,
     ) -> TuneRecord:
         return TuneRecord(
             settings=self.settings,
@@ -174,6 +194,7 @@ class _Run:
             tuned=tuned,
             taps=taps,
             history=state.history,
+            reestimated=reestimated,
         )
 
 

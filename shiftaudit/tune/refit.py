@@ -15,11 +15,12 @@ from shiftaudit.images.stream import ImageFile
 from shiftaudit.models import LoadedModel
 from shiftaudit.records.refit import REFIT_LAYERS, RefitRecord, RefitSettings
 from shiftaudit.records.report import Skipped
+from shiftaudit.records.words import CIRCULAR
 from shiftaudit.surgery.refit.run import fit_layers
 from shiftaudit.surgery.refit.walk import Batches, Observer
 from shiftaudit.tune.data import CropSource, split
 from shiftaudit.tune.objective import rolled
-from shiftaudit.views.shifts import CIRCULAR, default_max_shift
+from shiftaudit.views.shifts import default_max_shift
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from shiftaudit.errors import ModelError
-from shiftaudit.records.tune import Check
+from shiftaudit.records.tune import Check, Stopped
 from shiftaudit.tune.checkpoint import State, save_state
 from shiftaudit.tune.data import CropSource
 from shiftaudit.tune.filters import set_strength
@@ -60,7 +60,7 @@ class Training:
         self.settings = objective.settings
         self.started = time.monotonic()
 
-    def train(self, state: State | None) -> tuple[State, str]:
+    def train(self, state: State | None) -> tuple[State, Stopped]:
         """From the first step, or from a checkpoint, to the end; the state and why it ended."""
         steps = self._count_steps() if state is None else state.steps
         self.optimiser = torch.optim.AdamW(
