@@ -50,8 +50,7 @@ def _subtitle(report: AuditReport) -> str:
     data, model = report.data, report.model
     weights = f", weights {escape(model.weights)}" if model.weights else ""
     labelled = f", {data.n_labelled} labelled" if data.n_labelled else ""
-    images = "1 image" if data.n_images == 1 else f"{data.n_images} images"
-    return f"{escape(model.kind)}{weights}; {images}{labelled}"
+    return f"{escape(model.kind)}{weights}; {numbers.images_text(data.n_images)}{labelled}"
 
 
 def _verdicts(report: AuditReport) -> str:

@@ -102,3 +102,12 @@ def signed_number(value: float | None) -> str:
     ('+0.0123', '−0.5000', '0', '–')
     """
     return ("+" if value is not None and value > 0 else "") + number(value, 4).replace("-", "−", 1)
+
+
+def images_text(n: int) -> str:
+    """How many images, in words.
+
+    >>> images_text(1), images_text(1200)
+    ('1 image', '1,200 images')
+    """
+    return "1 image" if n == 1 else f"{n:,} images"

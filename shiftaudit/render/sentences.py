@@ -5,7 +5,7 @@ from __future__ import annotations
 from shiftaudit.records.report import AuditReport, Preprocessing, ProtocolResult
 from shiftaudit.records.words import CIRCULAR, Protocol
 from shiftaudit.render.findings import flips, is_degenerate, worst_stage
-from shiftaudit.render.numbers import interval_text, odds, percent, signed
+from shiftaudit.render.numbers import images_text, interval_text, odds, percent, signed
 
 
 def class_name(report: AuditReport, index: int) -> str:
@@ -70,7 +70,7 @@ def made_of(report: AuditReport) -> str:
     parts = [
         model.kind,
         f"weights {model.weights}" if model.weights else "",
-        "1 image" if data.n_images == 1 else f"{data.n_images:,} images",
+        images_text(data.n_images),
         f"{data.n_labelled:,} labelled" if data.n_labelled else "no labels",
         views_text(report),
     ]

@@ -55,10 +55,10 @@ def _headline(console: Console, report: AuditReport) -> None:
         details.append(model.arch)
     if model.weights:
         details.append(f"weights {model.weights}")
-    pictures = _pictures(report)
+    images = numbers.images_text(report.data.n_images)
     if report.data.n_labelled:
-        pictures += f", {report.data.n_labelled} labelled"
-    line = Text.assemble((clean(model.source), "bold"), clean(f" ({', '.join(details)}) on {pictures}"))
+        images += f", {report.data.n_labelled} labelled"
+    line = Text.assemble((clean(model.source), "bold"), clean(f" ({', '.join(details)}) on {images}"))
     console.print(line, overflow="fold")
     console.print()
 
@@ -209,10 +209,6 @@ def _notes(console: Console, report: AuditReport) -> None:
     console.print()
 
 
-def _pictures(report: AuditReport) -> str:
-    return "1 image" if report.data.n_images == 1 else f"{report.data.n_images} images"
-
-
 def _used(report: AuditReport) -> Iterable[tuple[str, str]]:
     yield "Input", sentences.preprocessing_text(report.model.preprocessing)
     yield "Views", sentences.shifts_text(report)
@@ -220,6 +216,6 @@ def _used(report: AuditReport) -> Iterable[tuple[str, str]]:
     environment = report.environment
     yield (
         "Run",
-        f"{_pictures(report)}{limit}; torch {environment.torch} on {environment.device}, "
+        f"{numbers.images_text(report.data.n_images)}{limit}; torch {environment.torch} on {environment.device}, "
         f"{environment.precision}, {environment.threads} {'thread' if environment.threads == 1 else 'threads'}",
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from shiftaudit.metrics.vocabulary import unit_of
 from shiftaudit.records.gate import FAIL, INCONCLUSIVE, GateResult, Verdict
-from shiftaudit.render.numbers import value_text
+from shiftaudit.render.numbers import images_text, value_text
 
 _MOST_NAMES = 4
 REFRESH = (
@@ -18,7 +18,7 @@ def headline(result: GateResult) -> str:
     """The decision in one sentence."""
     failed = [verdict.name for verdict in result.verdicts if verdict.outcome == FAIL]
     unsure = [verdict.name for verdict in result.verdicts if verdict.outcome == INCONCLUSIVE]
-    images = f"{result.n_images:,} {'image' if result.n_images == 1 else 'images'}"
+    images = images_text(result.n_images)
     if failed:
         return f"FAIL: {_listed(failed)} {_are(failed)} worse than the gate accepts, judged on {images}"
     if unsure:

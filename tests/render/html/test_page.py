@@ -124,6 +124,24 @@ def test_reports_made_differently_carry_a_warning() -> None:
     assert "not made alike" not in PAGES["grid and before/after"]
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_every_part_can_be_linked_to(name: str) -> None:
+    document = html5lib.parse(PAGES[name], namespaceHTMLElements=False)
+    anchors = [part.get("id") for part in document.iter("section")]
+    assert all(anchors)
+    assert len(set(anchors)) == len(anchors)
+
+
+def test_bars_and_dots_say_their_value_when_the_mouse_rests_on_them() -> None:
+    svg = "{http://www.w3.org/2000/svg}"
+    document = html5lib.parse(PAGES["random shifts"], namespaceHTMLElements=False)
+    drawings = [drawing for drawing in document.iter(f"{svg}svg") if drawing.get("class") in ("bar", "dots")]
+    assert all(drawing.findtext(f"{svg}title") for drawing in drawings)
+    marks = [mark for drawing in drawings for mark in drawing.iter() if mark.get("class") in ("stay", "flip")]
+    assert len(marks) == 12 * 2 * 8
+    assert all(re.fullmatch(r"\(.+, .+\): .+ %", mark.findtext(f"{svg}title") or "") for mark in marks)
+
+
 def test_thumbnails_are_embedded_only_when_given() -> None:
     assert PAGES["random shifts"].count("<img") == 12
     assert "<img" not in PAGES["grid and before/after"]
