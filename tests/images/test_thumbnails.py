@@ -6,8 +6,8 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-from fake_report import fake_report
 from PIL import Image
+from report_builder import fake_report
 
 from shiftaudit.images.thumbnails import thumbnails
 
