@@ -40,3 +40,13 @@ class NoVerdictError(ShiftAuditError):
     """Two reports cannot be compared, or there is nothing to compare with."""
 
     exit_code = 3
+
+
+def first_line(error: BaseException, limit: int = 300) -> str:
+    """The first line of another library's error, for a sentence of our own; its type where it says nothing.
+
+    >>> first_line(ValueError("no such thing\\nTraceback …")), first_line(KeyError())
+    ('no such thing', 'KeyError')
+    """
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:limit]

@@ -14,7 +14,7 @@ from typing import Any
 
 from shiftaudit.audit.samples import Line
 from shiftaudit.audit.shards import Shard
-from shiftaudit.errors import InputError, ShiftAuditError
+from shiftaudit.errors import InputError, ShiftAuditError, first_line
 
 TIMEOUT_VARIABLE = "SHIFTAUDIT_RANK_TIMEOUT"
 _TIMEOUT_SECONDS = 1800.0
@@ -68,7 +68,7 @@ def process_group(here: Ranks) -> Iterator[None]:
         yield
     except (RuntimeError, dist.DistError) as error:
         raise ShiftAuditError(
-            f"the processes of this run lost each other: {_first_line(error)}",
+            f"the processes of this run lost each other: {first_line(error)}",
             hint=f"see the error of the process that ended first; {TIMEOUT_VARIABLE} is how many seconds to wait for a slow one",
         ) from error
     finally:
@@ -99,7 +99,3 @@ def _timeout() -> float:
     if seconds <= 0:
         raise InputError(f"{TIMEOUT_VARIABLE} got {text}; expected a positive number of seconds")
     return seconds
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

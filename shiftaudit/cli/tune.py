@@ -227,16 +227,12 @@ def _observer(*, quiet: bool) -> Observer:
 
 
 def _write(result: TuneResult, output: Path) -> None:
-    import torch
-
     from shiftaudit.models.carried import Carried
     from shiftaudit.surgery.save import save_model
 
     model = result.model
     carried = Carried(model.preprocessing, model.class_names, model.info.arch, model.patch_record, result.record)
-    side = model.preprocessing.size
-    example = torch.zeros(1, model.preprocessing.channels, side, side)
-    save_model(output, model.module.cpu(), carried, file_format="torchscript", example=example)
+    save_model(output, model.module.cpu(), carried, file_format="torchscript", example=model.example_input())
 
 
 def _print(result: TuneResult, *, as_json: bool, quiet: bool) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from shiftaudit.errors import InputError
+from shiftaudit.errors import InputError, first_line
 from shiftaudit.images.find import ImageFile, os_reason
 from shiftaudit.records.report import Preprocessing
 
@@ -44,6 +44,8 @@ _INTERPOLATIONS = {
     "hamming": Image.Resampling.HAMMING,
     "lanczos": Image.Resampling.LANCZOS,
 }
+INTERPOLATIONS = tuple(_INTERPOLATIONS)
+"""Names of the filters that images are resized with."""
 
 _ORIENTATION_TAG = 0x0112
 _ORIENTATIONS = {
@@ -139,7 +141,7 @@ def _load(data: bytes) -> Image.Image:
     except UnidentifiedImageError as error:
         raise UnreadableImageError(f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} picture") from error
     except Exception as error:  # Pillow's decoders raise nearly every built-in exception on damaged files
-        raise UnreadableImageError(f"truncated or damaged: {_short(error)}") from error
+        raise UnreadableImageError(f"truncated or damaged: {first_line(error, 120)}") from error
     try:
         # After load(): a TIFF is turned while it is loaded, and has no orientation any more.
         orientation = image.getexif().get(_ORIENTATION_TAG)
@@ -201,8 +203,3 @@ def _offset(side: int, size: int, canvas: int) -> int:
     # Where CenterCrop(size) would cut, less the room around it. Where that room is odd, or the canvas is as wide as the
     # picture, half a pixel may be missing at one end.
     return min(max(0, round((side - size) / 2) - (canvas - size) // 2), side - canvas)
-
-
-def _short(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return (lines[0] if lines else type(error).__name__)[:120]

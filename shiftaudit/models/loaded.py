@@ -72,6 +72,11 @@ class LoadedModel:
         """The same model on `device`."""
         return replace(self, module=self.module.to(device))
 
+    def example_input(self, batch: int = 1) -> Tensor:
+        """Zeros in the shape of the input, (batch, C, S, S), on the CPU."""
+        used = self.preprocessing
+        return torch.zeros(batch, used.channels, used.size, used.size)
+
     def __call__(self, batch: Tensor) -> Tensor:
         n, step = len(batch), self.fixed_batch
         batch = batch.to(self._dtype())

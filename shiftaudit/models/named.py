@@ -12,8 +12,9 @@ import torchvision
 from torch import nn
 
 from shiftaudit.errors import InputError, ModelError
+from shiftaudit.images.decode import INTERPOLATIONS
 from shiftaudit.models.loaded import last_line
-from shiftaudit.models.preprocessing import INTERPOLATIONS, from_transforms, preset
+from shiftaudit.models.preprocessing import from_transforms, preset
 from shiftaudit.records.report import Preprocessing
 
 DEFAULT, NO_WEIGHTS = "DEFAULT", "none"

@@ -6,11 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from shiftaudit.errors import InputError
-from shiftaudit.images.decode import MAX_SIDE
+from shiftaudit.images.decode import INTERPOLATIONS, MAX_SIDE
 from shiftaudit.models.options import ModelOptions
 from shiftaudit.records.report import Preprocessing
 
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 IMAGENET = Preprocessing(
     size=224,
     resize=256,

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from torch.jit import is_scripting, is_tracing  # type: ignore[attr-defined]
 
 from shiftaudit.errors import InputError
+from shiftaudit.records.patch import PADS
 
 MAX_FILTER_SIZE = 7
-PAD_MODES: tuple[str, ...] = ("reflect", "replicate", "zeros", "circular")
+PAD_MODES = PADS
 
 
 def binomial_taps(filter_size: int) -> list[float]:

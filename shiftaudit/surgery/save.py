@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
-from shiftaudit.errors import PatchError
+from shiftaudit.errors import PatchError, first_line
 from shiftaudit.files import write_bytes_atomically
 from shiftaudit.models.archives import PT2, SAFETENSORS, STATE_DICT, TORCHSCRIPT, FileKind
 from shiftaudit.models.carried import EXTRA_FILE, Carried
@@ -113,7 +113,7 @@ def _scripted(module: nn.Module, example: Tensor, notes: list[str]) -> torch.jit
             traced: torch.jit.ScriptModule = torch.jit.trace(module, example, check_trace=False)
     except Exception as error:
         raise PatchError(
-            f"the patched model cannot be stored as TorchScript: {_first_line(error)}", hint="try .pt2"
+            f"the patched model cannot be stored as TorchScript: {first_line(error)}", hint="try .pt2"
         ) from error
     return traced
 
@@ -130,7 +130,7 @@ def _exported(module: nn.Module, carried: Carried, example: Tensor, notes: list[
         try:
             program = torch.export.export(module, (example,))
         except Exception as error:
-            message = f"the patched model cannot be exported: {_first_line(error)}"
+            message = f"the patched model cannot be exported: {first_line(error)}"
             raise PatchError(message, hint="write a .pt file") from error
         notes.append(f"the file takes batches of exactly {len(example)}")
     buffer = io.BytesIO()
@@ -156,8 +156,3 @@ def _in_eval_mode(module: nn.Module) -> nn.Module:
     for child in module.modules():
         child.training = False
     return module
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from shiftaudit.errors import PatchError
@@ -56,7 +55,7 @@ def list_stages(model: LoadedModel, options: PatchOptions | None = None) -> Stag
         ModelError: the model cannot run on an input of its size.
     """
     used = model.preprocessing
-    example = torch.zeros(model.fixed_batch or 1, used.channels, used.size, used.size)
+    example = model.example_input(model.fixed_batch or 1)
     found = discover(model, model.module, example)
     sites, note = _sites(model, example, options)
     strides = sorted({found.slots[stage.output_slot].stride for stage in found.stages})
