@@ -23,7 +23,7 @@ from shiftaudit.audit.run import run
 from shiftaudit.images.stream import ImageFile
 from shiftaudit.metrics.counts import view_counts
 from shiftaudit.models import LoadedModel, load_model
-from shiftaudit.views.protocol import Settings
+from shiftaudit.records.settings import Settings
 
 TITLES: dict[str, Sequence[str]] = {
     "a": (

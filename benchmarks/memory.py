@@ -11,7 +11,7 @@ from pathlib import Path
 import measure
 from pictures import write_photographs
 
-from shiftaudit.views.protocol import Settings
+from shiftaudit.records.settings import Settings
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")

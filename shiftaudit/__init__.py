@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     from shiftaudit.audit.api import score
     from shiftaudit.models import LoadedModel, ModelOptions, load_model
     from shiftaudit.records.patch import PatchOptions
+    from shiftaudit.records.settings import Settings
     from shiftaudit.surgery.blurpool import BlurPool
     from shiftaudit.surgery.patch import patch
     from shiftaudit.testing import assert_shift_invariant
-    from shiftaudit.views.protocol import Settings
 
 # Loaded at first use: importing the package must not import torch.
 _LAZY = {
     "BlurPool": "shiftaudit.surgery.blurpool",
     "LoadedModel": "shiftaudit.models",
-    "ModelOptions": "shiftaudit.models",
+    "ModelOptions": "shiftaudit.records.settings",
     "PatchOptions": "shiftaudit.records.patch",
-    "Settings": "shiftaudit.views.protocol",
+    "Settings": "shiftaudit.records.settings",
     "assert_shift_invariant": "shiftaudit.testing",
     "load_model": "shiftaudit.models",
     "patch": "shiftaudit.surgery.patch",

@@ -20,12 +20,12 @@ from shiftaudit.errors import InputError
 from shiftaudit.gate.baseline import baseline_of, read_baseline
 from shiftaudit.gate.judge import judge
 from shiftaudit.gate.metric_rules import DEFAULT_MARGINS
-from shiftaudit.gate.rules import Rules
 from shiftaudit.models import LoadedModel
-from shiftaudit.records.gate import FAIL, INCONCLUSIVE, PASS, Baseline, GateResult
+from shiftaudit.records.gate import FAIL, INCONCLUSIVE, PASS, Baseline, GateResult, Rules
 from shiftaudit.records.report import Preprocessing
+from shiftaudit.records.settings import Settings
 from shiftaudit.render.gate.words import headline, sentence
-from shiftaudit.views.protocol import Settings, settings_of
+from shiftaudit.views.protocol import settings_of
 
 # Fewer images may well all be of one class.
 _ENOUGH_FOR_ONE_ANSWER = 20
@@ -55,7 +55,7 @@ def assert_shift_invariant(
         images: folders of images, or images.
         floors: smallest accepted values, such as `{"consistency": 0.9}`, all shares in [0, 1].
         baseline: a file of `shiftaudit baseline save`; its protocol is used, and `settings` gives the rest.
-        margins: largest accepted drops against the baseline; see `shiftaudit.gate.rules.Rules`.
+        margins: largest accepted drops against the baseline; see `shiftaudit.records.gate.Rules`.
         stages: largest accepted equivariance errors by stage name or pattern.
         labels: `auto`, `folder`, `none` or a CSV file.
         settings: the protocol without a baseline; batch size, device and workers in any case.

@@ -37,7 +37,8 @@ from shiftaudit.records.report import (
     Views,
     WorstShift,
 )
-from shiftaudit.views.protocol import Settings, resolve
+from shiftaudit.records.settings import Settings
+from shiftaudit.views.protocol import resolve
 
 CLASSES = 10
 VIEWS = 8

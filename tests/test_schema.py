@@ -12,8 +12,8 @@ from report_builder import fake_report, make_report
 from shiftaudit.gate.baseline import baseline_of, baseline_text
 from shiftaudit.gate.compare import compare
 from shiftaudit.gate.judge import judge
-from shiftaudit.gate.rules import Rules
 from shiftaudit.records import codec
+from shiftaudit.records.gate import Rules
 from shiftaudit.schema import FOLDER, SCHEMAS, schema_text
 
 

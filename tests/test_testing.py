@@ -13,7 +13,7 @@ from shiftaudit.gate.baseline import baseline_of, baseline_text
 from shiftaudit.images.stream import find_images
 from shiftaudit.models import load_model
 from shiftaudit.records.report import Preprocessing
-from shiftaudit.views.protocol import Settings
+from shiftaudit.records.settings import Settings
 
 FAST = Settings(shifts="4", workers=0, stages=False)
 

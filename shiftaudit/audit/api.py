@@ -13,7 +13,7 @@ from shiftaudit.images.labels import read_labels
 from shiftaudit.images.stream import find_images
 from shiftaudit.models import LoadedModel, load_model
 from shiftaudit.records.report import AuditReport, Preprocessing
-from shiftaudit.views.protocol import Settings
+from shiftaudit.records.settings import Settings
 
 
 def score(

@@ -23,8 +23,9 @@ from shiftaudit.models import LoadedModel
 from shiftaudit.models.precision import precision_of
 from shiftaudit.records.report import SCHEMA_VERSION, AuditReport, DataInfo, Environment, Skipped
 from shiftaudit.records.samples import ImageScore, SamplesHeader, StageLayout
+from shiftaudit.records.settings import Settings
 from shiftaudit.version import __version__
-from shiftaudit.views.protocol import Settings, resolve
+from shiftaudit.views.protocol import resolve
 
 
 class Observer(Protocol):

@@ -13,8 +13,9 @@ from shiftaudit.images.decode import decode
 from shiftaudit.images.find import ImageFile
 from shiftaudit.models import LoadedModel
 from shiftaudit.records.report import Shift, Views
+from shiftaudit.records.settings import Settings
 from shiftaudit.records.words import BOTH, Protocol
-from shiftaudit.views.protocol import Settings, chosen_protocols, resolve
+from shiftaudit.views.protocol import chosen_protocols, resolve
 from shiftaudit.views.shifts import cut, default_max_shift
 
 # A grid of at most this many cells to a side: fine enough to see the lattice, and a few hundred forward passes at 224.

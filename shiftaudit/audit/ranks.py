@@ -13,8 +13,8 @@ from datetime import timedelta
 from typing import Any
 
 from shiftaudit.audit.samples import Line
-from shiftaudit.audit.shards import Shard
 from shiftaudit.errors import InputError, ShiftAuditError, first_line
+from shiftaudit.records.settings import Shard
 
 TIMEOUT_VARIABLE = "SHIFTAUDIT_RANK_TIMEOUT"
 _TIMEOUT_SECONDS = 1800.0

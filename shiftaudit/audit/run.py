@@ -5,34 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from shiftaudit.audit.audit import Audit, Observer, summarise
 from shiftaudit.audit.ranks import Ranks, gather
 from shiftaudit.audit.samples import Line, SamplesWriter, partial_path, path_of, read_samples
-from shiftaudit.audit.shards import Shard
 from shiftaudit.errors import InputError
 from shiftaudit.images.find import ImageFile
 from shiftaudit.metrics.counts import view_counts
 from shiftaudit.metrics.sequence import ConfidenceSequence
 from shiftaudit.records.report import AuditReport, ProtocolResult, Skipped
 from shiftaudit.records.samples import ImageScore, SamplesHeader
+from shiftaudit.records.settings import RunOptions
 from shiftaudit.records.words import Protocol
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How a run is carried out. Only `precision` and `shard` change what the report is about."""
-
-    samples: Path | None = None
-    """Where every row is written."""
-    resume: bool = False
-    """Go on from what an interrupted run left in the samples file."""
-    shard: Shard | None = None
-    precision: float | None = None
-    """Stop when the interval of consistency is this narrow (half-width) under every protocol."""
-    max_skipped: int | None = None
 
 
 def run(

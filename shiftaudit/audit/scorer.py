@@ -24,10 +24,11 @@ from shiftaudit.models.fast import compiled, fastest, folded
 from shiftaudit.models.precision import reduced_dtype
 from shiftaudit.records.report import ImageResult, Preprocessing, ProtocolInfo, Shift, Views
 from shiftaudit.records.samples import ImageScore, SlotErrors
+from shiftaudit.records.settings import Settings
 from shiftaudit.records.words import CIRCULAR, CROP, PADDING, UNSHIFTED, Protocol, Role
 from shiftaudit.stages.find import Discovery, discover
 from shiftaudit.stages.measure import Row, StageProbe
-from shiftaudit.views.protocol import Settings, ViewPlan, plan_views
+from shiftaudit.views.protocol import ViewPlan, plan_views
 from shiftaudit.views.shifts import centre, cut
 
 

@@ -7,49 +7,13 @@ process would have written.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from shiftaudit.audit.samples import Line, read_samples
 from shiftaudit.errors import InputError
 from shiftaudit.records.samples import SamplesHeader
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Shard:
-    """The `index`-th of `count` shards, counted from 1."""
-
-    index: int
-    count: int
-
-    def take(self, items: Sequence[T]) -> list[T]:
-        """Every `count`-th item: neighbours in a folder cost about the same, so shards do too.
-
-        >>> Shard(2, 3).take("abcdefg")
-        ['b', 'e']
-        """
-        return list(items[self.index - 1 :: self.count])
-
-    def __str__(self) -> str:
-        return f"{self.index}/{self.count}"
-
-
-def parse_shard(text: str) -> Shard:
-    """`i/n` as a shard.
-
-    Raises:
-        InputError: it is not of that form with 1 ≤ i ≤ n.
-
-    >>> parse_shard("2/8")
-    Shard(index=2, count=8)
-    """
-    index, _, count = text.partition("/")
-    if index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count):
-        return Shard(int(index), int(count))
-    raise InputError(f"--shard got {text!r}; expected i/n with 1 ≤ i ≤ n, such as 1/4")
+from shiftaudit.records.settings import parse_shard
 
 
 def merge(paths: Sequence[Path]) -> tuple[SamplesHeader, list[Line], tuple[str, ...]]:

@@ -9,12 +9,10 @@ from typing import Annotated
 
 import typer
 
+from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
 from shiftaudit.cli.help import App
-from shiftaudit.errors import InputError
 
-Report = Annotated[Path, typer.Argument(metavar="REPORT.json", help="A report written by `shiftaudit score -o`.")]
-Target = Annotated[Path, typer.Option("--output-file", "-o", help="The baseline to write.")]
 DEFAULT_TARGET = Path("baseline.json")
 
 
@@ -28,8 +26,8 @@ def register(app: typer.Typer) -> None:
 
 
 def save(
-    report: Report,
-    output: Target = DEFAULT_TARGET,
+    report: opt.Report,
+    output_file: Annotated[Path, opt.output("The baseline to write.")] = DEFAULT_TARGET,
     force: Annotated[bool, typer.Option("--force", help="Replace a baseline that exists.")] = False,
 ) -> None:
     """Make a baseline from REPORT: per-image counts, sorted and rounded, one line an image."""
@@ -38,30 +36,30 @@ def save(
     from shiftaudit.records.reading import read_report
 
     baseline = savable(read_report(report))
-    check_writable(output, force=force)
-    write_text_atomically(output, baseline_text(baseline))
-    sys.stderr.write(f"wrote {output}: {len(baseline.images)} images, protocol {baseline.protocol.protocol_hash}\n")
+    check_writable(output_file, force=force)
+    write_text_atomically(output_file, baseline_text(baseline))
+    sys.stderr.write(
+        f"wrote {output_file}: {len(baseline.images)} images, protocol {baseline.protocol.protocol_hash}\n"
+    )
 
 
 def show(
     baseline: Annotated[
         Path, typer.Argument(metavar="BASELINE.json", help="A baseline, or a report.")
     ] = DEFAULT_TARGET,
-    format: Annotated[str, typer.Option("--format", "-f", help="table or json (without the images).")] = "table",
+    format: Annotated[str, opt.form("table", "json", help="table or json (without the images).")] = "table",
 ) -> None:
     """Show what a baseline holds."""
     from shiftaudit.gate.baseline import read_baseline
     from shiftaudit.render.baseline import render_baseline
     from shiftaudit.render.terminal import detect
 
-    if format not in ("table", "json"):
-        raise InputError(f"--format got {format!r}; expected table or json")
     text = render_baseline(read_baseline(baseline), format, detect(sys.stdout))
     stdout.write(text, utf8=format == "json")
 
 
 def update(
-    report: Report,
+    report: opt.Report,
     baseline: Annotated[Path, typer.Option("--baseline", "-b", help="The baseline to replace.")] = DEFAULT_TARGET,
     force: Annotated[bool, typer.Option("--force", help="Update even in CI.")] = False,
 ) -> None:

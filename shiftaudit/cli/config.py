@@ -22,13 +22,11 @@ else:
     import tomli as tomllib
 
 FILE = "shiftaudit.toml"
-# Options that take NAME=VALUE several times may be a table here; the command merges it below its flags, key by key.
-_TABLES = {("gate", "margin"), ("gate", "floor"), ("gate", "stage_limit")}
 
 
 @dataclass
 class Config:
-    """What a file sets: click's `default_map`, and the tables that commands merge themselves."""
+    """What a file sets: click's `default_map`, and the tables that are merged with flags key by key."""
 
     path: Path | None = None
     defaults: dict[str, Any] = field(default_factory=dict)
@@ -140,7 +138,8 @@ def _command(
             raise _unknown(config.path, name, options)
         parameter = options[_key(key)]
         if isinstance(value, dict):
-            if (trail[-1], _key(key)) not in _TABLES:
+            # What is given as NAME=VALUE several times may be a table, which goes below the flags, key by key.
+            if "=" not in (parameter.metavar or ""):
                 raise InputError(f"{config.path}: {name} is a table; expected one value")
             config.tables[".".join((*trail, _key(key)))] = value
         else:

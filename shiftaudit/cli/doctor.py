@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from shiftaudit.errors import InputError
+from shiftaudit.cli import options as opt
+from shiftaudit.cli import stdout
 
 
 def register(app: typer.Typer) -> None:
@@ -17,11 +18,9 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(
-    format: Annotated[str, typer.Option("--format", "-f", help="table or json.")] = "table",
+    format: Annotated[str, opt.form("table", "json", help="table or json.")] = "table",
 ) -> None:
     """Check versions, threads, memory layouts and optional parts; exits with 2 when something is broken."""
-    if format not in ("table", "json"):
-        raise InputError(f"--format got {format!r}; expected table or json")
     from dataclasses import asdict
 
     from shiftaudit.doctor import examine, is_broken
@@ -30,9 +29,9 @@ def doctor(
 
     checks = examine()
     if format == "json":
-        sys.stdout.write(json.dumps([asdict(check) for check in checks], indent=1) + "\n")
+        stdout.write(json.dumps([asdict(check) for check in checks], indent=1) + "\n", utf8=True)
     else:
         rows = [(check.name, check.status, check.found, check.advice) for check in checks]
-        sys.stdout.write(render(rows, detect(sys.stdout)))
+        stdout.write(render(rows, detect(sys.stdout)))
     if is_broken(checks):
         raise typer.Exit(2)

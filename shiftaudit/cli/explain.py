@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from shiftaudit.cli import stdout
+
 
 def register(app: typer.Typer) -> None:
     app.command("explain")(explain)
@@ -25,4 +27,4 @@ def explain(
     terminal = detect(sys.stdout)
     width = min(terminal.width, 100)
     text = overview(width) if term is None else explain_term(term, width)
-    sys.stdout.write(plain_lines(text, terminal))
+    stdout.write(plain_lines(text, terminal))

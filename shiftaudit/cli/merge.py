@@ -9,7 +9,8 @@ import typer
 
 from shiftaudit.cli import options as opt
 from shiftaudit.cli.progress import warn
-from shiftaudit.cli.write_report import Html, OutputFile, ReportFormat, check_outputs, emit_report
+from shiftaudit.cli.takes import takes, without
+from shiftaudit.cli.write_report import ReportOutputs
 
 
 def register(app: typer.Typer) -> None:
@@ -17,19 +18,18 @@ def register(app: typer.Typer) -> None:
     app.command("merge")(merge)
 
 
+@takes
 def merge(
     samples: Annotated[list[Path], typer.Argument(metavar="SAMPLES...", help="Files written by `score --samples`.")],
-    output_file: OutputFile = None,
-    format: ReportFormat = "table",
-    html: Html = None,
+    outputs: Annotated[ReportOutputs, without("no_images")],
     quiet: opt.Quiet = False,
 ) -> None:
     """Put the samples files of all shards of a run together to the report that one process would have written."""
-    check_outputs(format, output_file, html)
+    outputs.check()
     from shiftaudit.audit import shards as sharding
     from shiftaudit.audit.audit import summarise
 
     header, lines, warnings = sharding.merge(samples)
     for warning in warnings:
         warn(warning, quiet=quiet)
-    emit_report(summarise(header, lines), format, output_file, html, [])
+    outputs.emit(summarise(header, lines))

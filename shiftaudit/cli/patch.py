@@ -11,21 +11,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shiftaudit.cli import options as opt
+from shiftaudit.cli import stdout
 from shiftaudit.cli.progress import warn
+from shiftaudit.cli.run_audit import ImageOptions, run_audit
+from shiftaudit.cli.takes import only, takes, without
 from shiftaudit.errors import InputError, PatchError
-from shiftaudit.records.patch import POST_ACTIVATION, PatchOptions
+from shiftaudit.records.patch import PatchOptions
+from shiftaudit.records.settings import ModelOptions, Settings
 from shiftaudit.records.tune import TuneSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from shiftaudit.models import LoadedModel, ModelOptions
+    from shiftaudit.models import LoadedModel
     from shiftaudit.records.gate import Comparison
     from shiftaudit.records.patch import PatchRecord
     from shiftaudit.records.tune import TuneRecord
     from shiftaudit.surgery.patch import PatchResult
-
-_SITES = "Sites"
 
 
 def register(app: typer.Typer) -> None:
@@ -33,35 +35,19 @@ def register(app: typer.Typer) -> None:
     app.command("patch")(patch)
 
 
+@takes
 def patch(
+    *,
     model: opt.Model,
-    output: Annotated[
-        Path | None, typer.Option("--output-file", "-o", help="The patched copy: .pt, .pt2 or .safetensors.")
-    ] = None,
-    filter_size: Annotated[
-        int, typer.Option("--filter-size", help="1 to 7; even sizes move the sample grid, 1 changes nothing.")
-    ] = 3,
-    pad: Annotated[str, typer.Option("--pad", help="reflect, replicate, zeros or circular.")] = "reflect",
-    placement: Annotated[
-        str, typer.Option("--placement", help="post-activation, or pre-conv (cheap: blur, then the strided conv).")
-    ] = POST_ACTIVATION,
-    stem: Annotated[
-        bool, typer.Option("--stem/--no-stem", help="The strided convolution on the input too.", rich_help_panel=_SITES)
-    ] = False,
-    patchify: Annotated[bool, typer.Option("--patchify", help="Patch embeddings too.", rich_help_panel=_SITES)] = False,
-    only: Annotated[
-        list[str] | None, typer.Option("--only", help="Sites to patch, by name: 'layer[34].*'.", rich_help_panel=_SITES)
-    ] = None,
-    skip: Annotated[
-        list[str] | None, typer.Option("--skip", help="Sites to leave, by name.", rich_help_panel=_SITES)
-    ] = None,
+    output_file: Annotated[Path | None, opt.output("The patched copy: .pt, .pt2 or .safetensors.")] = None,
+    choices: PatchOptions,
     file_format: Annotated[
         str | None,
         typer.Option("--format", help="torchscript, pt2, state-dict or safetensors; by default from the suffix."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, write nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+    as_json: opt.Json = False,
     verify: Annotated[
         list[Path] | None,
         typer.Option("--verify", metavar="IMAGES", help="Score the original and the copy on these pictures."),
@@ -70,40 +56,34 @@ def patch(
         list[Path] | None,
         typer.Option("--tune", metavar="IMAGES", help="Teach the copy on these pictures, as `shiftaudit tune` does."),
     ] = None,
-    tune_minutes: Annotated[float, typer.Option("--tune-minutes", help="Budget of --tune.")] = 30.0,
-    seed: Annotated[int, typer.Option("--seed", help="Of random weights, and of --tune.")] = 0,
-    weights: opt.Weights = None,
-    arch: opt.Arch = None,
-    trust: opt.Trust = False,
-    size: opt.Size = None,
-    resize: opt.Resize = None,
-    mean: opt.Mean = None,
-    std: opt.Std = None,
-    interpolation: opt.Interpolation = None,
-    channels: opt.Channels = None,
+    budget: Annotated[
+        TuneSettings,
+        only(
+            "minutes",
+            "seed",
+            minutes={"flag": "--tune-minutes", "help": "Budget of --tune.", "group": None},
+            seed={"help": "Of random weights, and of --tune."},
+        ),
+    ],
+    options: Annotated[ModelOptions, without("output")],
     quiet: opt.Quiet = False,
 ) -> None:
     """Write a copy of MODEL whose downsampling is low-pass filtered (BlurPool); the copy needs tuning."""
-    choices = PatchOptions(filter_size, pad, stem, patchify, placement, tuple(only or ()), tuple(skip or ()))
-    chosen_format = _check_output(output, file_format, force=force, dry_run=dry_run)
+    chosen_format = _check_output(output_file, file_format, force=force, dry_run=dry_run)
+    for images in (verify, tune):
+        if images:
+            ImageOptions(tuple(images)).check()
     from shiftaudit.models import load_model
 
-    model_options = opt.model_options(
-        weights=weights, arch=arch, trust=trust, size=size, resize=resize, mean=mean, std=std,
-        interpolation=interpolation, channels=channels, output=None, seed=seed,
-    )  # fmt: skip
-    loaded = load_model(model, model_options)
+    loaded = load_model(model, options)
     if loaded.patch_record is not None:
         raise PatchError(f"{model} is patched already", hint="patch the original again, with other options")
-    if output is None or dry_run:
+    if output_file is None or dry_run:
         _print(_plan(loaded, choices), as_json=as_json)
         return
-    for images in (verify, tune):
-        _check_pictures(images)
-    budget = TuneSettings(minutes=tune_minutes, seed=seed)
-    result, tuned = _write(loaded, choices, output, chosen_format, tune, budget, quiet=quiet)
-    comparison = _verify(loaded, result, output, verify, quiet=quiet) if verify else None
-    written = (str(output), chosen_format, _original(model, model_options))
+    result, tuned = _write(loaded, choices, output_file, chosen_format, tune, budget, quiet=quiet)
+    comparison = _verify(loaded, result, output_file, verify, quiet=quiet) if verify else None
+    written = (str(output_file), chosen_format, _original(model, options))
     _print(result.record, written, comparison, tuned, as_json=as_json)
 
 
@@ -165,22 +145,12 @@ def _write(
     return result, tuned
 
 
-def _check_pictures(images: list[Path] | None) -> None:
-    """Raises: InputError when there is nothing to verify or to tune on, before anything is written."""
-    from shiftaudit.images.stream import find_images
-
-    if images:
-        find_images(images)
-
-
 def _verify(loaded: LoadedModel, result: PatchResult, output: Path, images: list[Path], *, quiet: bool) -> Comparison:
     """The original (A) and the copy (B) on the same views of the same pictures."""
-    from shiftaudit.cli.run_audit import ImageOptions, run_audit
     from shiftaudit.gate.compare import compare
-    from shiftaudit.views.protocol import Settings
 
     copy = replace(loaded, module=result.module, info=replace(loaded.info, source=output.name))
-    original, patched = (run_audit(one, ImageOptions(images), Settings(), quiet=quiet) for one in (loaded, copy))
+    original, patched = (run_audit(one, ImageOptions(tuple(images)), Settings(), quiet=quiet) for one in (loaded, copy))
     return compare(original, patched)
 
 
@@ -212,17 +182,18 @@ def _print(
     if as_json:
         extras = {"tune": tuned, "comparison": comparison}
         both = {"patch": plain(record)} | {name: plain(value) for name, value in extras.items() if value is not None}
-        sys.stdout.write(dumps(record if len(both) == 1 else both))
+        stdout.write(dumps(record if len(both) == 1 else both), utf8=True)
         return
     terminal, done = detect(sys.stdout), tuned is not None
-    if written is None:
-        sys.stdout.write(render_patch(record, terminal=terminal))
-    else:
-        output, file_format, model = written
-        sys.stdout.write(
-            render_patch(record, output=output, file_format=file_format, model=model, tuned=done, terminal=terminal)
+    parts = [
+        render_patch(record, terminal=terminal)
+        if written is None
+        else render_patch(
+            record, output=written[0], file_format=written[1], model=written[2], tuned=done, terminal=terminal
         )
+    ]
     if tuned is not None:
-        sys.stdout.write(render_tune(tuned, terminal))
+        parts.append(render_tune(tuned, terminal))
     if comparison is not None:
-        sys.stdout.write("\n" + render_comparison(comparison, "table", terminal) + verdict(comparison) + "\n")
+        parts.append("\n" + render_comparison(comparison, "table", terminal) + verdict(comparison) + "\n")
+    stdout.write("".join(parts))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,58 +10,60 @@ from typing import TYPE_CHECKING
 import typer
 
 from shiftaudit.cli.progress import note, progress_bar, warn
+from shiftaudit.records.options import check_values, option
 from shiftaudit.records.report import AuditReport, Skipped
 
 if TYPE_CHECKING:
-    from shiftaudit.audit.run import RunOptions
     from shiftaudit.images.stream import ImageFile
     from shiftaudit.models import LoadedModel
-    from shiftaudit.views.protocol import Settings
+    from shiftaudit.records.settings import RunOptions, Settings
 
 
 @dataclass(frozen=True)
 class ImageOptions:
     """Which pictures, and what is known of them."""
 
-    paths: Sequence[Path]
-    labels: str = "auto"
-    limit: int | None = None
-    max_skipped: int | None = None
+    paths: tuple[Path, ...] = option(
+        help="Folders of pictures, or pictures.", flag="images", metavar="IMAGES...", argument=True
+    )
+    labels: str = option("auto", "auto, folder, none, or a CSV file of path,label.", group="Pictures")
+    limit: int | None = option(None, "Score at most this many pictures.", group="Pictures", least=1)
+
+    def __post_init__(self) -> None:
+        check_values(self)
 
     @cached_property
     def found(self) -> tuple[list[ImageFile], list[Skipped]]:
         """The files, and what looked like one but cannot be; searched for once.
 
         Raises:
-            InputError: there is no picture, or the limit is below 1.
+            InputError: there is no picture.
         """
         from shiftaudit.images.find import find_images
 
-        return find_images(list(self.paths), limit=self.limit)
+        return find_images(self.paths, limit=self.limit)
 
     def check(self) -> None:
-        """Look for the files now: a folder without pictures is to be told before a network is loaded."""
+        """Look for the files now: what is missing is to be told before a network is loaded.
+
+        Raises:
+            InputError: there is no picture, or the CSV file of labels cannot be read.
+        """
+        from shiftaudit.images.labels import AUTO, FOLDER, NONE, table_rows
+
         _ = self.found
+        if self.labels not in (AUTO, FOLDER, NONE):
+            for _ in table_rows(Path(self.labels)):
+                pass
 
+    def known_labels(self, model: LoadedModel, *, n_classes: int | None = None, quiet: bool) -> dict[str, int]:
+        """Classes by relative path; a note on stderr says where they came from, or why there are none."""
+        from shiftaudit.images.labels import read_labels
 
-@dataclass(frozen=True)
-class Pictures:
-    """Files to score, and those that were found unusable on the way."""
-
-    files: list[ImageFile]
-    skipped: list[Skipped]
-    labels: dict[str, int] = field(default_factory=dict)
-
-
-def find_pictures(options: ImageOptions, model: LoadedModel, *, n_classes: int | None, quiet: bool) -> Pictures:
-    """The files to score and their labels; a note on stderr says where labels came from, or why there are none."""
-    from shiftaudit.images.labels import read_labels
-
-    files, skipped = options.found
-    labels = read_labels(options.labels, files, class_names=model.class_names, n_classes=n_classes)
-    if labels.note:
-        note(labels.note, quiet=quiet)
-    return Pictures(files, skipped, dict(labels.by_path))
+        labels = read_labels(self.labels, self.found[0], class_names=model.class_names, n_classes=n_classes)
+        if labels.note:
+            note(labels.note, quiet=quiet)
+        return dict(labels.by_path)
 
 
 def run_audit(
@@ -82,16 +83,16 @@ def run_audit(
     """
     from shiftaudit.audit.audit import Audit
     from shiftaudit.audit.ranks import process_group, ranks
-    from shiftaudit.audit.run import RunOptions, run
+    from shiftaudit.audit.run import run
 
-    options = replace(options or RunOptions(), max_skipped=images.max_skipped)
     here = ranks()
     quiet = quiet or not here.is_first
     with process_group(here):
         audit = Audit(model, settings, limit=images.limit)
-        found = find_pictures(images, model, n_classes=audit.n_classes, quiet=quiet)
+        files, skipped = images.found
+        labels = images.known_labels(model, n_classes=audit.n_classes, quiet=quiet)
         with progress_bar(quiet=quiet) as bar:
-            report = run(audit, found.files, found.labels, found.skipped, options, observer=bar, here=here)
+            report = run(audit, files, labels, skipped, options, observer=bar, here=here)
     if report is None:
         raise typer.Exit(0)
     _warn_of_skipped(report, quiet=quiet)

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shiftaudit.cli import options as opt
+from shiftaudit.cli import stdout
+from shiftaudit.cli.takes import only, takes
 from shiftaudit.errors import InputError
+from shiftaudit.files import check_writable, write_bytes_atomically
+from shiftaudit.records.settings import ModelOptions, Settings
 from shiftaudit.records.words import Protocol
 
 if TYPE_CHECKING:
@@ -26,59 +30,44 @@ def register(app: typer.Typer) -> None:
     app.command("show")(show)
 
 
+@takes
 def show(
+    *,
     model: opt.Model,
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="One picture.")],
-    output: Annotated[
+    output_file: Annotated[
         Path | None,
-        typer.Option(
-            "--output-file", "-o", help="Write a picture: .gif moves along the diagonal, .png shows the nearest flips."
-        ),
+        opt.output("Write a picture: .gif moves along the diagonal, .png shows the nearest flips."),
     ] = None,
-    format: Annotated[str, typer.Option("--format", "-f", help="table or json.")] = "table",
-    protocol: opt.Protocol = "both",
+    format: Annotated[str, opt.form("table", "json", help="table or json.")] = "table",
+    settings: Annotated[Settings, only("protocol", "max_shift", "seed", "batch_size", "device")],
     step: Annotated[int | None, typer.Option("--step", min=1, help="Pixels between the shifts of the grid.")] = None,
-    max_shift: opt.MaxShift = None,
-    seed: opt.Seed = 0,
-    batch_size: opt.BatchSize = None,
-    device: opt.Device = "cpu",
-    weights: opt.Weights = None,
-    arch: opt.Arch = None,
-    trust: opt.Trust = False,
-    size: opt.Size = None,
-    resize: opt.Resize = None,
-    mean: opt.Mean = None,
-    std: opt.Std = None,
-    interpolation: opt.Interpolation = None,
-    channels: opt.Channels = None,
-    output_key: opt.Output = None,
+    options: ModelOptions,
 ) -> None:
     """Show which shifts of IMAGE flip MODEL's answer to what: over the whole grid of shifts and along the diagonal."""
-    if format not in ("table", "json"):
-        raise InputError(f"--format got {format!r}; expected table or json")
+    if output_file is not None:
+        if output_file.suffix.lower() not in (".gif", ".png"):
+            raise InputError(f"-o got {output_file}; expected a name that ends in .gif or .png")
+        check_writable(output_file)
+    if not image.is_file():
+        raise InputError(f"{image} is not a file", hint="`shiftaudit score` takes folders")
     from shiftaudit.audit.microscope import look
-    from shiftaudit.files import check_writable, write_bytes_atomically
     from shiftaudit.images.find import ImageFile
     from shiftaudit.models import load_model
 
-    if output is not None:
-        if output.suffix.lower() not in (".gif", ".png"):
-            raise InputError(f"-o got {output}; expected a name that ends in .gif or .png")
-        check_writable(output)
-    if not image.is_file():
-        raise InputError(f"{image} is not a file", hint="`shiftaudit score` takes folders")
-    options = opt.model_options(
-        weights=weights, arch=arch, trust=trust, size=size, resize=resize, mean=mean, std=std,
-        interpolation=interpolation, channels=channels, output=output_key, seed=seed,
-    )  # fmt: skip
     seen = look(
-        load_model(model, options, device=device), ImageFile(image, image.name),
-        protocol=protocol, step=step, max_shift=max_shift, batch_size=batch_size, device=device,
-    )  # fmt: skip
-    sys.stdout.write(_text(seen, format))
-    if output is not None:
-        write_bytes_atomically(output, _picture(seen, output.suffix.lower()))
-        sys.stderr.write(f"wrote {output}\n")
+        load_model(model, options, device=settings.device),
+        ImageFile(image, image.name),
+        protocol=settings.protocol,
+        step=step,
+        max_shift=settings.max_shift,
+        batch_size=settings.batch_size,
+        device=settings.device,
+    )
+    stdout.write(_text(seen, format), utf8=format == "json")
+    if output_file is not None:
+        write_bytes_atomically(output_file, _picture(seen, output_file.suffix.lower()))
+        sys.stderr.write(f"wrote {output_file}\n")
 
 
 def _text(seen: Microscope, format: str) -> str:

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shiftaudit.cli import options as opt
+from shiftaudit.cli import stdout
 from shiftaudit.cli.progress import warn
+from shiftaudit.cli.run_audit import ImageOptions
+from shiftaudit.cli.takes import but, only, takes
 from shiftaudit.errors import InputError
+from shiftaudit.records.settings import ModelOptions, Settings
 from shiftaudit.records.tune import TuneRecord, TuneSettings
 
 if TYPE_CHECKING:
-    from shiftaudit.images.stream import ImageFile
+    from shiftaudit.images.find import ImageFile
     from shiftaudit.models import LoadedModel
     from shiftaudit.tune.loop import TuneResult
     from shiftaudit.tune.training import Observer, Progress
-
-_TRAINING = "Training"
-_DEFAULT = TuneSettings()
 
 
 def register(app: typer.Typer) -> None:
@@ -28,120 +29,48 @@ def register(app: typer.Typer) -> None:
     app.command("tune")(tune)
 
 
+@takes
 def tune(
+    *,
     patched: Annotated[str, typer.Argument(metavar="PATCHED", help="The TorchScript file that `patch` wrote.")],
-    images: opt.Images,
     teacher: Annotated[str, typer.Option("--teacher", help="The original it was made from: a file or a name.")],
-    output: Annotated[Path | None, typer.Option("--output-file", "-o", help="The tuned copy, a .pt file.")] = None,
-    labels: Annotated[
-        str,
-        typer.Option(
-            "--labels", help="none, folder, auto or a CSV file of path,label: ordinary fine-tuning in addition."
+    output_file: Annotated[Path | None, opt.output("The tuned copy, a .pt file.")] = None,
+    images: Annotated[
+        ImageOptions,
+        but(
+            labels={
+                "default": "none",
+                "help": "none, folder, auto or a CSV file of path,label: ordinary fine-tuning in addition.",
+                "group": None,
+            }
         ),
-    ] = "none",
-    limit: opt.Limit = None,
-    steps: Annotated[
-        int | None,
-        typer.Option("--steps", help="Training steps; default: what fits --minutes.", rich_help_panel=_TRAINING),
-    ] = None,
-    minutes: Annotated[
-        float,
-        typer.Option("--minutes", help="Budget in minutes where --steps is not given.", rich_help_panel=_TRAINING),
-    ] = _DEFAULT.minutes,
-    batch_size: Annotated[
-        int, typer.Option("--batch-size", help="Crops in one step.", rich_help_panel=_TRAINING)
-    ] = _DEFAULT.batch_size,
-    lr: Annotated[
-        float, typer.Option("--lr", help="Peak learning rate (AdamW).", rich_help_panel=_TRAINING)
-    ] = _DEFAULT.lr,
-    strength: Annotated[
-        float,
-        typer.Option("--strength", help="Where the filters end: 1 is full, less blends in plain subsampling."),
-    ] = _DEFAULT.strength,
-    grow: Annotated[
-        float,
-        typer.Option(
-            "--grow",
-            min=0.0,
-            max=1.0,
-            help="Share of the steps over which the filters grow; 0 goes on with a copy that is tuned already.",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = _DEFAULT.grow,
-    train_size: Annotated[
-        int | None,
-        typer.Option("--train-size", help="Side of the training crops; smaller is faster.", rich_help_panel=_TRAINING),
-    ] = None,
-    min_scale: Annotated[
-        float,
-        typer.Option("--min-scale", help="Smallest share of a picture that a crop shows.", rich_help_panel=_TRAINING),
-    ] = _DEFAULT.min_scale,
-    flip: Annotated[
-        bool, typer.Option("--flip/--no-flip", help="Mirror half of the crops.", rich_help_panel=_TRAINING)
-    ] = _DEFAULT.flip,
-    max_shift: Annotated[
-        int | None,
-        typer.Option(
-            "--max-shift", help="Largest shift of the crops in pixels [16 at 224].", rich_help_panel=_TRAINING
-        ),
-    ] = None,
-    shift_views: Annotated[
-        int,
-        typer.Option(
-            "--shift-views",
-            min=0,
-            help="Further shifted views that the original's answer is averaged over: more teach more consistency.",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = _DEFAULT.shift_views,
-    centred: Annotated[
-        bool,
-        typer.Option(
-            "--centred",
-            help="Teach every view the original's answer to the middle one: for pictures with one object in the middle.",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = _DEFAULT.centred,
-    batch_norm: Annotated[
-        str,
-        typer.Option(
-            "--batch-norm",
-            help="frozen: the original's statistics. reestimate: measure them anew at the end, keep them if better.",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = _DEFAULT.batch_norm,
-    holdout: Annotated[
-        float, typer.Option("--holdout", help="Share of the pictures kept for choosing the best state.")
-    ] = _DEFAULT.holdout,
-    checks: Annotated[
-        int, typer.Option("--checks", help="How often the held-out pictures are scored.", rich_help_panel=_TRAINING)
-    ] = _DEFAULT.checks,
-    patience: Annotated[
-        int, typer.Option("--patience", help="Checks without improvement before stopping.", rich_help_panel=_TRAINING)
-    ] = _DEFAULT.patience,
-    seed: Annotated[int, typer.Option("--seed", help="Of crops and views.")] = 0,
+    ],
+    settings: TuneSettings,
     checkpoint: Annotated[
         Path | None, typer.Option("--checkpoint", help="Write the state to this file at every check.")
     ] = None,
     resume: Annotated[Path | None, typer.Option("--resume", help="Go on from a checkpoint.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
-    device: opt.Device = "cpu",
-    weights: Annotated[str | None, typer.Option("--weights", help="Of the teacher, where it is a name.")] = None,
-    arch: Annotated[str | None, typer.Option("--arch", help="Of the teacher, where it is a state dict.")] = None,
-    trust: opt.Trust = False,
+    as_json: opt.Json = False,
+    options: Annotated[
+        ModelOptions,
+        only(
+            "weights",
+            "arch",
+            "trust",
+            "seed",
+            weights={"help": "Of the teacher, where it is a name.", "group": None},
+            arch={"help": "Of the teacher, where it is a state dict.", "group": None},
+        ),
+    ],
+    where: Annotated[Settings, only("device")],
     quiet: opt.Quiet = False,
 ) -> None:
     """Win back what a patch cost, without labels: the original teaches the copy on your own pictures."""
-    settings = TuneSettings(
-        steps=steps, minutes=minutes, batch_size=batch_size, lr=lr, strength=strength, grow=grow, train_size=train_size,
-        min_scale=min_scale, flip=flip, shift=max_shift, shift_views=shift_views,
-        centred=centred, batch_norm=batch_norm, holdout=holdout,
-        checks=checks, patience=patience, seed=seed,
-    )  # fmt: skip
-    target = _check_output(output, checkpoint, force=force)
-    copy, original = _load(patched, teacher, device, weights=weights, arch=arch, trust=trust, seed=seed)
-    files, known = _pictures(images, labels, limit, copy, quiet=quiet)
+    target = _check_output(output_file, checkpoint, force=force)
+    images.check()
+    copy, original = _load(patched, teacher, options, where.device)
+    files, known = _pictures(images, copy, quiet=quiet)
 
     from shiftaudit.tune.loop import tune as run
 
@@ -158,7 +87,7 @@ def tune_copy(
     """Teach a copy that was patched a moment ago, in place; what was done and reached."""
     from shiftaudit.tune.loop import tune as run
 
-    files, _ = _pictures(images, "none", None, copy, quiet=quiet)
+    files, _ = _pictures(ImageOptions(tuple(images), "none"), copy, quiet=quiet)
     return run(copy, original, files, settings, _observer(quiet=quiet)).record
 
 
@@ -176,12 +105,10 @@ def _check_output(output: Path | None, checkpoint: Path | None, *, force: bool) 
     return output
 
 
-def _load(
-    patched: str, teacher: str, device: str, *, weights: str | None, arch: str | None, trust: bool, seed: int
-) -> tuple[LoadedModel, LoadedModel]:
+def _load(patched: str, teacher: str, options: ModelOptions, device: str) -> tuple[LoadedModel, LoadedModel]:
     from dataclasses import replace
 
-    from shiftaudit.models import ModelOptions, load_model
+    from shiftaudit.models import load_model
 
     copy = load_model(patched, device=device)
     if copy.info.kind != "torchscript":
@@ -192,24 +119,16 @@ def _load(
         raise InputError(
             f"{patched} carries no record of a patch", hint="make it with shiftaudit patch MODEL -o PATCHED.pt"
         )
-    original = load_model(teacher, ModelOptions(weights=weights, arch=arch, trust=trust, seed=seed), device=device)
+    original = load_model(teacher, options, device=device)
     # The copy's own preprocessing decides what both see.
     return copy, replace(original, info=replace(original.info, preprocessing=copy.preprocessing))
 
 
-def _pictures(
-    images: list[Path], labels: str, limit: int | None, model: LoadedModel, *, quiet: bool
-) -> tuple[list[ImageFile], dict[str, int]]:
-    from shiftaudit.images.labels import read_labels
-    from shiftaudit.images.stream import find_images
-
-    files, skipped = find_images(images, limit=limit)
+def _pictures(images: ImageOptions, model: LoadedModel, *, quiet: bool) -> tuple[list[ImageFile], dict[str, int]]:
+    files, skipped = images.found
     if skipped:
         warn(f"{len(skipped)} files cannot be used; the first is {skipped[0].path}: {skipped[0].reason}", quiet=quiet)
-    known = read_labels(labels, files, class_names=model.class_names, n_classes=None)
-    if labels != "none" and known.note:
-        warn(known.note, quiet=quiet)
-    return files, dict(known.by_path)
+    return files, images.known_labels(model, quiet=quiet)
 
 
 def _observer(*, quiet: bool) -> Observer:
@@ -243,4 +162,4 @@ def _print(result: TuneResult, *, as_json: bool, quiet: bool) -> None:
     if result.skipped:
         first = result.skipped[0]
         warn(f"{len(result.skipped)} pictures cannot be read; the first is {first.path}: {first.reason}", quiet=quiet)
-    sys.stdout.write(dumps(result.record) if as_json else render_tune(result.record, detect(sys.stdout)))
+    stdout.write(dumps(result.record) if as_json else render_tune(result.record, detect(sys.stdout)), utf8=as_json)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from shiftaudit.errors import InputError, NoVerdictError
 from shiftaudit.gate.comparable import environment_differences, require_same_images, require_same_protocol
 from shiftaudit.gate.metric_rules import check_rules, metric_checks
-from shiftaudit.gate.rules import Check, Rules
+from shiftaudit.gate.rules import Check
 from shiftaudit.gate.stage_rules import stage_checks, stages_not_judged
 from shiftaudit.metrics.measures import DEGENERATE_SHARE
 from shiftaudit.metrics.paired import MAX_IMAGES, Estimate, HolmStep, fisher, holm, mcnemar, smallest
@@ -26,6 +26,7 @@ from shiftaudit.records.gate import (
     Baseline,
     GateResult,
     Outcome,
+    Rules,
     Verdict,
 )
 from shiftaudit.version import __version__

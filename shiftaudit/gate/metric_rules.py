@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from shiftaudit.errors import InputError
 from shiftaudit.gate.comparable import same_model
-from shiftaudit.gate.rules import Check, Rules, close_matches, require_share
+from shiftaudit.gate.rules import Check, close_matches, require_share
 from shiftaudit.metrics.paired import estimate_mean, mcnemar, paired_difference
 from shiftaudit.metrics.vocabulary import METRICS
-from shiftaudit.records.gate import Baseline, Flips
+from shiftaudit.records.gate import Baseline, Flips, Rules
 from shiftaudit.records.words import PROTOCOLS
 
 # Every one is a share, and higher is better.

@@ -11,7 +11,8 @@ from shiftaudit.images.decode import UnreadableImageError, open_image
 from shiftaudit.images.find import ImageFile
 from shiftaudit.records.gate import Baseline
 from shiftaudit.records.report import Preprocessing
-from shiftaudit.views.protocol import Settings, resolve
+from shiftaudit.records.settings import Settings
+from shiftaudit.views.protocol import resolve
 
 
 def require_comparable(

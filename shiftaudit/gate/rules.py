@@ -1,31 +1,14 @@
-"""What a gate demands and what was measured for each demand: the records its rules are made of. No torch."""
+"""What was measured for each demand of a gate, and the words for demands that cannot be met. No torch."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from shiftaudit.errors import InputError
 from shiftaudit.metrics.paired import Estimate
 from shiftaudit.records.gate import Flips, RuleName
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What a gate demands. Names are `consistency` (every protocol) or `crop.consistency`; limits lie in [0, 1].
-
-    A margin of None takes a default margin away.
-    """
-
-    margins: Mapping[str, float | None] = field(default_factory=dict)
-    """Largest accepted drop against the baseline; DEFAULT_MARGINS fill in what is not named."""
-    floors: Mapping[str, float] = field(default_factory=dict)
-    """Smallest accepted value of the candidate alone."""
-    stages: Mapping[str, float] = field(default_factory=dict)
-    """Largest accepted output equivariance error by stage name or pattern (`layer2.*`)."""
-    stage_margin: float | None = None
-    """Largest accepted rise of any stage's output equivariance error against the baseline."""
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 from shiftaudit.errors import InputError
-from shiftaudit.gate.rules import Check, Rules, close_matches, require_share
+from shiftaudit.gate.rules import Check, close_matches, require_share
 from shiftaudit.metrics.intervals import CONFIDENCE, student_quantile
 from shiftaudit.metrics.paired import Estimate
-from shiftaudit.records.gate import Baseline
+from shiftaudit.records.gate import Baseline, Rules
 from shiftaudit.records.report import Metric
 from shiftaudit.records.words import PROTOCOLS, Protocol
 

@@ -159,7 +159,7 @@ def _from_csv(table: Path, files: Sequence[ImageFile], classes: _Classes) -> Lab
     for name in known:
         by_basename.setdefault(name.rsplit("/", 1)[-1], []).append(name)
     by_path: dict[str, int] = {}
-    for line, written, text in _rows(table):
+    for line, written, text in table_rows(table):
         index = _class_index(text, classes, f"{table}, line {line}")
         path = written.replace("\\", "/").removeprefix("./")
         place = os.path.abspath(written)  # noqa: PTH100  # unlike Path.absolute(), without ".." in it
@@ -178,8 +178,12 @@ def _from_csv(table: Path, files: Sequence[ImageFile], classes: _Classes) -> Lab
     return Labels(by_path, "csv", f"{len(by_path)} of {len(files)} images labelled by {table.name}")
 
 
-def _rows(table: Path) -> Iterator[tuple[int, str, str]]:
-    """Line number, path and label of every row but the header and empty ones."""
+def table_rows(table: Path) -> Iterator[tuple[int, str, str]]:
+    """Line number, path and label of every row of a CSV file but the header and empty ones.
+
+    Raises:
+        InputError: there is no such file, or it is no CSV file of paths and labels.
+    """
     try:
         with table.open(encoding="utf-8-sig", newline="") as handle:
             first = handle.readline()

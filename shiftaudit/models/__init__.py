@@ -2,6 +2,6 @@
 
 from shiftaudit.models.load import load_model
 from shiftaudit.models.loaded import LoadedModel
-from shiftaudit.models.options import ModelOptions
+from shiftaudit.records.settings import ModelOptions
 
 __all__ = ["LoadedModel", "ModelOptions", "load_model"]

@@ -16,10 +16,10 @@ from shiftaudit.models.exported import load_exported
 from shiftaudit.models.importing import imported_model
 from shiftaudit.models.loaded import LoadedModel, input_channels, state_sha256
 from shiftaudit.models.named import Built
-from shiftaudit.models.options import ModelOptions
 from shiftaudit.models.preprocessing import preset, with_options
 from shiftaudit.models.torchscript import load_torchscript, settle_batch
 from shiftaudit.records.report import ModelInfo, Preprocessing
+from shiftaudit.records.settings import ModelOptions
 from shiftaudit.records.words import ModelKind
 
 _FORMS = (

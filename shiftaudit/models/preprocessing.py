@@ -7,8 +7,8 @@ from typing import Any
 
 from shiftaudit.errors import InputError
 from shiftaudit.images.decode import INTERPOLATIONS, MAX_SIDE
-from shiftaudit.models.options import ModelOptions
 from shiftaudit.records.report import Preprocessing
+from shiftaudit.records.settings import ModelOptions
 
 IMAGENET = Preprocessing(
     size=224,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from shiftaudit.records.options import number_or_off, option
 from shiftaudit.records.report import Environment, Metric, ModelInfo, ProtocolInfo
 from shiftaudit.records.words import Protocol
 
@@ -19,6 +21,37 @@ INCONCLUSIVE: Final = "inconclusive"
 
 RuleName = Literal["margin", "floor", "ceiling", "degenerate"]
 """`margin` (against the baseline), `floor` or `ceiling` (of the candidate alone), or `degenerate`."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a gate demands. Names are `consistency` (every protocol) or `crop.consistency`; limits lie in [0, 1].
+
+    A margin of None takes a default margin away.
+    """
+
+    margins: Mapping[str, float | None] = option(
+        factory=dict, help="Largest accepted drop; `off` removes one.", flag="--margin", metavar="METRIC=SHARE"
+    )
+    """Against the baseline; DEFAULT_MARGINS fill in what is not named."""
+    floors: Mapping[str, float] = option(
+        factory=dict, help="Smallest accepted value.", flag="--floor", metavar="METRIC=SHARE"
+    )
+    """Of the candidate alone."""
+    stages: Mapping[str, float] = option(
+        factory=dict,
+        help="Largest accepted equivariance error of stages.",
+        flag="--stage-limit",
+        metavar="STAGE=ERROR",
+    )
+    """At their output, by stage name or pattern (`layer2.*`)."""
+    stage_margin: float | None = option(
+        None,
+        "Largest accepted rise of any stage's equivariance error, or `off`.",
+        metavar="ERROR",
+        parse=number_or_off,
+    )
+    """At its output, against the baseline."""
 
 
 @dataclass(frozen=True)

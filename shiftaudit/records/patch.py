@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from shiftaudit.errors import PatchError
+from shiftaudit.records.options import option
 from shiftaudit.records.words import OpName
 
 PATCH_SCHEMA_VERSION = 1
+_SITES = "Sites"
 
 FILTER_SIZES: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7)
 PADS: tuple[str, ...] = ("reflect", "replicate", "zeros", "circular")
@@ -45,17 +47,16 @@ class PatchOptions:
         PatchError: a value is out of range.
     """
 
-    filter_size: int = 3
-    pad: str = "reflect"
-    stem: bool = False
-    """Patch the first strided convolution too, the one that reads the network's input."""
-    patchify: bool = False
-    """Patch convolutions whose windows do not overlap (patch embeddings)."""
-    placement: str = POST_ACTIVATION
+    filter_size: int = option(3, "1 to 7; even sizes move the sample grid, 1 changes nothing.")
+    pad: str = option("reflect", "reflect, replicate, zeros or circular.")
+    stem: bool = option(False, "The strided convolution on the input too.", flag="--stem/--no-stem", group=_SITES)
+    patchify: bool = option(False, "Patch embeddings too.", group=_SITES)
+    """Convolutions whose windows do not overlap."""
+    placement: str = option(POST_ACTIVATION, "post-activation, or pre-conv (cheap: blur, then the strided conv).")
     """`post-activation`: dense convolution, norm, activation, BlurPool. `pre-conv`: blur, then strided convolution."""
-    only: tuple[str, ...] = ()
-    """Site-name patterns (`*`, `?`, `[...]`), or one as text; when given, no other site is patched."""
-    skip: tuple[str, ...] = ()
+    only: tuple[str, ...] = option((), "Sites to patch, by name: 'layer[34].*'.", group=_SITES)
+    """Patterns (`*`, `?`, `[...]`), or one as text; when given, no other site is patched."""
+    skip: tuple[str, ...] = option((), "Sites to leave, by name.", group=_SITES)
 
     def __post_init__(self) -> None:
         for name in ("only", "skip"):

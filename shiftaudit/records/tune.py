@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from shiftaudit.records.options import check_values, option
+
+_TRAINING = "Training"
 FROZEN, REESTIMATE = "frozen", "reestimate"
 BATCH_NORM_MODES: tuple[str, ...] = (FROZEN, REESTIMATE)
 
@@ -14,52 +17,77 @@ Stopped = Literal["budget", "no improvement"]
 
 @dataclass(frozen=True)
 class TuneSettings:
-    """How a patched copy is taught by its original. The defaults are the ones the study in docs/recover.md found best."""
+    """How a patched copy is taught by its original. The defaults are the ones the study in docs/recover.md found best.
 
-    steps: int | None = None
-    """Optimiser steps. None: as many as fit `minutes`, judged by the first few; the number ends up in the record."""
-    minutes: float = 30.0
-    """Budget where `steps` is None, without the scoring of the held-out images."""
-    batch_size: int = 16
-    lr: float = 4e-4
-    """Peak of the one-cycle schedule (AdamW)."""
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    steps: int | None = option(None, "Training steps; default: what fits --minutes.", group=_TRAINING, least=1)
+    """None: as many as fit `minutes`, judged by the first few; the number ends up in the record."""
+    minutes: float = option(30.0, "Budget in minutes where --steps is not given.", group=_TRAINING, above=0)
+    """Without the scoring of the held-out images."""
+    batch_size: int = option(16, "Crops in one step.", group=_TRAINING, least=1)
+    lr: float = option(4e-4, "Peak learning rate (AdamW).", group=_TRAINING, above=0)
+    """Of the one-cycle schedule."""
     weight_decay: float = 1e-4
-    grow: float = 0.5
-    """Share of the steps over which the filters grow from plain subsampling to `strength`."""
-    strength: float = 1.0
-    """Where the filters end: 1 is the full binomial filter."""
+    strength: float = option(
+        1.0, "Where the filters end: 1 is full, less blends in plain subsampling.", above=0, most=1
+    )
+    grow: float = option(
+        0.5,
+        "Share of the steps over which the filters grow; 0 goes on with a copy that is tuned already.",
+        group=_TRAINING,
+        least=0,
+        most=1,
+    )
+    """From plain subsampling to `strength`."""
     logits: float = 1.0
     """Weight of the divergence between the answers."""
     features: float = 1.0
     """Weight of the relative squared error of the features handed from layer to layer."""
     smooth_features: float = 1.0
     """Weight of the same error after both maps were low-passed: what a filtered network can reproduce."""
-    shift_views: int = 1
-    """Further shifted views over which the original's answer is averaged: the shift-consistency term. 0 leaves it out."""
-    centred: bool = False
-    """The pictures hold their object in the middle, as digits do: every view is taught the answer to the middle one,
-    which the original knows best, in place of the answer to that view."""
-    roll: float = 0.5
+    train_size: int | None = option(None, "Side of the training crops; smaller is faster.", group=_TRAINING, least=2)
+    """None for the network's own size. Smaller is faster where the network takes it."""
+    min_scale: float = option(0.02, "Smallest share of a picture that a crop shows.", group=_TRAINING, above=0, most=1)
+    flip: bool = option(True, "Mirror half of the crops.", group=_TRAINING)
+    shift: int | None = option(
+        None, "Largest shift of the crops in pixels [16 at 224].", flag="--max-shift", group=_TRAINING, least=1
+    )
+    """None for a fourteenth of the input."""
+    shift_views: int = option(
+        1,
+        "Further shifted views that the original's answer is averaged over: more teach more consistency.",
+        group=_TRAINING,
+        least=0,
+    )
+    """The shift-consistency term. 0 leaves it out."""
+    centred: bool = option(
+        False,
+        "Teach every view the original's answer to the middle one: for pictures with one object in the middle.",
+        group=_TRAINING,
+    )
+    """As digits have it: the original knows the middle view best."""
+    roll: float = option(0.5, least=0, most=1, hidden=True)
     """Share of all views that are also rolled around the edge, as the circular protocol does (up to 32 px at 224)."""
-    shift: int | None = None
-    """Largest shift of those views in input pixels; None for a fourteenth of the input (16 at 224)."""
     labels: float = 1.0
     """Weight of the cross-entropy on labelled images; without labels it plays no part."""
-    train_size: int | None = None
-    """Side of the training crops; None for the network's own size. Smaller is faster, where the network takes it."""
-    min_scale: float = 0.02
-    """Smallest share of a picture that a crop shows."""
-    flip: bool = True
-    """Mirror half of the crops."""
-    holdout: float = 0.1
-    """Share of the pictures kept for choosing the best state and for stopping early."""
-    checks: int = 10
-    """How often the held-out pictures are scored."""
-    patience: int = 4
-    """Stop after this many checks at full filter strength without a better score."""
-    batch_norm: str = FROZEN
-    """`frozen`: the statistics stay the original's. `reestimate`: measured anew at the end, kept where it scores better."""
-    seed: int = 0
+    batch_norm: str = option(
+        FROZEN,
+        "frozen: the original's statistics. reestimate: measure them anew at the end, keep them if better.",
+        group=_TRAINING,
+        choices=BATCH_NORM_MODES,
+    )
+    holdout: float = option(0.1, "Share of the pictures kept for choosing the best state.", least=0, below=1)
+    """And for stopping early."""
+    checks: int = option(10, "How often the held-out pictures are scored.", group=_TRAINING, least=1)
+    patience: int = option(4, "Checks without improvement before stopping.", group=_TRAINING, least=1)
+    """At full filter strength."""
+    seed: int = option(0, "Of crops and views.", least=0)
+
+    def __post_init__(self) -> None:
+        check_values(self)
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from shiftaudit.models import LoadedModel
 from shiftaudit.records.advise import Advice, Change, Trial
 from shiftaudit.records.patch import PatchOptions
 from shiftaudit.records.report import AuditReport, ImageResult
+from shiftaudit.records.settings import Settings
 from shiftaudit.records.words import Protocol
 from shiftaudit.surgery.patch import patch, plan_patch
-from shiftaudit.views.protocol import Settings
 
 MAX_ACCURACY_DROP = 0.01
 """With labels, the largest fall in accuracy that counts as harmless."""

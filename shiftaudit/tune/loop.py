@@ -15,7 +15,7 @@ from shiftaudit.images.stream import ImageFile
 from shiftaudit.models import LoadedModel
 from shiftaudit.models.fast import folded
 from shiftaudit.records.report import Skipped
-from shiftaudit.records.tune import BATCH_NORM_MODES, REESTIMATE, HoldoutScore, Stopped, TuneRecord, TuneSettings
+from shiftaudit.records.tune import REESTIMATE, HoldoutScore, Stopped, TuneRecord, TuneSettings
 from shiftaudit.records.words import CROP
 from shiftaudit.tune.checkpoint import State, load_state
 from shiftaudit.tune.data import CropSource, split
@@ -210,15 +210,6 @@ def _trainable(module: nn.Module) -> list[nn.Parameter]:
 
 
 def _check(settings: TuneSettings, patched: LoadedModel, teacher: LoadedModel) -> None:
-    if settings.steps is not None and settings.steps < 1:
-        raise InputError(f"--steps got {settings.steps}; expected 1 or more")
-    if settings.batch_norm not in BATCH_NORM_MODES:
-        raise InputError(f"--batch-norm got {settings.batch_norm}; expected one of {', '.join(BATCH_NORM_MODES)}")
-    if not 0 <= settings.roll <= 1:
-        raise InputError(f"roll got {settings.roll}; expected a share in [0, 1]")
-    for name in ("minutes", "batch_size", "lr", "strength"):
-        if getattr(settings, name) <= 0:
-            raise InputError(f"--{name.replace('_', '-')} got {getattr(settings, name)}; expected more than 0")
     for model, what in ((patched, "the patched model"), (teacher, "the original")):
         if model.fixed_batch is not None:
             raise InputError(f"{what} takes batches of {model.fixed_batch} only, so it cannot be trained")

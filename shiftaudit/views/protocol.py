@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from shiftaudit.errors import InputError
 from shiftaudit.images.decode import MAX_SIDE
 from shiftaudit.records.report import ProtocolInfo, Shift
+from shiftaudit.records.settings import Settings
 from shiftaudit.records.words import BOTH, CIRCULAR, CROP, PROTOCOLS, Protocol
 from shiftaudit.views.shifts import (
     MAX_GRID,
@@ -19,36 +20,6 @@ from shiftaudit.views.shifts import (
     draw_shifts,
     parse_spec,
 )
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What to measure and how. Everything that changes a number ends up in the report."""
-
-    protocol: str = BOTH
-    """`both`, `circular` or `crop`."""
-    shifts: str = "8"
-    """Shifted views per image and protocol: a count, `grid:STEP` or `diagonal`."""
-    max_shift: int | None = None
-    """Largest |dy| and |dx| in input pixels; None for 32 (circular) and 16 (crop) at 224, in proportion for smaller inputs."""
-    preset: str | None = None
-    """`zhang`, `aps` or `azulay`: a published protocol, which sets the three above."""
-    seed: int = 0
-    stages: bool = True
-    stage_views: int | None = None
-    """Shifted views per image and protocol on which feature maps are compared; the answers are compared on all. None for 2
-    of random shifts, which are a fair draw of all, and for every shift of a grid or diagonal."""
-    batch_size: int | None = None
-    """Largest number of views in one forward pass; None to choose it by the size of the network's feature maps. Changes no
-    result beyond float noise."""
-    workers: int = 2
-    """Processes that decode images; 0 decodes in this one."""
-    device: str = "cpu"
-    autocast: bool = False
-    """Compute in bfloat16 or float16 where that is safe. Changes results; the report's environment says so."""
-    compile: bool = False
-    """Let torch.compile make the network of the views whose feature maps are not compared."""
-
 
 # Each preset is the protocol as published, on the unshifted view's canvas of 256 for a 224 input.
 PRESETS: dict[str, Settings] = {
@@ -91,13 +62,13 @@ def resolve(settings: Settings, size: int) -> tuple[Settings, ProtocolInfo]:
     Raises:
         InputError: an unknown protocol, preset or shift specification, or a maximum shift that does not fit.
     """
-    if settings.preset is not None:
-        settings = _apply_preset(settings)
+    settings = check_settings(settings)
     protocols = chosen_protocols(settings.protocol)
     # One way to write it, so that reports of the same views have the same hash.
     settings = replace(settings, shifts=canonical_spec(settings.shifts))
     limits = _limits(settings, protocols, size)
-    _check_shifts(settings, limits)
+    for protocol, limit in limits.items():  # shifts that no image can be given are refused before the first is read
+        draw_shifts(settings.shifts, limit, seed=settings.seed, image_id="00", protocol=protocol)
     described = ProtocolInfo(
         protocols=protocols,
         shifts=settings.shifts,
@@ -119,8 +90,6 @@ def _limits(settings: Settings, protocols: Sequence[Protocol], size: int) -> dic
         raise InputError(f"an input of {size} px cannot be shifted; expected 2 px or more")
     limits = {p: default_max_shift(p, size) if settings.max_shift is None else settings.max_shift for p in protocols}
     for protocol, limit in limits.items():
-        if limit < 1:
-            raise InputError(f"--max-shift got {limit}; expected at least 1 pixel")
         if protocol == CIRCULAR and 2 * limit > size:
             raise InputError(
                 f"a circular shift of up to {limit} px wraps past the middle of a {size} px input",
@@ -134,14 +103,19 @@ def _limits(settings: Settings, protocols: Sequence[Protocol], size: int) -> dic
     return limits
 
 
-def _check_shifts(settings: Settings, limits: Mapping[Protocol, int]) -> None:
-    """Refuse, before the first image is read, shifts that no image can be given."""
+def check_settings(settings: Settings) -> Settings:
+    """Refuse what cannot be right whatever the network's input is, and fill in the preset.
+
+    Raises:
+        InputError: a malformed shift specification, or a preset next to what it sets itself.
+    """
+    if settings.preset is not None:
+        settings = _with_preset(settings, settings.preset)
     if parse_spec(settings.shifts) == ("random", 1):
         raise InputError(
             "--shifts got 1; consistency compares shifted views with each other", hint="use --shifts 2 or more"
         )
-    for protocol, limit in limits.items():
-        draw_shifts(settings.shifts, limit, seed=settings.seed, image_id="00", protocol=protocol)
+    return settings
 
 
 def _stage_views(settings: Settings) -> int:
@@ -149,22 +123,16 @@ def _stage_views(settings: Settings) -> int:
     if settings.stage_views is None:
         kind, number = parse_spec(settings.shifts)
         return min(number, 2) if kind in ("random", "iid") else MAX_GRID
-    if settings.stage_views < 1:
-        raise InputError(
-            f"--stage-views got {settings.stage_views}; expected at least 1", hint="use --no-stages for none"
-        )
     return settings.stage_views
 
 
-def _apply_preset(settings: Settings) -> Settings:
-    preset = PRESETS.get(settings.preset or "")
-    if preset is None:
-        raise InputError(f"--preset got {settings.preset!r}; expected one of {', '.join(PRESETS)}")
+def _with_preset(settings: Settings, name: str) -> Settings:
+    preset = PRESETS[name]
     default = Settings()
     for field in ("protocol", "shifts", "max_shift"):
         if getattr(settings, field) != getattr(default, field):
             option = "--" + field.replace("_", "-")
-            raise InputError(f"--preset {settings.preset} sets {option} itself", hint="leave out one of the two")
+            raise InputError(f"--preset {name} sets {option} itself", hint="leave out one of the two")
     return replace(settings, protocol=preset.protocol, shifts=preset.shifts, max_shift=preset.max_shift)
 
 

@@ -17,7 +17,7 @@ from shiftaudit.images.stream import find_images
 from shiftaudit.models import ModelOptions, load_model
 from shiftaudit.records import codec
 from shiftaudit.records.report import AuditReport, ImageResult
-from shiftaudit.views.protocol import Settings
+from shiftaudit.records.settings import Settings
 
 SETTINGS = Settings(shifts="5", max_shift=3, stage_views=2, workers=0, batch_size=32)
 

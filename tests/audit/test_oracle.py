@@ -21,7 +21,7 @@ from shiftaudit.audit.audit import audit
 from shiftaudit.images.stream import find_images
 from shiftaudit.models import LoadedModel, ModelOptions, load_model
 from shiftaudit.records.report import AuditReport
-from shiftaudit.views.protocol import Settings
+from shiftaudit.records.settings import Settings
 
 SIZE, RESIZE, SHIFT = 16, 20, 2
 FORMS = ("eager", "scripted", "traced", "pt2")

@@ -12,14 +12,14 @@ import pytest
 from networks import Residual, loaded, seeded, write_pictures
 
 from shiftaudit.audit.audit import Audit, audit
-from shiftaudit.audit.run import RunOptions, run
+from shiftaudit.audit.run import run
 from shiftaudit.audit.samples import partial_path
-from shiftaudit.audit.shards import Shard, merge, parse_shard
+from shiftaudit.audit.shards import merge
 from shiftaudit.errors import InputError
 from shiftaudit.images.stream import find_images
 from shiftaudit.records.codec import dumps
 from shiftaudit.records.report import AuditReport
-from shiftaudit.views.protocol import Settings
+from shiftaudit.records.settings import RunOptions, Settings, Shard, parse_shard
 
 SETTINGS = Settings(workers=0, shifts="3", max_shift=3)
 

@@ -18,8 +18,8 @@ from report_builder import make_report
 
 from shiftaudit.cli.main import main
 from shiftaudit.records import codec
+from shiftaudit.records.settings import Settings
 from shiftaudit.schema import FOLDER
-from shiftaudit.views.protocol import Settings
 
 FORMATS = ("table", "json", "markdown", "junit", "github")
 

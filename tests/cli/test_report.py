@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from report_builder import fake_report
 
-from shiftaudit.cli.write_report import emit_report
+from shiftaudit.cli.write_report import ReportOutputs
 from shiftaudit.records.codec import dumps
 
 RUN = "import sys; from shiftaudit.cli.main import main\ntry: main()\nfinally: print('torch' in sys.modules, file=sys.stderr)"
@@ -44,7 +44,7 @@ def test_a_saved_report_becomes_a_page_without_torch(saved: Path) -> None:
 def test_a_page_without_pictures_needs_no_folder(tmp_path: Path) -> None:
     """`merge --html` and `--no-images` have no folder to take thumbnails from."""
     page = tmp_path / "page.html"
-    emit_report(fake_report(4), "json", None, page, [])
+    ReportOutputs(format="json", html=page).emit(fake_report(4))
     assert "<img" not in page.read_text(encoding="utf-8")
 
 
@@ -66,7 +66,7 @@ def test_forced_colour_yields_to_no_color(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--format", "pdf"], "expected one of table, heatmap, markdown, json"),
+        (["--format", "pdf"], "expected table, heatmap, markdown or json"),
         (["-o", "missing/folder/page.html"], "does not exist"),
         (["OTHER"], "a second report needs -o"),
     ],

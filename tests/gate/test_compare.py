@@ -9,7 +9,7 @@ import pytest
 from report_builder import make_report
 
 from shiftaudit.gate.compare import compare
-from shiftaudit.views.protocol import Settings
+from shiftaudit.records.settings import Settings
 
 
 def named(comparison, name):

@@ -14,8 +14,8 @@ from shiftaudit.errors import InputError, NoVerdictError
 from shiftaudit.gate.baseline import baseline_of
 from shiftaudit.gate.judge import exit_code, judge
 from shiftaudit.gate.metric_rules import DEFAULT_MARGINS
-from shiftaudit.gate.rules import Rules
-from shiftaudit.views.protocol import Settings
+from shiftaudit.records.gate import Rules
+from shiftaudit.records.settings import Settings
 
 MARGIN = DEFAULT_MARGINS["consistency"]
 

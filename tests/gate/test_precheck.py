@@ -13,7 +13,7 @@ from shiftaudit.errors import NoVerdictError
 from shiftaudit.gate.baseline import baseline_of
 from shiftaudit.gate.precheck import require_comparable
 from shiftaudit.images.find import find_images
-from shiftaudit.views.protocol import Settings
+from shiftaudit.records.settings import Settings
 
 
 @pytest.fixture

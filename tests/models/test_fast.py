@@ -15,7 +15,7 @@ from shiftaudit.audit.audit import audit
 from shiftaudit.images.stream import find_images
 from shiftaudit.models import LoadedModel
 from shiftaudit.models.fast import folded
-from shiftaudit.views.protocol import Settings
+from shiftaudit.records.settings import Settings
 
 EXAMPLE = torch.zeros(1, 3, 16, 16)
 

@@ -16,8 +16,8 @@ from shiftaudit.images.stream import find_images
 from shiftaudit.models import LoadedModel
 from shiftaudit.models import pack as packed
 from shiftaudit.models.fast import fastest
+from shiftaudit.records.settings import Settings
 from shiftaudit.stages.ops import PACKED_CONV
-from shiftaudit.views.protocol import Settings
 
 EXAMPLE = torch.zeros(1, 3, 16, 16)
 Form = Callable[[nn.Module], nn.Module]

@@ -12,13 +12,13 @@ import torch
 from networks import Residual, loaded, seeded, write_pictures
 
 from shiftaudit.audit.audit import Audit, audit
-from shiftaudit.audit.run import RunOptions, run
-from shiftaudit.audit.shards import Shard, merge
+from shiftaudit.audit.run import run
+from shiftaudit.audit.shards import merge
 from shiftaudit.errors import InputError
 from shiftaudit.images.stream import find_images
 from shiftaudit.records.report import AuditReport
+from shiftaudit.records.settings import RunOptions, Settings, Shard
 from shiftaudit.stages import equivariance as metrics
-from shiftaudit.views.protocol import Settings
 
 
 def report(folder: Path, **settings: Any) -> AuditReport:

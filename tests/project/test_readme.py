@@ -10,7 +10,7 @@ import pytest
 import shiftaudit
 from shiftaudit import sample
 from shiftaudit.cli.main import COMMANDS
-from shiftaudit.views.protocol import Settings
+from shiftaudit.records.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

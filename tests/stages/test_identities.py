@@ -15,7 +15,7 @@ from shiftaudit.audit.audit import audit
 from shiftaudit.images.stream import find_images
 from shiftaudit.models import LoadedModel
 from shiftaudit.records.report import AuditReport
-from shiftaudit.views.protocol import Settings
+from shiftaudit.records.settings import Settings
 
 
 def run(module: nn.Module, folder: Path, size: int = 16, **changes: object) -> AuditReport:

@@ -9,8 +9,8 @@ from networks import loaded, seeded, write_pictures
 from torch import Tensor, nn
 
 from shiftaudit.audit.api import score
+from shiftaudit.records.settings import Settings
 from shiftaudit.surgery.patch import PatchOptions, patch
-from shiftaudit.views.protocol import Settings
 
 
 def conv(before: int, after: int, stride: int) -> nn.Conv2d:

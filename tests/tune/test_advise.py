@@ -18,11 +18,11 @@ from shiftaudit.models import LoadedModel
 from shiftaudit.records.advise import Advice, Change, Trial
 from shiftaudit.records.codec import plain, structure
 from shiftaudit.records.report import Preprocessing
+from shiftaudit.records.settings import Settings
 from shiftaudit.render.tune import render_advice
 from shiftaudit.surgery.patch import PatchOptions, patch
 from shiftaudit.tune import advise as advise_module
 from shiftaudit.tune.advise import advise
-from shiftaudit.views.protocol import Settings
 
 SETTINGS = Settings(shifts="3", max_shift=3, stages=False, workers=0)
 PREPROCESSING = Preprocessing(24, 24, (0.5,), (0.25,), "bilinear", 3, "options")

@@ -192,7 +192,7 @@ def test_minutes_become_a_number_of_steps(pictures: list[ImageFile]) -> None:
         ({"lr": 0.0}, "--lr got 0.0"),
         ({"holdout": 1.0}, "--holdout got 1.0"),
         ({"min_scale": 0.0}, "--min-scale got 0.0"),
-        ({"strength": 1.5}, "not between 0 and 1"),
+        ({"strength": 1.5}, "--strength got 1.5; expected more than 0 and at most 1"),
     ],
 )
 def test_settings_out_of_range_are_refused(change: dict[str, float], message: str, pictures: list[ImageFile]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shiftaudit.errors import InputError
-from shiftaudit.views.protocol import Settings, resolve
+from shiftaudit.records.settings import Settings
+from shiftaudit.views.protocol import resolve
 
 
 @pytest.mark.parametrize(("written", "meant"), [("08", "8"), ("grid:04", "grid:4"), ("iid:02", "iid:2")])
