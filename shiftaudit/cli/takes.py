@@ -21,7 +21,6 @@ from shiftaudit.errors import InputError
 from shiftaudit.records.options import Option, number_or_off, options_of
 
 _CONTEXT = "_context"
-_UNSET: Any = object()
 
 
 @dataclass(frozen=True)
@@ -97,11 +96,11 @@ class _Flag:
         )
 
     def value(self, given: Any, table: Mapping[str, Any]) -> Any:
-        """What the record's field gets for what was typed, `_UNSET` for the record's own default."""
+        """What the record's field gets for what was typed."""
         if _is_pairs(self.kind):
             return _pairs(self.flags[0], table, given or (), keep_off=type(None) in get_args(get_args(self.kind)[1]))
         if given is None:
-            return _UNSET
+            return self.default
         if self.described.parse is not None:
             return _parsed(self.flags[0], given, self.described.parse)
         return tuple(given) if isinstance(given, list) else given
@@ -169,8 +168,9 @@ def _is_pairs(kind: Any) -> bool:
 def _made(record: type, flags: Sequence[_Flag], given: Mapping[str, Any], context: typer.Context) -> Any:
     trail = ".".join(context.command_path.split()[1:])
     tables = {} if context.obj is None else context.obj.tables
-    values = {flag.field: flag.value(given[flag.name], tables.get(f"{trail}.{flag.name}", {})) for flag in flags}
-    return record(**{name: value for name, value in values.items() if value is not _UNSET})
+    return record(
+        **{flag.field: flag.value(given[flag.name], tables.get(f"{trail}.{flag.name}", {})) for flag in flags}
+    )
 
 
 def _parsed(flag: str, text: Any, parse: Callable[[Any], Any]) -> Any:
