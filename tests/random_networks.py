@@ -33,7 +33,8 @@ class Block(nn.Module):
             CHANNELS, CHANNELS, kernel, steps, padding, dilation, groups, padding_mode=padding_mode
         )  # fmt: skip
         self.shortcut = nn.Conv2d(CHANNELS, CHANNELS, 1, stride)
-        self.norm = nn.GroupNorm(2, CHANNELS) if tail == "group" else nn.BatchNorm2d(CHANNELS)
+        norm = nn.GroupNorm(2, CHANNELS) if tail == "group" else nn.BatchNorm2d(CHANNELS)
+        self.behind = nn.Sequential(*{"none": [], "norm": [norm]}.get(tail, [norm, relu]))
         self.relu = relu
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,11 +50,7 @@ class Block(nn.Module):
             y = F.conv2d(x, self.conv.weight, self.conv.bias, self.stride)
             skip = self.shortcut(x)[:, :, : y.shape[2], : y.shape[3]]
             return self.relu(y + skip)
-        x = self.conv(x)
-        if self.tail == "none":
-            return x
-        x = self.norm(x)
-        return x if self.tail == "norm" else self.relu(x)
+        return self.behind(self.conv(x))
 
 
 blocks = st.builds(

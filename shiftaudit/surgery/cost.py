@@ -1,6 +1,8 @@
-"""What a plan costs: multiply-adds, and the drift of the sample grid. The last step of both backends."""
+"""What a network and a plan cost: multiply-adds, and the drift of the sample grid."""
 
 from __future__ import annotations
+
+import math
 
 from shiftaudit.records.patch import (
     BLUR_BEFORE_CONV,
@@ -11,10 +13,16 @@ from shiftaudit.records.patch import (
     PatchRecord,
     SiteRecord,
 )
+from shiftaudit.surgery.graph import Call, Graph, Shape
 from shiftaudit.surgery.plan import CONV, Decision, Plan, Site, Size, dense_size
 from shiftaudit.version import __version__
 
 Pair = tuple[float, float]
+
+_CONVOLUTIONS = frozenset({
+    "convolution", "_convolution", "_convolution_mode", *(f"conv{way}{n}d" for way in ("", "_transpose") for n in (1, 2, 3)),
+})  # fmt: skip
+_PRODUCTS = frozenset({"linear", "matmul", "mm", "bmm"})
 
 
 def make_record(
@@ -49,6 +57,40 @@ def make_record(
         macs_after=network_macs + added,
         notes=notes,
     )
+
+
+def network_macs(graph: Graph) -> int:
+    """Multiply-adds of the convolutions and matrix products that ran on the example, a loop's body once."""
+    return sum(_call_macs(call, graph) for call in graph.calls if call.outs)
+
+
+def _call_macs(call: Call, graph: Graph) -> int:
+    shapes: list[Shape] = [graph.shape(value) or () for value in call.reads]
+    out, name, macs = graph.shape(call.outs[0]), call.name, 0
+    if out is None or not shapes or not shapes[0]:
+        pass
+    elif name in _CONVOLUTIONS:
+        transposed = "transpose" in name or call.numbers.get("transposed") is True
+        macs = math.prod(shapes[0] if transposed else out) * math.prod(shapes[1][1:])
+    elif name in _PRODUCTS:
+        macs = math.prod(out) * shapes[0][-1]
+    elif name in ("addmm", "baddbmm"):
+        macs = math.prod(out) * shapes[1][-1]
+    elif name == "scaled_dot_product_attention":
+        macs = 2 * math.prod(shapes[0]) * shapes[1][-2]
+    elif name == "einsum":
+        macs = _einsum_macs(call.numbers["equation"], shapes)
+    return macs
+
+
+def _einsum_macs(equation: object, operands: list[Shape]) -> int:
+    """One multiply-add for each combination of indices; an equation with `...` counts none."""
+    if not isinstance(equation, str) or "." in equation or len(operands) < 2:
+        return 0
+    terms = equation.partition("->")[0].replace(" ", "").split(",")
+    pairs = zip(terms, operands, strict=False)
+    sizes = {index: size for term, shape in pairs for index, size in zip(term, shape, strict=False)}
+    return math.prod(sizes.values())
 
 
 def _site_record(decision: Decision, drift: Pair) -> SiteRecord:

@@ -10,6 +10,11 @@ from torch import Tensor, nn
 
 from shiftaudit.errors import PatchError
 from shiftaudit.records.patch import PatchOptions, PatchRecord
+from shiftaudit.surgery.apply import apply
+from shiftaudit.surgery.cost import make_record, network_macs
+from shiftaudit.surgery.graph import Graph
+from shiftaudit.surgery.plan import Plan, make_plan
+from shiftaudit.surgery.sites import read_sites
 
 __all__ = ["PatchOptions", "PatchRecord", "PatchResult", "patch", "plan_patch"]
 
@@ -50,8 +55,10 @@ def patch(
     Raises:
         PatchError: nothing to patch, no module, a quantised model, or control flow that cannot be traced.
     """
-    patched, record = _run(module, options, input_size, example_input, dry_run=False)
-    return PatchResult(patched, record)
+    graph, plan, record = _plan(module, options, input_size, example_input)
+    plan.require_changes()
+    apply(graph, plan)
+    return PatchResult(graph.finish(), record)
 
 
 def plan_patch(
@@ -62,27 +69,48 @@ def plan_patch(
     example_input: Tensor | None = None,
 ) -> PatchRecord:
     """What `patch` would do, with the same arguments; a network without downsampling gives a record without sites."""
-    return _run(module, options, input_size, example_input, dry_run=True)[1]
+    return _plan(module, options, input_size, example_input)[2]
 
 
-def _run(
-    module: nn.Module,
-    options: PatchOptions | None,
-    input_size: int | tuple[int, int],
-    example_input: Tensor | None,
-    *,
-    dry_run: bool,
-) -> tuple[nn.Module, PatchRecord]:
-    options = options or PatchOptions()
+def _plan(
+    module: nn.Module, options: PatchOptions | None, input_size: int | tuple[int, int], example_input: Tensor | None
+) -> tuple[Graph, Plan, PatchRecord]:
     _check_module(module)
     example = _example(module, input_size) if example_input is None else example_input
+    graph = open_graph(module, example)
+    found = read_sites(graph)
+    plan = make_plan(found.sites, options or PatchOptions())
+    notes = (*graph.notes, *_not_run(found.not_run))
+    record = make_record(
+        plan,
+        backend=graph.backend,
+        input_size=(example.shape[-2], example.shape[-1]),
+        network_macs=network_macs(graph) // example.shape[0],
+        notes=notes,
+    )
+    return graph, plan, record
+
+
+def open_graph(module: nn.Module, example: Tensor) -> Graph:
+    """The graph of a copy of `module`, run once on `example` (N, C, H, W).
+
+    Raises:
+        PatchError: the module cannot be traced or run, or is quantised.
+    """
     if isinstance(module, torch.jit.ScriptModule):
-        from shiftaudit.surgery import torchscript as scripted
+        from shiftaudit.surgery.torchscript.graph import ScriptGraph
 
-        return scripted.patch_module(module, options, example, dry_run=dry_run)
-    from shiftaudit.surgery import fx as eager
+        return ScriptGraph(module, example)
+    from shiftaudit.surgery.fx.graph import FxGraph
 
-    return eager.patch_module(module, options, example, dry_run=dry_run)
+    return FxGraph(module, example)
+
+
+def _not_run(count: int) -> tuple[str, ...]:
+    if not count:
+        return ()
+    which = "operation is" if count == 1 else "operations are"
+    return (f"{count} downsampling {which} in branches that did not run on the example, and left as they were",)
 
 
 def _check_module(module: Any) -> None:
@@ -96,7 +124,7 @@ def _check_module(module: Any) -> None:
     if kind in wrapped or not isinstance(module, nn.Module):
         raise PatchError(f"patch takes a torch.nn.Module, not {kind}", hint=f"pass {wrapped.get(kind, 'the network')}")
     if not isinstance(module, torch.jit.ScriptModule):
-        from shiftaudit.surgery.fx_trace import refuse_quantised
+        from shiftaudit.surgery.fx.trace import refuse_quantised
 
         refuse_quantised(module)
 
@@ -104,7 +132,8 @@ def _check_module(module: Any) -> None:
 def _example(module: nn.Module, input_size: int | tuple[int, int]) -> Tensor:
     """Random numbers in the dtype, on the device and with the channels of the first convolution."""
     height, width = (input_size, input_size) if isinstance(input_size, int) else input_size
-    maps = {name: tensor for name, tensor in module.state_dict().items() if tensor.dim() == 4}
+    state = module.state_dict().items()
+    maps = {name: tensor for name, tensor in state if isinstance(tensor, Tensor) and tensor.dim() == 4}
     weights = [tensor for name, tensor in maps.items() if name.endswith("weight")]
     weight = next(iter([*weights, *maps.values()]), None)
     first = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)

@@ -1,6 +1,6 @@
 """What to do at each downsampling site, decided without looking at how the network is stored.
 
-A backend reads a network's operations into `Site`s, asks `make_plan` for one `Decision` each, and carries them out.
+`read_sites` reads a network's operations into `Site`s, `make_plan` makes one `Decision` of each, `apply` carries them out.
 The rules (Zhang 2019), all of which compute the original exactly when the filter has size 1:
 
 - strided convolution: `conv(stride k)` → norm → activation becomes `conv(stride 1)` → norm → activation → BlurPool(k);
@@ -15,9 +15,9 @@ The rules (Zhang 2019), all of which compute the original exactly when the filte
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Any, Final
 
 from shiftaudit.errors import PatchError
 from shiftaudit.records.patch import (
@@ -42,7 +42,7 @@ INTERPOLATE: Final = "interpolate"
 POOLS: tuple[OpName, ...] = ("max_pool", "avg_pool")
 ADAPTIVE_POOLS: tuple[OpName, ...] = ("adaptive_avg_pool", "adaptive_max_pool")
 
-# Reasons both backends give.
+# Reasons that say more than one rule.
 COMPUTED = "its parameters are computed while the network runs"
 INDICES = "its indices are returned, and blurred values have none"
 WRITTEN_SLICES = "its slices are written to"
@@ -51,9 +51,9 @@ WRITTEN_MAP = "its map is changed in place after a slice was taken"
 
 @dataclass(frozen=True)
 class Site:
-    """One operation that makes a feature map (N, C, H, W) smaller, as a backend read it. Pairs are (y, x).
+    """One operation that makes a feature map (N, C, H, W) smaller, as it was read from a graph. Pairs are (y, x).
 
-    A reduction of the whole map to 1×1 by a pool is the network's head, not a site: backends leave it out.
+    A reduction of the whole map to 1×1 by a pool is the network's head, not a site: it is left out.
     """
 
     name: str
@@ -80,7 +80,9 @@ class Site:
     opaque: bool = False
     """A convolution inside code that cannot be changed: its stride stays, so only its input can be filtered."""
     blocker: str | None = None
-    """Why the backend cannot change this op (`its indices are used`), or None."""
+    """Why the graph cannot change this op (`its indices are used`), or None."""
+    place: Any = field(default=None, compare=False, repr=False)
+    """Where it is: the reader's note to `apply`."""
 
 
 @dataclass(frozen=True)
@@ -157,41 +159,6 @@ def dense_size(site: Site) -> Size:
             (site.output_size[axis] - 1) * site.stride[axis] + 1,
         )
     )
-
-
-def spatial_axes(steps: Iterable[int]) -> tuple[int, int] | None:
-    """The axes (y, x) along which slices of a 4-D map skip rows and columns; None where they skip channels or images alone.
-
-    Args:
-        steps: dimensions in which a slice takes every n-th entry. Maps may hold their channels last, as Swin's do, but
-            skipping along dimension 1 alone takes every n-th channel of the usual layout.
-
-    >>> spatial_axes([2, 3]), spatial_axes([1, 2]), spatial_axes([1])
-    ((2, 3), (1, 2), None)
-    """
-    dimensions = set(steps) - {0}
-    if dimensions == {1, 2}:
-        return 1, 2
-    return (2, 3) if dimensions & {2, 3} else None
-
-
-def chain_start(skipped: Iterable[Iterable[int]]) -> int:
-    """Which of several slices, each reading the one before, starts the chain that the last belongs to.
-
-    Each axis is skipped along once in a chain: a slice that skips rows for the second time starts one of its own.
-
-    Args:
-        skipped: the axes along which each skips, from the map on.
-
-    >>> chain_start([[2], [3]]), chain_start([[2], [3], [2], [3]]), chain_start([[2, 3], [2]])
-    (0, 2, 1)
-    """
-    start, axes = 0, set[int]()
-    for index, own in enumerate(map(set, skipped)):
-        if axes & own:
-            start, axes = index, set()
-        axes |= own
-    return start
 
 
 def is_patchify(site: Site) -> bool:

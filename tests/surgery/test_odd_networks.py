@@ -7,7 +7,23 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
+from odd_networks import (
+    Arguments,
+    Channels,
+    Constant,
+    Many,
+    Named,
+    Normed,
+    Opaque,
+    Padded,
+    Positions,
+    SharedPool,
+    SliceOfSlice,
+    TwoNames,
+    Values,
+    WrittenMap,
+    WrittenSlice,
+)
 from patch_networks import randomise
 from torch import Tensor, nn
 
@@ -49,21 +65,6 @@ def actions(record: PatchRecord) -> dict[str, str]:
     return {site.name: site.action if site.action != "leave" else site.reason for site in record.sites}
 
 
-class SharedPool(nn.Module):
-    """One padded pool at every step; its last calls reduce a map to a point and must keep their stride."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3, padding=1)
-        self.pool = nn.MaxPool2d(3, 2, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.pool(self.conv(x))
-        x = self.pool(x)
-        x = self.pool(x)
-        return self.pool(self.pool(x))
-
-
 @pytest.mark.parametrize("how", FORMS)
 def test_a_pool_shared_with_the_head(how: str) -> None:
     record = check(SharedPool().eval(), torch.randn(1, 3, 16, 16), how)
@@ -78,63 +79,10 @@ def test_calls_of_a_shared_pool_are_chosen_one_by_one() -> None:
     torch.testing.assert_close(same(x), model(x))
 
 
-class Named(nn.Module):
-    """Layers that have the names a patch would give."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.blur_pool = nn.Conv2d(3, 4, 3, padding=1)
-        self.pool = nn.MaxPool2d(2)
-        self.blur_blur_pool = nn.Conv2d(4, 4, 3, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.blur_blur_pool(self.pool(self.blur_pool(x)))
-
-
-class TwoNames(nn.Module):
-    """One convolution under two names: a checkpoint holds both."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 3, 3)
-        self.a = nn.Conv2d(3, 3, 3, 2, 1)
-        self.b = self.a
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.b(self.a(self.stem(x)))
-
-
-class Constant(nn.Module):
-    """A tensor made on the way, which fx records as a buffer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 4, 3, padding=1)
-        self.conv = nn.Conv2d(4, 4, 3, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)[:, :, torch.arange(1, 15)]
-        return self.conv(x * torch.tensor([2.0, 1.0]).sum())
-
-
 @pytest.mark.parametrize("how", FORMS)
 @pytest.mark.parametrize("network", [Named, TwoNames, Constant])
 def test_the_keys_of_the_state_dict_stay(network: type[nn.Module], how: str) -> None:
     check(network().eval(), torch.randn(2, 3, 17, 19), how)
-
-
-class Channels(nn.Module):
-    """Every second channel, of a map whose rows are skipped too: only the rows are downsampling."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 4, 3, padding=1)
-        self.step = step
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        half = x[:, ::2]
-        return F.max_pool2d(half, 2) + x[:, :2, :: self.step, :: self.step][:, :, :8, :8]
 
 
 @pytest.mark.parametrize("how", FORMS)
@@ -143,26 +91,6 @@ def test_slices_of_channels_are_no_downsampling(how: str) -> None:
     assert list(actions(check(Channels(1).eval(), x, how))) == ["max_pool"]
     record = check(Channels(2).eval(), x, how)
     assert sorted(actions(record).values()) == ["blur_after_pool", "blur_before_slice"]
-
-
-class WrittenSlice(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 4, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        part = x[:, :, ::2, ::2]
-        part.zero_()
-        return F.max_pool2d(x, 2) + part
-
-
-class WrittenMap(WrittenSlice):
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        part = x[:, :, ::2, ::2]
-        x.add_(1.0)
-        return F.max_pool2d(x, 2) + part
 
 
 @pytest.mark.parametrize("how", FORMS)
@@ -179,33 +107,10 @@ def test_what_is_written_to_is_left(network: type[nn.Module], reason: str, how: 
     assert sorted(actions(record).values()) == ["blur_after_pool", reason]
 
 
-class Values(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 4, 3, padding=1)
-        self.pool = nn.MaxPool2d(2, return_indices=True)
-        self.adaptive = nn.AdaptiveMaxPool2d(4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.adaptive(self.pool(self.stem(x))[0])
-
-
 @pytest.mark.parametrize("how", FORMS)
 def test_indices_that_nothing_reads_do_not_matter(how: str) -> None:
     record = check(Values().eval(), torch.randn(2, 3, 16, 16), how)
     assert list(actions(record).values()) == ["blur_after_pool"] * 2
-
-
-class Padded(nn.Module):
-    """Non-overlapping windows on a padded map: graphs hold the padding as a step of its own for some modes."""
-
-    def __init__(self, mode: str) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 4, 3)
-        self.conv = nn.Conv2d(4, 4, 3, 3, 1, padding_mode=mode)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(self.stem(x))
 
 
 @pytest.mark.parametrize("how", FORMS)
@@ -215,21 +120,6 @@ def test_windows_that_do_not_overlap_are_told_alike(mode: str, how: str) -> None
     assert actions(check(Padded(mode).eval(), x, how)) == {"conv": "blur_before_conv"}
     left = plan_patch(form(Padded(mode).eval(), how, x), example_input=x)
     assert [site.action for site in left.sites] == ["leave"]
-
-
-class Arguments(nn.Module):
-    """A forward with more arguments, and branches on them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 4, 3)
-        self.conv = nn.Conv2d(4, 4, 3, 2)
-
-    def forward(self, x: Tensor, mask: Tensor | None = None, scale: float = 2.0, *, flip: bool = False) -> Tensor:
-        x = self.conv(self.stem(x)) * scale
-        if mask is not None:
-            x = x * mask
-        return x.flip(-1) if flip else x
 
 
 def test_further_arguments_take_their_defaults_and_it_is_said() -> None:
@@ -242,36 +132,12 @@ def test_further_arguments_take_their_defaults_and_it_is_said() -> None:
         torch.jit.script(patch(Arguments(), PatchOptions(stem=True), input_size=16).module)
 
 
-class Opaque(nn.Module):
-    """Pools without a dense form."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 4, 3, padding=1)
-        self.power = nn.LPPool2d(2, 3, 2)
-        self.random = nn.FractionalMaxPool2d(2, output_size=4, _random_samples=torch.full((1, 4, 2), 0.5))
-        self.conv = nn.Conv2d(4, 4, 3, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(self.random(self.power(self.stem(x))))
-
-
 def test_pools_without_a_dense_form_are_left_with_the_reason() -> None:
     assert actions(check(Opaque().eval(), torch.randn(1, 3, 17, 17), "eager")) == {
         "power": "an Lp-pool is one step here: save the model with torch.jit.script and patch the file",
         "random": "its windows are drawn at random",
         "conv": "blur_after_op",
     }
-
-
-class Normed(nn.Module):
-    def __init__(self, norm: Any) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 4, 3)
-        self.conv = norm(nn.Conv2d(4, 4, 3, 2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(self.stem(x))
 
 
 @pytest.mark.parametrize("how", ["eager", "traced"])
@@ -288,21 +154,6 @@ def test_weights_that_are_computed(norm: Any, how: str) -> None:
     model, x = Normed(norm).eval(), torch.randn(2, 3, 16, 16)
     model(x)  # the older weight norm keeps the weight it computed, which cannot be deep-copied
     assert actions(check(model, x, how)) == {"conv": "blur_after_op"}
-
-
-class Many(nn.Module):
-    """Products of all kinds."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 4, 3, 2)
-        self.up = nn.ConvTranspose2d(4, 4, 3, 2)
-        self.down = nn.Conv2d(4, 4, 3, 2)
-        self.line = nn.Conv1d(4, 2, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.line(self.down(self.up(self.stem(x))).flatten(2))
-        return torch.einsum("bij,bkj->bik", x, x)
 
 
 @pytest.mark.parametrize("how", FORMS)
@@ -357,20 +208,6 @@ def test_a_pattern_may_be_given_as_text() -> None:
         PatchOptions(filter_size=3.0)
 
 
-class Positions(nn.Module):
-    """A layer that is given a parameter, as transformers give their positions."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 4, 3, padding=1)
-        self.conv = nn.Conv2d(4, 4, 3, 2, 1)
-        self.positions = nn.Parameter(torch.randn(1, 4, 8, 8))
-        self.scale = nn.Tanh()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.dropout(self.conv(self.stem(x)) + self.scale(self.positions), 0.5, self.training)
-
-
 @pytest.mark.parametrize("how", FORMS)
 def test_layers_that_read_parameters(how: str) -> None:
     record = check(Positions().eval(), torch.randn(1, 3, 16, 16), how)
@@ -384,17 +221,6 @@ def test_layers_that_read_parameters(how: str) -> None:
 def test_channels_of_a_grouped_first_convolution_are_guessed() -> None:
     model = nn.Sequential(nn.Conv2d(6, 6, 3, groups=6), nn.MaxPool2d(2)).eval()
     assert len(patch(model, input_size=16).record.patched) == 1
-
-
-class SliceOfSlice(nn.Module):
-    """Every second row and column, twice over: two downsamplings, though one slice reads the other."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 4, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.stem(x)[:, :, ::2, ::2][:, :, 1::2, ::2]
 
 
 @pytest.mark.parametrize("how", FORMS)

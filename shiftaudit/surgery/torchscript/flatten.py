@@ -1,9 +1,8 @@
-"""The shape of every tensor of a TorchScript graph, by running a copy of the graph that writes them down."""
+"""A TorchScript module as one flat graph, and the shape of every tensor in it, by running a copy that writes them down."""
 
 from __future__ import annotations
 
 import io
-import math
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -13,15 +12,8 @@ from torch import Tensor, nn
 
 from shiftaudit.errors import PatchError
 from shiftaudit.stages.names import static_kind
-from shiftaudit.surgery.blurpool import BlurPool
-from shiftaudit.surgery.torchscript_ops import TRANSPOSED, key, operation, walk
+from shiftaudit.surgery.graph import Shape
 
-Shape = tuple[int, ...]
-
-_ANY_CONVOLUTION = ("convolution", "_convolution")
-_CONVOLUTIONS = {
-    *_ANY_CONVOLUTION, "_convolution_mode", *(f"conv{way}{n}d" for way in ("", "_transpose") for n in (1, 2, 3)),
-}  # fmt: skip
 _PLAIN = ("IntType", "BoolType", "FloatType", "ListType", "StringType")
 
 
@@ -33,6 +25,19 @@ class _ShapeLog(nn.Module):
     def forward(self, x: Tensor, at: int) -> None:
         """Note the shape of value number `at`."""
         self.log.append((at, x.size()))  # type: ignore[attr-defined]
+
+
+def walk(block: Any) -> Iterator[Any]:
+    """Every node of a graph or block in program order, blocks inside it included."""
+    for node in block.nodes():
+        yield node
+        for inner in node.blocks():
+            yield from walk(inner)
+
+
+def key(value: Any) -> int:
+    """Identity of a value of one graph."""
+    return int(value.unique())
 
 
 def copied(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
@@ -74,7 +79,7 @@ def _fold_attributes(module: torch.jit.ScriptModule, graph: Any) -> None:
     """Give operations the numbers they make from attributes (`self.kernel // 2`) as constants, unless the graph sets them."""
     written = {node.s("name") for node in graph.findAllNodes("prim::SetAttr")}
     seen: set[int] = set()
-    pending = [node for node in walk(graph) if static_kind(node.kind()) is not None]
+    pending = [node for node in walk(graph) if static_kind(node.kind()) is not None or node.kind() == "aten::pad"]
     while pending:
         holder = pending.pop()
         for at, value in enumerate(list(holder.inputs())):
@@ -101,11 +106,6 @@ def _stored_constant(module: torch.jit.ScriptModule, value: Any) -> Any:
         found = getattr(found, part, None)
     whole = isinstance(found, list) and bool(found) and all(isinstance(item, int) for item in found)
     return found if isinstance(found, (bool, int, float, str)) or whole else None
-
-
-def is_blur(module: nn.Module) -> bool:
-    """Whether a module is a scripted or traced BlurPool, as an earlier patch put in."""
-    return getattr(module, "original_name", "") == BlurPool.__name__
 
 
 def tensors(graph: Any) -> Iterator[tuple[Any, Any]]:
@@ -149,47 +149,6 @@ def run_for_shapes(module: torch.jit.ScriptModule, example: Tensor) -> tuple[dic
     for position, shape in (noted or observed._c.getattr("shiftaudit_shapes")).getattr("log"):
         shapes.setdefault(position, tuple(shape))
     return shapes, output
-
-
-def network_macs(graph: Any, shapes: dict[int, Shape]) -> int:
-    """Multiply-adds of convolutions and matrix products that ran, a loop's body once."""
-    return sum(_node_macs(node, shapes) for node in walk(graph) if operation(node))
-
-
-def _node_macs(node: Any, shapes: dict[int, Shape]) -> int:
-    name = operation(node)
-    out = shapes.get(key(node.outputsAt(0))) if node.outputsSize() else None
-    inputs = [shapes.get(key(value), ()) for value in node.inputs()]
-    macs = 0
-    if out is None:
-        pass
-    elif name in _CONVOLUTIONS and inputs[1]:
-        transposed = "transpose" in name or (name in _ANY_CONVOLUTION and node.inputsAt(TRANSPOSED).toIValue())
-        macs = math.prod(inputs[0] if transposed else out) * math.prod(inputs[1][1:])
-    elif name in ("linear", "matmul", "mm", "bmm") and inputs[0]:
-        macs = math.prod(out) * inputs[0][-1]
-    elif name in ("addmm", "baddbmm") and inputs[1]:
-        macs = math.prod(out) * inputs[1][-1]
-    elif name == "scaled_dot_product_attention" and inputs[0]:
-        macs = 2 * math.prod(inputs[0]) * inputs[1][-2]
-    elif name == "einsum":
-        macs = _einsum_macs(node, shapes)
-    return macs
-
-
-def _einsum_macs(node: Any, shapes: dict[int, Shape]) -> int:
-    """One multiply-add for each combination of indices; an equation with `...` counts none."""
-    equation = node.inputsAt(0).toIValue()
-    operands = [shapes.get(key(value), ()) for value in node.inputsAt(1).node().inputs()]
-    if not isinstance(equation, str) or "." in equation:
-        return 0
-    terms = equation.partition("->")[0].replace(" ", "").split(",")
-    sizes = {
-        index: size
-        for term, shape in zip(terms, operands, strict=False)
-        for index, size in zip(term, shape, strict=False)
-    }
-    return math.prod(sizes.values()) if len(operands) > 1 else 0
 
 
 def add_call(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -64,14 +66,14 @@ def _symbolic(work: nn.Module, example: Tensor) -> tuple[fx.GraphModule, Any]:
             output = work(example)
     except Exception as error:
         raise PatchError(
-            f"the model does not run on an input of shape {tuple(example.shape)}: {_first_line(error)}"
+            f"the model does not run on an input of shape {tuple(example.shape)}: {first_line(error)}"
         ) from error
     open_modules = {name for call in calls if call.shrinks for name in call.modules}
     try:
         graph = _Tracer(open_modules).trace(work, concrete_args=fixed_arguments(work))
     except Exception as error:
         message = (
-            f"the model's control flow cannot be followed by torch.fx ({type(error).__name__}: {_first_line(error)})"
+            f"the model's control flow cannot be followed by torch.fx ({type(error).__name__}: {first_line(error)})"
         )
         raise PatchError(message, hint=SCRIPT_HINT) from error
     _drop_fixed_arguments(graph)
@@ -91,7 +93,7 @@ def independent(module: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(module, computed)
     except Exception as error:
-        raise PatchError(f"the model cannot be copied ({type(error).__name__}: {_first_line(error)})") from error
+        raise PatchError(f"the model cannot be copied ({type(error).__name__}: {first_line(error)})") from error
 
 
 def fixed_arguments(module: nn.Module) -> dict[str, Any]:
@@ -165,6 +167,20 @@ def refuse_quantised(module: nn.Module) -> None:
             )
 
 
-def _first_line(error: Exception) -> str:
+@contextmanager
+def eval_mode(module: nn.Module) -> Iterator[None]:
+    """All submodules in eval mode inside the block, and as they were after it; exported programs refuse `.eval()`."""
+    flags = {child: child.training for child in module.modules()}
+    try:
+        for child in flags:
+            child.training = False
+        yield
+    finally:
+        for child, training in flags.items():
+            child.training = training
+
+
+def first_line(error: Exception) -> str:
+    """What a message begins with."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -1,0 +1,57 @@
+"""Carry a plan out on a graph."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import nn
+
+from shiftaudit.records.patch import BLUR_BEFORE_CONV, BLUR_BEFORE_SLICE, LEAVE
+from shiftaudit.surgery.blurpool import BlurPool
+from shiftaudit.surgery.graph import Graph, NewLayer
+from shiftaudit.surgery.plan import ADAPTIVE_POOLS, Decision, Plan
+from shiftaudit.surgery.pools import AdaptiveBlurPool, ChannelsLastBlur, DenseAvgPool2d, DenseMaxPool2d
+from shiftaudit.surgery.sites import Place
+
+_BLUR, _DENSE = "blur", "dense"
+"""What inserted layers are called, with the site's name."""
+
+
+def apply(graph: Graph, plan: Plan) -> None:
+    """Change the graph, site by site in the order of execution."""
+    for decision in plan.decisions:
+        if decision.action != LEAVE:
+            _apply(graph, decision, decision.site.place)
+
+
+def _apply(graph: Graph, decision: Decision, place: Place) -> None:
+    site, op, call = decision.site, place.op, place.call
+    before = decision.action in (BLUR_BEFORE_CONV, BLUR_BEFORE_SLICE)
+    channels = site.in_channels if before else site.channels
+    blur = BlurPool(channels, decision.filter_size, decision.blur_stride, decision.pad)
+    new = NewLayer(blur, _BLUR, site.name)
+    if decision.action == BLUR_BEFORE_SLICE:
+        layer = ChannelsLastBlur(blur) if place.channels_last else blur
+        graph.insert_before(place.readers, replace(new, layer=layer))
+    elif decision.action == BLUR_BEFORE_CONV:
+        graph.insert_before([op.entry], new)
+        if decision.op_stride != site.stride:
+            graph.set_stride(call, decision.op_stride)
+    elif site.op in ADAPTIVE_POOLS:
+        maximum = site.op == "adaptive_max_pool"
+        pool = AdaptiveBlurPool(maximum, site.output_size, site.stride, blur)
+        graph.replace(call, replace(new, layer=pool))
+    else:
+        graph.insert_after(place.end, new)
+        if op.ceil_mode:
+            graph.replace(call, NewLayer(_dense_pool(place), _DENSE, site.name))
+        else:
+            graph.set_stride(call, decision.op_stride)
+
+
+def _dense_pool(place: Place) -> nn.Module:
+    """The pool at stride 1, with the windows that `ceil_mode` adds at the edge."""
+    op = place.op
+    if op.kind == "max_pool":
+        return DenseMaxPool2d(op.kernel, op.stride, op.padding, op.dilation, op.ceil_mode)
+    return DenseAvgPool2d(op.kernel, op.stride, op.padding, op.ceil_mode, op.count_include_pad, op.divisor_override)

@@ -1,0 +1,1 @@
+"""Eager modules and exported programs, as torch.fx graphs."""

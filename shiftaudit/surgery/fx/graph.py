@@ -1,0 +1,207 @@
+"""The torch.fx graph of an eager or exported module, as the surgery sees it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_leaves
+
+from shiftaudit.errors import PatchError
+from shiftaudit.records.patch import Backend
+from shiftaudit.surgery.fx.nodes import source_of
+from shiftaudit.surgery.fx.record import Recording
+from shiftaudit.surgery.fx.trace import SCRIPT_HINT, eval_mode, first_line, fixed_arguments, trace
+from shiftaudit.surgery.graph import Call, NewLayer, Shape, Size, Stored, Value
+from shiftaudit.surgery.plan import CONV
+
+_ONE_STEP = "an Lp-pool is one step here: save the model with torch.jit.script and patch the file"
+_OWN_CODE = "its stride is fixed in code"
+_EVAL_ONLY = ("dropout", "batch_norm", "feature_dropout")
+
+
+class FxGraph:
+    """A copy of `module`, traced and run once on `example` (N, C, H, W) in eval mode; `module` is untouched.
+
+    Raises:
+        PatchError: the module cannot be traced or run, or computes with quantised tensors.
+    """
+
+    backend: Backend = "fx"
+
+    def __init__(self, module: nn.Module, example: Tensor) -> None:
+        self.original = module
+        self.example = example
+        self.copy, expected = trace(module, example)
+        with eval_mode(self.copy):
+            self.recording = Recording(self.copy)
+            try:
+                self.output = self.recording.run(example)
+            except Exception as error:
+                raise PatchError(
+                    f"the traced model does not run on an input of shape {tuple(example.shape)}: {first_line(error)}",
+                    hint=SCRIPT_HINT,
+                ) from error
+        if self.recording.quantised:
+            raise PatchError(
+                "the model computes with quantised tensors and cannot be patched", hint="patch the float model"
+            )
+        _check_trace(expected, self.output)
+        self.calls = self.recording.calls
+        self.names = {child: name for name, child in self.copy.named_modules()}
+        self.notes = self._notes()
+
+    def shape(self, value: Value) -> Shape | None:
+        """See `Graph`."""
+        return self.recording.shapes.get(value)
+
+    def stored(self, value: Value) -> Stored | None:
+        """See `Graph`."""
+        return self.recording.stored.get(value)
+
+    def name(self, call: Call, op: str) -> str:
+        """See `Graph`."""
+        weight = self.stored(call.tensors["weight"]) if op == CONV else None
+        if weight is not None and weight.name is not None:
+            return str(call.node.target) if call.node.op == "call_module" else weight.name.rpartition(".")[0] or op
+        return op if call.layer is None else call.layer.label(op)
+
+    def class_name(self, call: Call, stored: Stored) -> str:
+        """See `Graph`."""
+        return "" if call.layer is None else call.layer.kind
+
+    def shares_stride(self, call: Call) -> str | None:
+        """See `Graph`."""
+        layer = self._layer(call)
+        return self.names[layer] if isinstance(layer, nn.Conv2d) else None
+
+    def why_fixed(self, call: Call) -> str | None:
+        """See `Graph`."""
+        layer = self._layer(call)
+        if isinstance(layer, nn.Conv2d):
+            own_code = type(layer).forward is not nn.Conv2d.forward or "_conv_forward" in vars(type(layer))
+            return _OWN_CODE if own_code and type(layer) is not nn.Conv2d else None
+        alone = sum(other.node is call.node for other in self.calls) == 1
+        return None if alone else _ONE_STEP
+
+    def can_insert_after(self, value: Value) -> bool:
+        """See `Graph`."""
+        return value in self.recording.nodes
+
+    def insert_before(self, calls: Any, new: NewLayer) -> None:
+        """See `Graph`."""
+        first = calls[0].node
+        name = self._add(new)
+        with self.copy.graph.inserting_before(first):
+            node = self.copy.graph.call_module(name, (source_of(first),))
+        for reader in dict.fromkeys(call.node for call in calls):
+            reader.replace_input_with(source_of(reader), node)
+
+    def insert_after(self, value: Value, new: NewLayer) -> None:
+        """See `Graph`."""
+        before = self.recording.nodes[value]
+        with self.copy.graph.inserting_after(before):
+            node = self.copy.graph.call_module(self._add(new), (before,))
+        before.replace_all_uses_with(node, delete_user_cb=lambda user: user is not node)
+
+    def set_stride(self, call: Call, stride: Size) -> None:
+        """See `Graph`."""
+        node, layer = call.node, self._layer(call)
+        if layer is None:
+            at = (*call.tensors, *call.numbers).index("stride")
+            if at < len(node.args):
+                node.update_arg(at, list(stride))
+            else:
+                node.update_kwarg("stride", list(stride))
+            return
+        if not isinstance(layer, nn.Conv2d) and self._is_shared(node, layer):
+            layer = copy.deepcopy(layer)
+            node.target = self._add(NewLayer(layer, "dense", str(node.target)))
+        layer.stride = stride  # type: ignore[assignment]
+
+    def replace(self, call: Call, new: NewLayer) -> None:
+        """See `Graph`."""
+        graph, node, result = self.copy.graph, call.node, self.recording.nodes[call.outs[0]]
+        with graph.inserting_after(node):
+            replacement = graph.call_module(self._add(new), (source_of(node),))
+        result.replace_all_uses_with(replacement)
+        for unread in (*node.users, node):
+            graph.erase_node(unread)
+
+    def finish(self) -> fx.GraphModule:
+        """The changed copy, in the train/eval mode of the original.
+
+        Raises:
+            PatchError: its output has another shape than the original's.
+        """
+        self.copy.graph.lint()
+        self.copy.recompile()
+        with torch.no_grad(), eval_mode(self.copy):
+            output = self.copy(self.example)
+        if _shapes(output) != _shapes(self.output):
+            raise PatchError("the patched network's output has another shape than the original's; nothing was changed")
+        return self.copy
+
+    def _layer(self, call: Call) -> nn.Module | None:
+        return self.copy.get_submodule(str(call.node.target)) if call.node.op == "call_module" else None
+
+    def _is_shared(self, node: fx.Node, layer: nn.Module) -> bool:
+        calls = [other for other in self.copy.graph.nodes if other.op == "call_module" and other is not node]
+        return any(self.copy.get_submodule(str(other.target)) is layer for other in calls)
+
+    def _add(self, new: NewLayer) -> str:
+        """Add `blur_NAME` beside the module of the site."""
+        parent, _, leaf = new.site.replace("/", ".").replace("@", "_").rpartition(".")
+        name = f"{parent}.{new.role}_{leaf}" if parent else f"{new.role}_{leaf}"
+        while _holds(self.copy, name):  # the network may have an attribute of this name
+            name += "_"
+        weight = next((p for p in self.copy.parameters() if p.is_floating_point()), None)
+        layer = new.layer if weight is None else new.layer.to(device=weight.device, dtype=weight.dtype)
+        self.copy.add_submodule(name, layer.train(self.copy.training))
+        return name
+
+    def _notes(self) -> tuple[str, ...]:
+        """What the traced copy does differently from the original when it is trained."""
+        notes = []
+        fixed = fixed_arguments(self.original)
+        if fixed:
+            values = ", ".join(f"{name}={value!r}" for name, value in fixed.items())
+            notes.append(f"the copy takes the picture alone: its forward was recorded for {values}")
+        exported = isinstance(self.original, fx.GraphModule)
+        if any(call.name in _EVAL_ONLY and call.node.op != "call_module" for call in self.calls):
+            what = "the exported program stays" if exported else "functional dropout and batch-norm stay"
+            notes.append(f"{what} in eval mode: training the copy trains weights alone")
+        unused = _unused(self.copy)
+        if unused and not exported:
+            names = ", ".join(sorted(unused)[:4])
+            notes.append(f"branches that run in training only ({names}) are kept in the state dict but no longer run")
+        return tuple(notes)
+
+
+def _holds(module: nn.Module, path: str) -> bool:
+    found: Any = module
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return found is not None
+
+
+def _check_trace(expected: Any, got: Any) -> None:
+    """fx cannot see a Python branch that asks for a value's type, so what it recorded is compared with the original."""
+    if expected is None:
+        return
+    for a, b in zip(tree_leaves(expected), tree_leaves(got), strict=False):
+        if isinstance(a, Tensor) and not (isinstance(b, Tensor) and torch.allclose(a, b, rtol=1e-3, atol=1e-4)):
+            raise PatchError("torch.fx recorded another computation than the model's", hint=SCRIPT_HINT)
+
+
+def _shapes(output: Any) -> list[Shape]:
+    return [tuple(leaf.shape) for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+
+
+def _unused(module: fx.GraphModule) -> set[str]:
+    """Top-level modules with parameters that no node of the graph calls or reads."""
+    called = {str(node.target) for node in module.graph.nodes if node.op in ("call_module", "get_attr")}
+    used = {name.partition(".")[0] for name in called}
+    return {n for n, child in module.named_children() if n not in used and any(True for _ in child.parameters())}

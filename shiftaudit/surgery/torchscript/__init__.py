@@ -1,0 +1,1 @@
+"""Scripted and traced modules, as TorchScript graphs."""

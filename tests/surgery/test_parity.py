@@ -1,0 +1,256 @@
+"""One network in four forms: eager, exported, scripted and traced give the same sites, decisions and reasons."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import odd_networks as odd
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from patch_networks import Chain, Functional, Slices, randomise
+from random_networks import blocks, build
+from torch import Tensor, nn
+
+from shiftaudit.records.patch import PatchOptions
+from shiftaudit.surgery.blurpool import BlurPool
+from shiftaudit.surgery.patch import patch, plan_patch
+
+FORMS = ("eager", "exported", "scripted", "traced")
+
+
+def form(module: nn.Module, how: str, x: Tensor) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the formats and about sizes that a trace fixes
+        if how == "scripted":
+            return torch.jit.script(module)
+        if how == "traced":
+            return torch.jit.trace(module, x.clone(), check_trace=False)
+        return torch.export.export(module, (x.clone(),)).module() if how == "exported" else module
+
+
+def facts(module: nn.Module, x: Tensor, options: PatchOptions) -> dict[str, Any]:
+    record = plan_patch(module, options, example_input=x)
+    sites = [(site.name, site) for site in record.sites]
+    return {"sites": sites, "drift": record.drift, "macs": (record.macs_before, record.macs_after)}
+
+
+def check_parity(module: nn.Module, x: Tensor, options: PatchOptions | None = None) -> list[tuple[str, str]]:
+    """All four forms agree in every field of every site; the actions, or the reasons for none, by name."""
+    options = options or PatchOptions(stem=True, patchify=True)
+    wanted = facts(module, x, options)
+    for how in FORMS[1:]:
+        got = facts(form(module, how, x), x, options)
+        for site, other in zip(got["sites"], wanted["sites"], strict=True):
+            assert site == other, how
+        assert got == wanted, how
+    return [(name, site.action if site.action != "leave" else site.reason) for name, site in wanted["sites"]]
+
+
+def behind(*layers: nn.Module) -> nn.Module:
+    """A stem, a strided convolution, and what follows."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, 2), *layers).eval()
+
+
+class Call(nn.Module):
+    """A function between a strided convolution and nothing."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3)
+        self.conv = nn.Conv2d(4, 4, 3, 2)
+        self.name = name
+
+    def forward(self, x: Tensor) -> Tensor:
+        return function(self.conv(self.stem(x)), self.name)
+
+
+def function(x: Tensor, name: str) -> Tensor:
+    if name == "logsigmoid":
+        return F.logsigmoid(x)
+    if name == "threshold":
+        return F.threshold(x, 0.1, 0.0)
+    return F.rrelu(x)
+
+
+@pytest.mark.parametrize("name", ["logsigmoid", "threshold", "rrelu"])
+def test_the_blur_goes_behind_every_activation_in_every_form(name: str) -> None:
+    torch.manual_seed(0)
+    model, x = Call(name).eval(), torch.randn(1, 3, 17, 17)
+    for how in ("eager", "exported", "traced"):
+        record = plan_patch(form(model, how, x), example_input=x)
+        assert [site.action for site in record.sites] == ["blur_after_tail"], how
+
+
+ACTIVATIONS = [
+    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Sigmoid,
+    nn.Tanh, nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish, nn.Softplus, nn.LogSigmoid, lambda: nn.Threshold(0.1, 0.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_layers_of_activations_end_a_tail_in_every_form(activation: Any) -> None:
+    model = behind(nn.BatchNorm2d(4), activation(), nn.ReLU())
+    assert check_parity(model, torch.randn(1, 3, 17, 17)) == [("1", "blur_after_tail")]
+
+
+class LayerNorm2d(nn.Module):
+    """Over the channels of each pixel, by moving them last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Arithmetic(nn.Module):
+    """The same, written out as ConvNeXt's authors did."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(4))
+        self.bias = nn.Parameter(torch.rand(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean(1, keepdim=True)
+        variance = (x - mean).pow(2).mean(1, keepdim=True)
+        x = (x - mean) / torch.sqrt(variance + 1e-6)
+        return self.weight[:, None, None] * x + self.bias[:, None, None]
+
+
+class Shaped(nn.Module):
+    """The same, with the number of channels read from the map, and an activation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(F.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],)).permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("norm", [LayerNorm2d, Arithmetic, Shaped, nn.Dropout, nn.Identity])
+def test_norms_of_any_make_are_part_of_the_tail_in_every_form(norm: Any) -> None:
+    model, x = behind(norm(), nn.GELU()), torch.randn(1, 3, 17, 17)
+    assert check_parity(model, x) == [("1", "blur_after_tail")]
+    for how in FORMS:
+        same = patch(form(model, how, x), PatchOptions(filter_size=1), example_input=x).module
+        torch.testing.assert_close(same(x), model(x))
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.GroupNorm(2, 4), nn.InstanceNorm2d(4), nn.BatchNorm2d(4, track_running_stats=False), nn.Softsign()]
+)
+def test_what_mixes_pixels_or_forks_is_no_part_of_the_tail_in_any_form(layer: nn.Module) -> None:
+    model, x = behind(layer, nn.ReLU()), torch.randn(2, 3, 17, 17)
+    assert check_parity(model, x) == [("1", "blur_after_op")]
+    for how in FORMS:
+        same = patch(form(model, how, x), PatchOptions(filter_size=1), example_input=x).module
+        torch.testing.assert_close(same(x), model(x))
+
+
+class Filter(nn.Module):
+    """Someone else's BlurPool."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("filt", torch.full((1, 1, 2, 2), 0.25).repeat(channels, 1, 1, 1))
+        self.channels = channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(F.pad(x, (1, 0, 1, 0)), self.filt, stride=2, groups=x.shape[1])
+
+
+class Cast(Filter):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.filt[:1].to(x).expand(x.shape[1], 1, 2, 2), stride=2, groups=self.channels)
+
+
+@pytest.mark.parametrize("layer", [Filter(4), Cast(4), BlurPool(4), BlurPool(4, 1)])
+def test_a_network_that_is_filtered_already_is_not_filtered_again_in_any_form(layer: nn.Module) -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Conv2d(3, 4, 3), layer, nn.MaxPool2d(2)).eval(), torch.randn(1, 3, 18, 18)
+    actions = check_parity(model, x)
+    assert [action for _, action in actions] == [
+        "its weights are fixed: it is a filter already",
+        "blur_after_pool",
+    ]
+
+
+def test_a_frozen_network_keeps_its_filters_and_has_its_convolutions_patched() -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, 2), Filter(4)).eval(), torch.randn(1, 3, 18, 18)
+    record = plan_patch(torch.jit.freeze(form(model, "scripted", x)), example_input=x)
+    assert [site.action for site in record.sites] == ["blur_after_op", "leave"]
+
+
+def test_a_patched_network_is_left_in_every_form() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, 2), nn.ReLU(), nn.MaxPool2d(2)).eval()
+    x = torch.randn(1, 3, 18, 18)
+    patched = patch(model, example_input=x).module
+    reasons = [action for _, action in check_parity(patched, x)]
+    assert reasons == ["its weights are fixed: it is a filter already"] * 2
+
+
+FIXTURES = [
+    (Functional, (45, 37)), (Slices, (16, 16)), (Chain, (17, 18)), (odd.SharedPool, (16, 16)), (odd.Named, (17, 19)),
+    (odd.Constant, (17, 19)), (lambda: odd.Channels(2), (16, 16)), (odd.WrittenSlice, (16, 16)),
+    (odd.WrittenMap, (16, 16)), (odd.Values, (16, 16)), (lambda: odd.Padded("zeros"), (18, 18)),
+    (lambda: odd.Padded("replicate"), (18, 18)), (odd.Many, (17, 17)), (odd.Positions, (16, 16)), (odd.SliceOfSlice, (16, 16)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("network", "size"), FIXTURES)
+def test_fixture_networks(network: Any, size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    for options in (PatchOptions(), PatchOptions(filter_size=4, stem=True, patchify=True, placement="pre-conv")):
+        check_parity(randomise(network()), torch.randn(2, 3, *size), options)
+
+
+def test_a_convolution_with_two_names_is_changed_alike_in_every_form() -> None:
+    """TorchScript keeps both names; the other forms know the first alone."""
+    torch.manual_seed(0)
+    model, x = odd.TwoNames().eval(), torch.randn(1, 3, 17, 19)
+    for how in FORMS:
+        record = plan_patch(form(model, how, x), example_input=x)
+        assert [(site.output_size, site.action) for site in record.sites] == [
+            ((8, 9), "blur_after_op"),
+            ((4, 5), "blur_after_op"),
+        ]
+
+
+FAMILIES = [
+    ("resnet18", 64), ("mobilenet_v2", 64), ("mobilenet_v3_small", 64), ("squeezenet1_0", 97), ("googlenet", 64),
+    ("shufflenet_v2_x0_5", 64), ("densenet121", 64), ("swin_t", 64), ("convnext_tiny", 64), ("regnet_y_400mf", 64),
+    ("mnasnet0_5", 64), ("efficientnet_b0", 64), ("vgg11_bn", 64), ("alexnet", 97),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Scripted GoogleNet")
+@pytest.mark.parametrize(("name", "size"), FAMILIES)
+def test_torchvision_families(name: str, size: int) -> None:
+    torch.manual_seed(0)
+    extra = {"init_weights": False} if name == "googlenet" else {}
+    check_parity(torchvision.models.get_model(name, weights=None, **extra).eval(), torch.randn(1, 3, size, size))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(
+    st.lists(blocks, min_size=1, max_size=3),
+    st.integers(12, 33),
+    st.integers(12, 33),
+    st.sampled_from([1, 2, 3, 7]),
+    st.sampled_from(["post-activation", "pre-conv"]),
+    st.booleans(),
+)
+def test_random_networks(
+    specs: list, height: int, width: int, filter_size: int, placement: str, everything: bool
+) -> None:
+    built = build(specs, (height, width))
+    if built is None:
+        return
+    options = PatchOptions(filter_size=filter_size, placement=placement, stem=everything, patchify=everything)
+    check_parity(*built, options)
