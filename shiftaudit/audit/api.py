@@ -29,14 +29,14 @@ def score(
 
     Args:
         model: a module of your own (left as it is), a loaded model, or whatever the command line takes as MODEL.
-        images: folders of pictures, or pictures.
+        images: folders of images, or images.
         settings: protocol, shifts, seed, batch size, device.
         labels: `auto`, `folder`, `none` or a CSV file.
         preprocessing: of a module of your own; ImageNet's by default.
         observer: told how it goes on.
 
     Raises:
-        InputError: no picture can be read, or an argument cannot be used.
+        InputError: no image can be read, or an argument cannot be used.
         ModelError: the model cannot be loaded or fails.
 
     >>> from shiftaudit import sample

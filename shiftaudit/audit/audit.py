@@ -133,8 +133,8 @@ def summarise(header: SamplesHeader, lines: Iterable[Line]) -> AuditReport:
     scores, skipped = _split(lines)
     if not scores:
         reasons = "; ".join(f"{item.path}: {item.reason}" for item in skipped[:3])
-        what = f"none of {len(skipped)} files could be scored" if len(skipped) > 1 else "no picture could be scored"
-        raise InputError(f"{what} ({reasons})", hint="point IMAGES at readable pictures")
+        what = f"none of {len(skipped)} files could be scored" if len(skipped) > 1 else "no image could be scored"
+        raise InputError(f"{what} ({reasons})", hint="point IMAGES at readable images")
     images = [score.image for score in scores]
     protocol = header.protocol
     found = stage_report(header.layout, scores, protocol.protocols)

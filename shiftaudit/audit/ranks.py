@@ -35,7 +35,7 @@ class Ranks:
 
     @property
     def shard(self) -> Shard:
-        """The pictures of this process."""
+        """The images of this process."""
         return Shard(self.rank + 1, self.world)
 
     def device(self, device: str) -> str:

@@ -1,4 +1,4 @@
-"""One run of an audit over many pictures: in shards or ranks, resumed where it was interrupted, stopped when precise enough."""
+"""One run of an audit over many images: in shards or ranks, resumed where it was interrupted, stopped when precise enough."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _check(options: RunOptions, here: Ranks) -> None:
             "--shard needs --samples FILE", hint="put the files of all shards together with shiftaudit merge"
         )
     if options.shard is not None and here.world > 1:
-        raise InputError("--shard and torchrun both split the pictures", hint="use one of the two")
+        raise InputError("--shard and torchrun both split the images", hint="use one of the two")
     if options.resume and options.samples is None:
         raise InputError("--resume needs the --samples FILE of the interrupted run")
     if options.samples is not None and not options.resume and partial_path(options.samples).exists():

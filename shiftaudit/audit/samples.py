@@ -1,4 +1,4 @@
-"""The samples file: one JSON line a picture, with every prediction at full precision, after a header line.
+"""The samples file: one JSON line an image, with every prediction at full precision, after a header line.
 
 It is what an interrupted run is resumed from and what shards are merged by: a report is a function of these lines. While a run
 goes on, lines go to `FILE.partial`; the name becomes FILE when the run is complete.
@@ -37,7 +37,7 @@ class SamplesWriter:
             self.write(line)
 
     def write(self, line: Line) -> None:
-        """Append one picture: its score, or why it was skipped."""
+        """Append one image: its score, or why it was skipped."""
         self._write(asdict(line))
 
     def _write(self, data: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
-"""Split the pictures of one run over processes and machines, and put the rows together again.
+"""Split the images of one run over processes and machines, and put the rows together again.
 
-A report is a function of its rows, and a row of one picture alone, so shards that are merged give the very report that one
+A report is a function of its rows, and a row of one image alone, so shards that are merged give the very report that one
 process would have written.
 """
 

@@ -1,4 +1,4 @@
-"""Turn one picture into the pixels that views are cut from.
+"""Turn one image into the pixels that views are cut from.
 
 What people's own pipelines do is done here too: 8-bit RGB (alpha dropped, as `convert("RGB")` does), the shorter side
 resized and the centre cropped exactly as torchvision's `Resize` and `CenterCrop` do on Pillow images. Two things are
@@ -28,7 +28,7 @@ from shiftaudit.records.report import Preprocessing
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 
 MAX_PIXELS = 89_478_485
-"""Largest picture that is decoded (Pillow's own warning limit): 256 MiB of RGB."""
+"""Largest image that is decoded (Pillow's own warning limit): 256 MiB of RGB."""
 
 MAX_SIDE = math.isqrt(MAX_PIXELS)
 """Largest side of a square that is as large."""
@@ -63,12 +63,12 @@ _TIFF_PHOTOMETRIC = 262
 
 
 class UnreadableImageError(InputError):
-    """One picture cannot be used; the message is the reason alone, without the path."""
+    """One image cannot be used; the message is the reason alone, without the path."""
 
 
 @dataclass(frozen=True, eq=False)
 class DecodedImage:
-    """One picture, ready for views to be cut from it."""
+    """One image, ready for views to be cut from it."""
 
     id: str
     """SHA-256 of the file's bytes."""
@@ -78,11 +78,11 @@ class DecodedImage:
 
 
 def decode(file: ImageFile, preprocessing: Preprocessing, canvas: int) -> DecodedImage:
-    """Read one picture as canvas×canvas pixels.
+    """Read one image as canvas×canvas pixels.
 
     The shorter side is resized to max(resize, canvas), then a canvas×canvas square is cut so that its central size×size
-    window is the one torchvision's `CenterCrop(size)` cuts from the same resized picture. With canvas == size ≤ resize
-    the result is byte for byte that of `Resize(resize, interpolation)` and `CenterCrop(size)`. One-channel pictures are
+    window is the one torchvision's `CenterCrop(size)` cuts from the same resized image. With canvas == size ≤ resize
+    the result is byte for byte that of `Resize(resize, interpolation)` and `CenterCrop(size)`. One-channel images are
     made grey (ITU-R 601) before. Animations and multi-page files give their first frame; colour profiles are not
     applied.
 
@@ -98,7 +98,7 @@ def decode(file: ImageFile, preprocessing: Preprocessing, canvas: int) -> Decode
 
 
 def open_image(path: Path, channels: int) -> Image.Image:
-    """The whole picture at its own size, upright, 8 bits: mode `L` for one channel, `RGB` for three.
+    """The whole image at its own size, upright, 8 bits: mode `L` for one channel, `RGB` for three.
 
     Raises:
         UnreadableImageError: the file cannot be used; the message is the reason.
@@ -139,7 +139,7 @@ def _load(data: bytes) -> Image.Image:
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise UnreadableImageError(f"more pixels than the limit of {MAX_PIXELS}") from error
     except UnidentifiedImageError as error:
-        raise UnreadableImageError(f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} picture") from error
+        raise UnreadableImageError(f"not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image") from error
     except Exception as error:  # Pillow's decoders raise nearly every built-in exception on damaged files
         raise UnreadableImageError(f"truncated or damaged: {first_line(error, 120)}") from error
     try:
@@ -157,7 +157,7 @@ def _to_eight_bits(image: Image.Image, channels: int) -> Image.Image:
     elif image.mode in ("I", "F"):
         raise UnreadableImageError("32-bit grey values, whose range nothing states: save it with 8 or 16 bits")
     if channels == 1:
-        # By way of RGB, as pipelines do that load colour and then turn grey; for a grey picture this changes nothing.
+        # By way of RGB, as pipelines do that load colour and then turn grey; for a grey image this changes nothing.
         return image if image.mode == "L" else image.convert("RGB").convert("L")
     return image.convert("RGB")
 
@@ -201,5 +201,5 @@ def resampling(name: str) -> Image.Resampling:
 
 def _offset(side: int, size: int, canvas: int) -> int:
     # Where CenterCrop(size) would cut, less the room around it. Where that room is odd, or the canvas is as wide as the
-    # picture, half a pixel may be missing at one end.
+    # image, half a pixel may be missing at one end.
     return min(max(0, round((side - size) / 2) - (canvas - size) // 2), side - canvas)

@@ -1,4 +1,4 @@
-"""Find the pictures under the folders and files a user gives."""
+"""Find the images under the folders and files a user gives."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp",
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A file that looks like a picture."""
+    """A file that looks like an image."""
 
     path: Path
     relative: str
@@ -26,23 +26,23 @@ class ImageFile:
 
 
 def find_images(root: Path | Sequence[Path], *, limit: int | None = None) -> tuple[list[ImageFile], list[Skipped]]:
-    """All pictures under a folder, or the given files, or several of both, sorted by relative path.
+    """All images under a folder, or the given files, or several of both, sorted by relative path.
 
     Folders are searched recursively, hidden files and folders left out, symbolic links followed, each real folder
     visited once. With several roots, paths are relative to the folder they have in common. A file that is named itself
     is tried whatever its suffix. `limit` keeps that many files with the smallest SHA-256 of their relative path: an
     even sample of class folders, where the first by name would all be one class, and a growing limit only adds files.
 
-    Returns the pictures, and what looked like one but cannot be (folders that cannot be listed, dangling links, pipes).
+    Returns the images, and what looked like one but cannot be (folders that cannot be listed, dangling links, pipes).
 
     Raises:
-        InputError: a root does not exist, there is no picture at all, or the limit is below 1.
+        InputError: a root does not exist, there is no image at all, or the limit is below 1.
     """
     if limit is not None and limit < 1:
         raise InputError(f"--limit got {limit}; expected 1 or more")
     roots = [root] if isinstance(root, Path) else list(root)
     if not roots:
-        raise InputError("no images were given", hint="point IMAGES at a folder that holds pictures")
+        raise InputError("no images were given", hint="point IMAGES at a folder that holds images")
     base = _common_folder(roots)
     found: dict[Path, ImageFile] = {}
     skipped: dict[str, Skipped] = {}
@@ -53,7 +53,7 @@ def find_images(root: Path | Sequence[Path], *, limit: int | None = None) -> tup
         elif os.path.lexists(path):
             candidates = iter([path])
         else:
-            raise InputError(f"{item} does not exist", hint="point IMAGES at a folder that holds pictures")
+            raise InputError(f"{item} does not exist", hint="point IMAGES at a folder that holds images")
         for candidate in candidates:
             relative = _relative(candidate, base)
             reason = _not_a_file(candidate)
@@ -79,7 +79,7 @@ def _common_folder(roots: Sequence[Path]) -> Path:
 
 
 def _walk(root: Path, base: Path, skipped: dict[str, Skipped]) -> Iterator[Path]:
-    """Files with a picture's suffix. Linked folders come last, so that a folder reached twice keeps its real name."""
+    """Files with an image's suffix. Linked folders come last, so that a folder reached twice keeps its real name."""
     visited: set[tuple[int, int]] = set()
     pending: list[Path] = [root]
     links: list[Path] = []

@@ -1,4 +1,4 @@
-"""True classes of pictures: from the folders they lie in, or from a CSV file. Never guessed without saying so."""
+"""True classes of images: from the folders they lie in, or from a CSV file. Never guessed without saying so."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WORDNET_ID = re.compile(r"n\d{8}")
 
 @dataclass(frozen=True)
 class Labels:
-    """Class indices by relative path; pictures that are not in it have no label."""
+    """Class indices by relative path; images that are not in it have no label."""
 
     by_path: Mapping[str, int] = field(default_factory=dict)
     source: str = NONE
@@ -39,7 +39,7 @@ def read_labels(
 ) -> Labels:
     """The true classes, as `--labels` asks for them.
 
-    `folder` takes pictures in one level of class folders. The folders mean the classes of the same name (case, spaces,
+    `folder` takes images in one level of class folders. The folders mean the classes of the same name (case, spaces,
     underscores and hyphens aside); or else their own numbers; or else, where there is one folder a class, their place
     in sorted order, as torchvision's `ImageFolder` numbers them (not where class names are known and differ, unless the
     folders are WordNet identifiers, whose order is ImageNet's). `auto` does the same, and gives no labels where
@@ -49,7 +49,7 @@ def read_labels(
 
     Raises:
         InputError: `folder` cannot tell the classes; the CSV file is missing, damaged, names an unknown class (with its
-            line) or none of the pictures.
+            line) or none of the images.
 
     >>> from pathlib import Path
     >>> files = [ImageFile(Path("photos") / name, name) for name in ("Polar bear/1.jpg", "cat/1.jpg")]
@@ -111,7 +111,7 @@ def _from_folders(files: Sequence[ImageFile], classes: _Classes) -> Labels:
     if odd is not None:
         raise InputError(f"the images are not all in one level of class folders ({odd})", hint="pass --labels FILE.csv")
     folders = sorted({names[0] for names in parts})
-    # A picture left out, by a limit say, must not change what other folders mean: the disk is asked for all of them.
+    # An image left out, by a limit say, must not change what other folders mean: the disk is asked for all of them.
     on_disk = sorted(set(folders).union(*map(_folders_in, {file.path.parent.parent for file in files})))
     if len(on_disk) < 2:
         raise InputError("there are fewer than two class folders", hint="pass --labels FILE.csv or --labels none")
@@ -210,7 +210,7 @@ def table_rows(table: Path) -> Iterator[tuple[int, str, str]]:
 
 
 def _header(table: Path, cells: Sequence[str]) -> tuple[int, int] | None:
-    """The columns of path and label where the first row is a header; None where it is a picture's row."""
+    """The columns of path and label where the first row is a header; None where it is an image's row."""
     path, label = _column(cells, _PATH_HEADERS), _column(cells, _LABEL_HEADERS)
     if path is None or (label is None and path > 0):
         return None  # a class may be called "image"

@@ -1,4 +1,4 @@
-"""Pictures from a folder to pixels: find them, and decode them in order, in worker processes, while the model runs."""
+"""Images from a folder to pixels: find them, and decode them in order, in worker processes, while the model runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 T = TypeVar("T")
 
 PREFETCH = 4
-"""Decoded pictures waiting per worker: what bounds the memory, however many pictures there are."""
+"""Decoded images waiting per worker: what bounds the memory, however many images there are."""
 
 
 def stream(
@@ -97,7 +97,7 @@ class _Decoder:
 
 
 def _in_workers(dataset: _Decoder, workers: int) -> Iterator[DecodedImage | Skipped]:
-    from torch.utils.data import DataLoader  # here, so that finding and labelling pictures needs no torch
+    from torch.utils.data import DataLoader  # here, so that finding and labelling images needs no torch
 
     with _interrupts_held_back(), warnings.catch_warnings():
         # The number of workers is the user's to choose, and the workers only decode: they never enter the thread pools

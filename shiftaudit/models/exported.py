@@ -36,13 +36,13 @@ class Exported:
         """The file's own, or the ImageNet preset at the size and channels the program insists on.
 
         Raises:
-            InputError: it insists on pictures that are not square.
+            InputError: it insists on images that are not square.
         """
         if self.carried.preprocessing is not None:
             return self.carried.preprocessing
         _, channels, height, width = self.shape
         if height != width and height is not None and width is not None:
-            raise InputError(f"{path} takes pictures of {height}×{width}; only square inputs can be scored")
+            raise InputError(f"{path} takes images of {height}×{width}; only square inputs can be scored")
         base = preset(channels if channels in (1, 3) else input_channels(self.module))
         side = height or width
         return base if side is None else resized(base, side)
@@ -53,7 +53,7 @@ def load_exported(path: Path, *, trust: bool, device: str) -> Exported:
 
     Raises:
         InputError: the user did not say that the file is trusted; loading one can run Python.
-        ModelError: the file is damaged, or the program does not take one batch of pictures.
+        ModelError: the file is damaged, or the program does not take one batch of images.
     """
     if not trust:
         raise InputError(
@@ -81,7 +81,7 @@ def _input_shape(program: torch.export.ExportedProgram, path: Path) -> tuple[int
     inputs = set(program.graph_signature.user_inputs)
     values = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in inputs]
     if len(values) != 1 or not isinstance(values[0], torch.Tensor) or values[0].dim() != 4:
-        raise ModelError(f"{path} takes {len(values)} inputs; expected one batch of pictures (N, C, H, W)")
+        raise ModelError(f"{path} takes {len(values)} inputs; expected one batch of images (N, C, H, W)")
     return tuple(side if isinstance(side, int) else None for side in values[0].shape)
 
 

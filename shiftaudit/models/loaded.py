@@ -1,4 +1,4 @@
-"""A model that is ready to be audited: a callable from a batch of pictures to logits, and what is known of it."""
+"""A model that is ready to be audited: a callable from a batch of images to logits, and what is known of it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _INPUT_HINT = "check --size, --channels and the model's own requirements"
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """Call it with (N, C, S, S) normalised pictures to get float32 logits (N, classes)."""
+    """Call it with (N, C, S, S) normalised images to get float32 logits (N, classes)."""
 
     module: nn.Module
     info: ModelInfo
     class_names: tuple[str, ...] | None = None
     output: str | None = None
     fixed_batch: int | None = None
-    """The only batch size the file accepts, None for any. Smaller batches are filled up by repeating the last picture."""
+    """The only batch size the file accepts, None for any. Smaller batches are filled up by repeating the last image."""
     patch_record: PatchRecord | None = None
 
     @property
@@ -120,7 +120,7 @@ def refuse_lazy(module: nn.Module) -> None:
     """Raise InputError for a network with lazy layers that have never run: they have neither shapes nor weights."""
     if any(is_lazy(tensor) for tensor in itertools.chain(module.parameters(), module.buffers())):
         raise InputError(
-            f"{type(module).__name__} has lazy layers without weights", hint="run it once on a batch of pictures first"
+            f"{type(module).__name__} has lazy layers without weights", hint="run it once on a batch of images first"
         )
 
 
@@ -207,7 +207,7 @@ def state_sha256(module: nn.Module) -> str:
 
 
 def input_channels(module: nn.Module) -> int:
-    """Channels of the first convolution's input, 3 where there is none to tell or it reads something else than a picture."""
+    """Channels of the first convolution's input, 3 where there is none to tell or it reads something else than an image."""
     for name, tensor in module.state_dict().items():
         if name.endswith("weight") and isinstance(tensor, Tensor) and tensor.dim() == 4:
             return int(tensor.shape[1]) if tensor.shape[1] in (1, 3) else 3

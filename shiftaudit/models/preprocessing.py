@@ -22,7 +22,7 @@ IMAGENET = Preprocessing(
 
 
 def preset(channels: int) -> Preprocessing:
-    """The ImageNet preset for a network with this many input channels; grey pictures get the means of the colour values.
+    """The ImageNet preset for a network with this many input channels; grey images get the means of the colour values.
 
     >>> preset(1).mean
     (0.449,)
@@ -76,7 +76,7 @@ def with_options(base: Preprocessing, options: ModelOptions) -> Preprocessing:
 
 
 def resized(base: Preprocessing, size: int) -> Preprocessing:
-    """`base` at another size of input, the resize in proportion, so that the same part of the picture is seen.
+    """`base` at another size of input, the resize in proportion, so that the same part of the image is seen.
 
     >>> resized(IMAGENET, 112).resize
     128
@@ -85,7 +85,7 @@ def resized(base: Preprocessing, size: int) -> Preprocessing:
 
 
 def check(value: Preprocessing) -> None:
-    """Refuse values that no picture can be prepared with.
+    """Refuse values that no image can be prepared with.
 
     Raises:
         InputError: one is out of range, or the number of means does not fit the channels.
@@ -99,7 +99,7 @@ def check(value: Preprocessing) -> None:
             raise InputError(f"{name} got {side}; expected at most {MAX_SIDE} pixels")
     if value.resize < value.size:
         raise InputError(
-            f"--resize {value.resize} is below --size {value.size}", hint="the crop must fit into the resized picture"
+            f"--resize {value.resize} is below --size {value.size}", hint="the crop must fit into the resized image"
         )
     if value.interpolation not in INTERPOLATIONS:
         raise InputError(f"--interpolation got {value.interpolation!r}; expected one of {', '.join(INTERPOLATIONS)}")

@@ -40,7 +40,7 @@ def load_torchscript(path: Path, device: str) -> tuple[nn.Module, Carried]:
 
 
 def settle_batch(model: LoadedModel, device: str) -> LoadedModel:
-    """The model with its `fixed_batch`: None when it takes one picture as well as two.
+    """The model with its `fixed_batch`: None when it takes one image as well as two.
 
     A traced network may carry its example's batch size as a constant, in a reshape for instance. The file does not say so; it has
     to be tried.
@@ -80,5 +80,5 @@ def _other_input(model: LoadedModel, device: str) -> str | None:
             options = f"--size {size}" if size != used.size else ""
             if channels != used.channels:
                 options += f" --channels {channels}"
-            return f"the model takes other pictures: try {options.strip()}"
+            return f"the model takes other images: try {options.strip()}"
     return None

@@ -1,1 +1,1 @@
-"""Recovery: teach a patched copy on unlabelled pictures to answer as its original does."""
+"""Recovery: teach a patched copy on unlabelled images to answer as its original does."""

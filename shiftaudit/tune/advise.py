@@ -49,7 +49,7 @@ def advise(
 
     Args:
         model: the original.
-        images: pictures, labelled or not.
+        images: images, labelled or not.
         settings: the views; stages are never measured here.
         options: filter and placement; `only`, `skip` and `stem` say which sites are tried.
         labels: class by relative path.

@@ -1,4 +1,4 @@
-"""Training crops from unlabelled pictures, and the fixed crops that the best state is chosen on.
+"""Training crops from unlabelled images, and the fixed crops that the best state is chosen on.
 
 A batch depends on the seed and the step's number alone, so that a resumed run continues exactly where it stopped.
 """
@@ -26,16 +26,16 @@ NO_LABEL = -100
 """What `torch.nn.functional.cross_entropy` ignores."""
 
 HOLDOUT_CROPS = 128
-"""Held-out crops at least, whatever the number of pictures."""
+"""Held-out crops at least, whatever the number of images."""
 
-HOLDOUT_PICTURES = 256
-"""Held-out pictures at most: more would cost training time and tell little more."""
+HOLDOUT_IMAGES = 256
+"""Held-out images at most: more would cost training time and tell little more."""
 
 CACHE_BYTES = 2**30
 _KEPT = 4
-"""Pictures are kept with a shorter side of this many training crops: finer detail would rarely be asked for."""
+"""Images are kept with a shorter side of this many training crops: finer detail would rarely be asked for."""
 _LABELLED_SCALE = 0.25
-"""A labelled crop shows at least this share of the picture, or the label might not be in it."""
+"""A labelled crop shows at least this share of the image, or the label might not be in it."""
 _RATIO = math.log(4 / 3)
 
 
@@ -52,13 +52,13 @@ class Batch:
 def split(
     files: Sequence[ImageFile], holdout: float, seed: int
 ) -> tuple[list[ImageFile], list[ImageFile], list[Skipped]]:
-    """The pictures to train on, those held out, and those that cannot be read.
+    """The images to train on, those held out, and those that cannot be read.
 
-    A picture is held out or not by its name and the seed alone. With fewer than two pictures left to hold out, the
-    training pictures themselves are scored (the two lists are then the same).
+    An image is held out or not by its name and the seed alone. With fewer than two images left to hold out, the
+    training images themselves are scored (the two lists are then the same).
 
     Raises:
-        InputError: no picture can be read, or the share is not in [0, 1).
+        InputError: no image can be read, or the share is not in [0, 1).
     """
     if not 0 <= holdout < 1:
         raise InputError(f"--holdout got {holdout}; expected a share of at least 0 and below 1")
@@ -69,25 +69,25 @@ def split(
                 image.size  # noqa: B018
             readable.append(file)
         except Exception:  # Pillow's readers raise nearly every built-in exception
-            skipped.append(Skipped(file.relative, "not a readable picture"))
+            skipped.append(Skipped(file.relative, "not a readable image"))
     if not readable:
-        raise InputError(f"none of {len(files)} pictures can be read", hint="point IMAGES at a folder of photographs")
+        raise InputError(f"none of {len(files)} images can be read", hint="point IMAGES at a folder of photographs")
     ranked = sorted(readable, key=lambda file: hashlib.sha256(f"{seed}:{file.relative}".encode()).digest())
-    count = min(round(holdout * len(ranked)), HOLDOUT_PICTURES)
+    count = min(round(holdout * len(ranked)), HOLDOUT_IMAGES)
     held = {file.relative for file in ranked[:count]} if 2 <= count < len(ranked) else set()
     train = [file for file in readable if file.relative not in held]
     return train, [file for file in readable if file.relative in held] or train, skipped
 
 
 class CropSource:
-    """Random resized crops of pictures, mirrored half of the time.
+    """Random resized crops of images, mirrored half of the time.
 
     Args:
-        files: the pictures.
+        files: the images.
         preprocessing: of the network; its interpolation and normalisation are used.
         size: side of a training crop.
         margin: room on each side for shifted windows.
-        min_scale: smallest share of the picture that a crop shows; sizes are drawn log-uniformly up to all of it.
+        min_scale: smallest share of the image that a crop shows; sizes are drawn log-uniformly up to all of it.
         flip: mirror half of the crops.
         seed: of all draws.
         labels: class by relative path.
@@ -114,10 +114,10 @@ class CropSource:
         self.flip = flip
         self.seed = seed
         self.labels = labels or {}
-        self._pictures = _PictureCache(preprocessing.channels, _KEPT * self.side)
+        self._images = _ImageCache(preprocessing.channels, _KEPT * self.side)
 
     def batch(self, step: int, n: int) -> Batch:
-        """The batch of one step: n crops of n random pictures."""
+        """The batch of one step: n crops of n random images."""
         generator = np.random.default_rng([self.seed, step])
         crops, labels = [], []
         for _ in range(n):
@@ -130,30 +130,30 @@ class CropSource:
         for _ in range(20):
             file = self.files[int(generator.integers(len(self.files)))]
             try:
-                picture = self._pictures.get(file)
+                image = self._images.get(file)
             except UnreadableImageError:
                 continue
             label = self.labels.get(file.relative, NO_LABEL)
             scale = self.min_scale if label == NO_LABEL else max(self.min_scale, _LABELLED_SCALE)
-            crop = random_crop(picture, generator, self.side, scale, resampling(self.preprocessing.interpolation))
+            crop = random_crop(image, generator, self.side, scale, resampling(self.preprocessing.interpolation))
             mirrored = self.flip and generator.random() < 0.5
             return (crop[:, :, ::-1] if mirrored else crop), label
-        raise InputError("20 pictures in a row could not be read", hint="remove damaged files from IMAGES")
+        raise InputError("20 images in a row could not be read", hint="remove damaged files from IMAGES")
 
 
 def random_crop(
-    picture: Image.Image, generator: np.random.Generator, side: int, min_scale: float, filter_: Image.Resampling
+    image: Image.Image, generator: np.random.Generator, side: int, min_scale: float, filter_: Image.Resampling
 ) -> NDArray[np.uint8]:
-    """A random part of a picture as side×side pixels, shape (C, side, side), uint8.
+    """A random part of an image as side×side pixels, shape (C, side, side), uint8.
 
-    Its share of the picture is log-uniform in [min_scale, 1], its aspect ratio in [3/4, 4/3].
+    Its share of the image is log-uniform in [min_scale, 1], its aspect ratio in [3/4, 4/3].
     """
-    width, height = picture.size
+    width, height = image.size
     area = width * height * math.exp(generator.uniform(math.log(min_scale), 0.0))
     ratio = math.exp(generator.uniform(-_RATIO, _RATIO))
     w, h = min(width, math.sqrt(area * ratio)), min(height, math.sqrt(area / ratio))
     x, y = generator.uniform(0, width - w), generator.uniform(0, height - h)
-    part = picture.resize((side, side), filter_, box=(x, y, x + w, y + h), reducing_gap=2.0)
+    part = image.resize((side, side), filter_, box=(x, y, x + w, y + h), reducing_gap=2.0)
     pixels = np.asarray(part, dtype=np.uint8)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
@@ -170,9 +170,9 @@ def normalise(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> Tensor
 def holdout_canvases(
     files: Sequence[ImageFile], preprocessing: Preprocessing, *, margin: int, min_scale: float, seed: int
 ) -> tuple[list[NDArray[np.uint8]], list[str], list[str]]:
-    """Fixed canvases (C, size + 2·margin, …) of the held-out pictures: canvases, an id for each, and their pictures.
+    """Fixed canvases (C, size + 2·margin, …) of the held-out images: canvases, an id for each, and their images.
 
-    The first of a picture is the one that `score` would cut; where pictures are few, random crops follow until there are
+    The first of an image is the one that `score` would cut; where images are few, random crops follow until there are
     `HOLDOUT_CROPS`.
     """
     canvas = preprocessing.size + 2 * margin
@@ -181,49 +181,49 @@ def holdout_canvases(
     for file in files:
         try:
             decoded = decode(file, preprocessing, canvas)
-            picture = open_image(file.path, preprocessing.channels) if repeats > 1 else None
+            image = open_image(file.path, preprocessing.channels) if repeats > 1 else None
         except UnreadableImageError:
             continue
         generator = np.random.default_rng([seed, int(decoded.id[:8], 16)])
         for index in range(repeats):
-            if index == 0 or picture is None:
+            if index == 0 or image is None:
                 pixels = decoded.pixels
             else:
                 filter_ = resampling(preprocessing.interpolation)
-                pixels = random_crop(picture, generator, canvas, max(min_scale, 0.05), filter_)
+                pixels = random_crop(image, generator, canvas, max(min_scale, 0.05), filter_)
             canvases.append(pixels)
             ids.append(hashlib.sha256(f"{decoded.id}:{index}".encode()).hexdigest())
             names.append(file.relative if index == 0 else "")
     if not canvases:
-        raise InputError("none of the held-out pictures can be read", hint="remove damaged files from IMAGES")
+        raise InputError("none of the held-out images can be read", hint="remove damaged files from IMAGES")
     return canvases, ids, names
 
 
-class _PictureCache:
-    """Decoded pictures, the longest unused dropped first once they fill the room."""
+class _ImageCache:
+    """Decoded images, the longest unused dropped first once they fill the room."""
 
     def __init__(self, channels: int, shorter_side: int) -> None:
         self._channels = channels
         self._shorter_side = shorter_side
-        self._pictures: OrderedDict[str, Image.Image] = OrderedDict()
+        self._images: OrderedDict[str, Image.Image] = OrderedDict()
         self._bytes = 0
 
     def get(self, file: ImageFile) -> Image.Image:
-        picture = self._pictures.pop(file.relative, None)
-        if picture is None:
-            picture = self._shrunk(open_image(file.path, self._channels))
-            self._bytes += self._size(picture)
-        self._pictures[file.relative] = picture
-        while self._bytes > CACHE_BYTES and len(self._pictures) > 1:
-            self._bytes -= self._size(self._pictures.popitem(last=False)[1])
-        return picture
+        image = self._images.pop(file.relative, None)
+        if image is None:
+            image = self._shrunk(open_image(file.path, self._channels))
+            self._bytes += self._size(image)
+        self._images[file.relative] = image
+        while self._bytes > CACHE_BYTES and len(self._images) > 1:
+            self._bytes -= self._size(self._images.popitem(last=False)[1])
+        return image
 
-    def _shrunk(self, picture: Image.Image) -> Image.Image:
-        factor = self._shorter_side / min(picture.size)
+    def _shrunk(self, image: Image.Image) -> Image.Image:
+        factor = self._shorter_side / min(image.size)
         if factor >= 1:
-            return picture
-        width, height = (max(1, round(side * factor)) for side in picture.size)
-        return picture.resize((width, height), Image.Resampling.BOX, reducing_gap=2.0)
+            return image
+        width, height = (max(1, round(side * factor)) for side in image.size)
+        return image.resize((width, height), Image.Resampling.BOX, reducing_gap=2.0)
 
-    def _size(self, picture: Image.Image) -> int:
-        return picture.width * picture.height * self._channels
+    def _size(self, image: Image.Image) -> int:
+        return image.width * image.height * self._channels

@@ -1,4 +1,4 @@
-"""A recovery from its settings to its record: what is compared, on which pictures, and which state is kept."""
+"""A recovery from its settings to its record: what is compared, on which images, and which state is kept."""
 
 from __future__ import annotations
 
@@ -51,20 +51,20 @@ def tune(
     checkpoint: Path | None = None,
     resume: Path | None = None,
 ) -> TuneResult:
-    """Teach a patched copy to answer as its original does, on unlabelled pictures.
+    """Teach a patched copy to answer as its original does, on unlabelled images.
 
     Args:
         patched: the copy; its module is trained in place. TorchScript or eager.
         teacher: the original it was made from.
-        images: the pictures; a share of them is held out.
+        images: the images; a share of them is held out.
         settings: see `TuneSettings`.
         observer: called after every step.
-        labels: class by relative path, for pictures that have one: cross-entropy is added on them.
+        labels: class by relative path, for images that have one: cross-entropy is added on them.
         checkpoint: written at every check.
         resume: a checkpoint of the same settings to go on from.
 
     Raises:
-        InputError: settings or pictures that cannot be used, or a checkpoint of another run.
+        InputError: settings or images that cannot be used, or a checkpoint of another run.
         ModelError: the two models share no layer, or training diverged.
         PatchError: the copy holds no BlurPool.
     """

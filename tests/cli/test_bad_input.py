@@ -96,7 +96,7 @@ def test_bad_pictures_are_skipped_and_listed_and_the_good_ones_are_scored(folder
         ("empty", (), "found no image in empty; point IMAGES at a folder"),
         ("missing", (), "missing does not exist"),
         ("all_bad", (), "none of 2 files could be scored"),
-        ("all_bad/zero.jpg", (), "no picture could be scored (zero.jpg: the file is empty)"),
+        ("all_bad/zero.jpg", (), "no image could be scored (zero.jpg: the file is empty)"),
         ("mixed", ("--max-skipped", "1"), "more than --max-skipped 1"),
         ("good", ("-o", "nowhere/report.json"), "cannot write nowhere/report.json"),
         ("good", ("-o", "empty"), "cannot write empty: it is a folder"),

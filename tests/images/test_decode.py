@@ -249,7 +249,7 @@ def test_files_that_are_no_pictures_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.png").write_bytes(b"")
     assert reason_of(tmp_path / "empty.png") == "the file is empty"
     (tmp_path / "text.jpg").write_text("not a picture")
-    assert reason_of(tmp_path / "text.jpg") == "not a JPEG, PNG, WEBP, BMP, TIFF or GIF picture"
+    assert reason_of(tmp_path / "text.jpg") == "not a JPEG, PNG, WEBP, BMP, TIFF or GIF image"
 
 
 def test_a_format_pillow_would_open_with_an_outside_program_is_not_tried(tmp_path: Path) -> None:
