@@ -5,7 +5,7 @@ from __future__ import annotations
 COMMAND_GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Measure", ("demo", "score", "stages", "show", "merge")),
     ("Read", ("report", "explain", "compare")),
-    ("Mend", ("patch", "tune", "advise")),
+    ("Mend", ("patch", "refit", "tune", "advise")),
     ("In CI", ("baseline", "gate")),
     ("Set up", ("doctor",)),
 )
@@ -62,6 +62,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "# score the original and the copy on the same views",
         "shiftaudit patch model.pt -o aa.pt --verify photos/",
     ),
+    "refit": ("shiftaudit refit aa.pt photos/ --teacher model.pt -o fitted.pt",),
     "tune": ("shiftaudit tune aa.pt photos/ --teacher model.pt -o tuned.pt --minutes 60",),
     "advise": ("shiftaudit advise model.pt photos/",),
     "baseline save": ("shiftaudit baseline save report.json -o baseline.json",),

@@ -67,6 +67,7 @@ def common(
 # Each module of a subcommand has `register(app)`; none of them imports torch at the top.
 COMMANDS: tuple[str, ...] = (
     "score",
+    "refit",
     "tune",
     "advise",
     "merge",

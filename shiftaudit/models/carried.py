@@ -11,6 +11,7 @@ from shiftaudit.errors import InputError
 from shiftaudit.models.preprocessing import check
 from shiftaudit.records.codec import plain, structure
 from shiftaudit.records.patch import PatchRecord
+from shiftaudit.records.refit import RefitRecord
 from shiftaudit.records.report import Preprocessing
 from shiftaudit.records.tune import TuneRecord
 
@@ -30,6 +31,7 @@ class Carried:
     arch: str | None = None
     patch: PatchRecord | None = None
     tune: TuneRecord | None = None
+    refit: RefitRecord | None = None
 
     def to_json(self) -> str:
         """The text of `shiftaudit.json`."""
@@ -40,8 +42,8 @@ class Carried:
             "arch": self.arch,
             "patch": plain(self.patch),
         }
-        if self.tune is not None:
-            content["tune"] = plain(self.tune)
+        done = {"refit": self.refit, "tune": self.tune}
+        content |= {name: plain(record) for name, record in done.items() if record is not None}
         return json.dumps(content)
 
     @classmethod
@@ -71,6 +73,7 @@ class Carried:
             arch=data["arch"] if isinstance(data.get("arch"), str) else None,
             patch=_part(data.get("patch"), PatchRecord, f"the record of the patch carried by {path}"),
             tune=_part(data.get("tune"), TuneRecord, f"the record of the tuning carried by {path}"),
+            refit=_part(data.get("refit"), RefitRecord, f"the record of the refit carried by {path}"),
         )
 
 
