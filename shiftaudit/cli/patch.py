@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +17,7 @@ from shiftaudit.cli.run_audit import ImageOptions, run_audit
 from shiftaudit.cli.takes import only, takes, without
 from shiftaudit.errors import InputError, PatchError
 from shiftaudit.records.patch import PatchOptions
+from shiftaudit.records.refit import RefitSettings
 from shiftaudit.records.settings import ModelOptions, Settings
 from shiftaudit.records.tune import TuneSettings
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from shiftaudit.models import LoadedModel
     from shiftaudit.records.gate import Comparison
     from shiftaudit.records.patch import PatchRecord
+    from shiftaudit.records.refit import RefitRecord
     from shiftaudit.records.tune import TuneRecord
     from shiftaudit.surgery.patch import PatchResult
 
@@ -52,6 +54,10 @@ def patch(
         list[Path] | None,
         typer.Option("--verify", metavar="IMAGES", help="Score the original and the copy on these pictures."),
     ] = None,
+    refit: Annotated[
+        list[Path] | None,
+        typer.Option("--refit", metavar="IMAGES", help="Fit the copy on these images, as `shiftaudit refit` does."),
+    ] = None,
     tune: Annotated[
         list[Path] | None,
         typer.Option("--tune", metavar="IMAGES", help="Teach the copy on these pictures, as `shiftaudit tune` does."),
@@ -62,7 +68,7 @@ def patch(
             "minutes",
             "seed",
             minutes={"flag": "--tune-minutes", "help": "Budget of --tune.", "group": None},
-            seed={"help": "Of random weights, and of --tune."},
+            seed={"help": "Of random weights, --refit and --tune."},
         ),
     ],
     options: Annotated[ModelOptions, without("output")],
@@ -70,7 +76,7 @@ def patch(
 ) -> None:
     """Write a copy of MODEL whose downsampling is low-pass filtered (BlurPool); the copy needs tuning."""
     chosen_format = _check_output(output_file, file_format, force=force, dry_run=dry_run)
-    for images in (verify, tune):
+    for images in (verify, refit, tune):
         if images:
             ImageOptions(tuple(images)).check()
     from shiftaudit.models import load_model
@@ -81,10 +87,21 @@ def patch(
     if output_file is None or dry_run:
         _print(_plan(loaded, choices), as_json=as_json)
         return
-    result, tuned = _write(loaded, choices, output_file, chosen_format, tune, budget, quiet=quiet)
+    recovery = _Recovery(refit, RefitSettings(seed=budget.seed), tune, budget)
+    result, fitted, tuned = _write(loaded, choices, output_file, chosen_format, recovery, quiet=quiet)
     comparison = _verify(loaded, result, output_file, verify, quiet=quiet) if verify else None
     written = (str(output_file), chosen_format, _original(model, options))
-    _print(result.record, written, comparison, tuned, as_json=as_json)
+    _print(result.record, written, comparison, fitted, tuned, as_json=as_json)
+
+
+@dataclass(frozen=True)
+class _Recovery:
+    """What the patched copy is to be fitted and taught on, and how."""
+
+    refit_on: list[Path] | None
+    refit: RefitSettings
+    tune_on: list[Path] | None
+    tune: TuneSettings
 
 
 def _original(model: str, options: ModelOptions) -> str:
@@ -122,27 +139,33 @@ def _write(
     choices: PatchOptions,
     output: Path,
     file_format: str,
-    tune_on: list[Path] | None,
-    budget: TuneSettings,
+    recovery: _Recovery,
     *,
     quiet: bool,
-) -> tuple[PatchResult, TuneRecord | None]:
-    """Patch, tune where asked to, and write once all went well."""
+) -> tuple[PatchResult, RefitRecord | None, TuneRecord | None]:
+    """Patch, refit and tune where asked to, and write once all went well."""
     from shiftaudit.models.carried import Carried
     from shiftaudit.surgery.patch import patch as patch_module
     from shiftaudit.surgery.save import save_model
 
     example = _example(loaded)
     result = patch_module(loaded.module, choices, example_input=example)
-    tuned = None
-    if tune_on:
+    fitted, tuned, budget = None, None, recovery.tune
+    if recovery.refit_on:
+        from shiftaudit.cli.refit import fit
+
+        copy, images = replace(loaded, module=result.module), ImageOptions(tuple(recovery.refit_on))
+        done = fit(copy, loaded, images, recovery.refit, quiet=quiet)
+        result, fitted = replace(result, module=done.model.module), done.record
+        budget = replace(budget, grow=0.0)  # the weights fit the full filter already
+    if recovery.tune_on:
         from shiftaudit.cli.tune import tune_copy
 
-        tuned = tune_copy(replace(loaded, module=result.module), loaded, tune_on, budget, quiet=quiet)
-    carried = Carried(loaded.preprocessing, loaded.class_names, loaded.info.arch, result.record, tuned)
+        tuned = tune_copy(replace(loaded, module=result.module), loaded, recovery.tune_on, budget, quiet=quiet)
+    carried = Carried(loaded.preprocessing, loaded.class_names, loaded.info.arch, result.record, tuned, fitted)
     for note in save_model(output, result.module, carried, file_format=file_format, example=example):
         warn(note, quiet=quiet)
-    return result, tuned
+    return result, fitted, tuned
 
 
 def _verify(loaded: LoadedModel, result: PatchResult, output: Path, images: list[Path], *, quiet: bool) -> Comparison:
@@ -168,6 +191,7 @@ def _print(
     record: PatchRecord,
     written: tuple[str, str, str] | None = None,
     comparison: Comparison | None = None,
+    fitted: RefitRecord | None = None,
     tuned: TuneRecord | None = None,
     *,
     as_json: bool,
@@ -176,15 +200,16 @@ def _print(
     from shiftaudit.records.codec import dumps, plain
     from shiftaudit.render.compare import render_comparison
     from shiftaudit.render.patch import render_patch, verdict
+    from shiftaudit.render.refit import render_refit
     from shiftaudit.render.terminal import detect
     from shiftaudit.render.tune import render_tune
 
     if as_json:
-        extras = {"tune": tuned, "comparison": comparison}
+        extras = {"refit": fitted, "tune": tuned, "comparison": comparison}
         both = {"patch": plain(record)} | {name: plain(value) for name, value in extras.items() if value is not None}
         stdout.write(dumps(record if len(both) == 1 else both), utf8=True)
         return
-    terminal, done = detect(sys.stdout), tuned is not None
+    terminal, done = detect(sys.stdout), not (fitted is None and tuned is None)
     parts = [
         render_patch(record, terminal=terminal)
         if written is None
@@ -192,6 +217,8 @@ def _print(
             record, output=written[0], file_format=written[1], model=written[2], tuned=done, terminal=terminal
         )
     ]
+    if fitted is not None:
+        parts.append(render_refit(fitted, terminal=terminal))
     if tuned is not None:
         parts.append(render_tune(tuned, terminal))
     if comparison is not None:

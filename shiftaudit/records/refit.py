@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from shiftaudit.records.options import check_values, option
+
+_FITTING = "Fitting"
+
 RefitLayers = Literal["projections", "all"]
 """`projections`: layers that hand their output on without an activation, and the head. `all`: every layer behind the change."""
 
@@ -16,27 +20,42 @@ RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 @dataclass(frozen=True)
 class RefitSettings:
-    """How a patched copy is fitted to its original."""
+    """How a patched copy is fitted to its original.
 
-    layers: RefitLayers = "projections"
-    crops: int = 500
-    """Random crops, at least; filled up to whole batches."""
-    ridge: float | None = None
-    """Pull towards the present weights, as a share of the mean diagonal; None chooses by held-out crops, layer by layer."""
-    holdout: float = 0.2
-    """Share of the images, and of the crops, that the ridge is chosen on where it is chosen."""
-    sweeps: int = 1
-    """How often the layers are walked through."""
-    rows: int = 200_000
-    """Positions a layer is fitted on, at most; drawn at random from all crops alike."""
-    batch_size: int = 8
-    min_scale: float = 0.02
-    """Smallest share of an image that a crop shows."""
-    roll: float = 0.5
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    layers: RefitLayers = option(
+        "projections",
+        "projections (layers that hand on without an activation, and the head) or all.",
+        group=_FITTING,
+        choices=REFIT_LAYERS,
+    )
+    crops: int = option(500, "Random crops of the images, half of them rolled around the edge.", least=1)
+    """At least; filled up to whole batches."""
+    ridge: float | None = option(
+        None,
+        "Pull towards the present weights, in mean squares of what a layer reads [the best on held-out images].",
+        group=_FITTING,
+        above=0,
+    )
+    """As a share of the mean diagonal of a layer's Gram matrix; None chooses by held-out crops, layer by layer."""
+    holdout: float = option(0.2, "Share of the images that the ridge is chosen on.", group=_FITTING, above=0, below=1)
+    """And of the crops."""
+    sweeps: int = option(1, "How often the layers are walked through.", group=_FITTING, least=1)
+    rows: int = option(100_000, "Positions that a layer is fitted on, at most.", group=_FITTING, least=1)
+    """Drawn at random, from all crops alike."""
+    batch_size: int = option(8, "Crops in one pass.", group=_FITTING, least=1)
+    min_scale: float = option(0.02, "Smallest share of an image that a crop shows.", group=_FITTING, above=0, most=1)
+    roll: float = option(0.5, least=0, most=1, hidden=True)
     """Share of the crops that are rolled around the edge, as the circular protocol does (up to 32 px at 224)."""
-    memory: float = 1.0
-    """GiB for what is kept between layers; beyond it passes start anew, which takes longer."""
-    seed: int = 0
+    memory: float = option(1.0, "GiB for what is kept between layers; less is slower.", group=_FITTING, least=0)
+    """Where it does not suffice, passes start anew from the images."""
+    seed: int = option(0, "Of crops and positions.", least=0)
+
+    def __post_init__(self) -> None:
+        check_values(self)
 
 
 @dataclass(frozen=True)

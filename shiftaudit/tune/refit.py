@@ -13,7 +13,7 @@ from torch import Tensor
 from shiftaudit.errors import InputError
 from shiftaudit.images.stream import ImageFile
 from shiftaudit.models import LoadedModel
-from shiftaudit.records.refit import REFIT_LAYERS, RefitRecord, RefitSettings
+from shiftaudit.records.refit import RefitRecord, RefitSettings
 from shiftaudit.records.report import Skipped
 from shiftaudit.records.words import CIRCULAR
 from shiftaudit.surgery.refit.run import fit_layers
@@ -53,7 +53,7 @@ def refit(
         ModelError: the two are not the same network but for the patch, or hold NaN.
     """
     settings = settings or RefitSettings()
-    _check(settings, patched, teacher)
+    _check(patched, teacher)
     share = settings.holdout if settings.ridge is None else 0.0
     fitting, held, skipped = split(images, share, settings.seed)
     files = [*fitting, *(file for file in held if file not in fitting)]
@@ -85,7 +85,7 @@ class _Crops:
         self.settings = settings
         self.size = model.fixed_batch or settings.batch_size
         self.count = -(-settings.crops // self.size)
-        self._every = round(1 / settings.holdout) if held and settings.holdout else 0
+        self._every = round(1 / settings.holdout) if held else 0
         self._limit = default_max_shift(CIRCULAR, model.preprocessing.size)
         self._like = next((p for p in model.module.parameters() if p.is_floating_point()), torch.zeros(()))
         self._sources = [
@@ -119,15 +119,6 @@ def _sha256(file: ImageFile) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _check(settings: RefitSettings, patched: LoadedModel, teacher: LoadedModel) -> None:
-    for name in ("crops", "batch_size", "sweeps", "rows"):
-        if getattr(settings, name) < 1:
-            raise InputError(f"--{name.replace('_', '-')} got {getattr(settings, name)}; expected 1 or more")
-    if settings.layers not in REFIT_LAYERS:
-        raise InputError(f"--layers got {settings.layers}; expected one of {', '.join(REFIT_LAYERS)}")
-    if settings.ridge is not None and not settings.ridge > 0:
-        raise InputError(f"--ridge got {settings.ridge}; expected more than 0", hint="1e-3 does well")
-    if not 0 <= settings.roll <= 1:
-        raise InputError(f"--roll got {settings.roll}; expected a share in [0, 1]")
+def _check(patched: LoadedModel, teacher: LoadedModel) -> None:
     if (a := patched.preprocessing).channels != (b := teacher.preprocessing).channels:
         raise InputError(f"the patched model takes {a.channels} channels, the original {b.channels}")

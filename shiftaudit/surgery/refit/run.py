@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -69,13 +68,15 @@ def fit_layers(
 
 def with_parameters(module: nn.Module, parameters: dict[str, Tensor]) -> nn.Module:
     """A copy of `module` that holds these values, by state-dict key."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torch\\.jit.*")
+    with (
+        torch.no_grad()
+    ):  # with gradients the parameters of a copied ScriptModule would be results, which cannot be trained
         own = copy.deepcopy(module)
-    with torch.no_grad():
         for name, value in own.state_dict().items():
             if isinstance(value, Tensor):
                 value.copy_(parameters[name])
+    for ours, theirs in zip(own.parameters(), module.parameters(), strict=True):
+        ours.requires_grad_(theirs.requires_grad)
     return own
 
 

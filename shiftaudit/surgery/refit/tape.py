@@ -157,7 +157,7 @@ def record(module: nn.Module, batch: Tensor) -> Tape:
     Raises:
         ModelError: a decision depends on the values of the input.
     """
-    state = {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
+    state = {name: value.detach() for name, value in module.state_dict().items() if isinstance(value, Tensor)}
     recorder = _Recorder(state, batch)
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # it runs a whole encoder layer in one call

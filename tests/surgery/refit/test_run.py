@@ -240,6 +240,7 @@ def test_the_modules_given_stay_as_they_are_and_the_copy_can_be_trained() -> Non
         assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
     assert any(not torch.equal(value, before[0][name]) for name, value in fitted.state_dict().items())
     assert [p.requires_grad for p in fitted.parameters()] == [p.requires_grad for p in copy.parameters()]
+    assert all(p.is_leaf for p in fitted.parameters())
     buffer = io.BytesIO()
     torch.jit.save(fitted, buffer)
     buffer.seek(0)

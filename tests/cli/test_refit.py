@@ -1,0 +1,129 @@
+"""`shiftaudit refit` and `patch --refit` from the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from tests.cli_run import InProcess, environment
+
+SIZE = ("--size", "16", "--resize", "20")
+Run = Callable[..., tuple[int, str, str]]
+
+
+class Tiny(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.pool = nn.Conv2d(3, 6, 3, padding=1), nn.MaxPool2d(2)
+        self.conv, self.head = nn.Conv2d(6, 6, 3, padding=1), nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.conv(self.pool(self.stem(x).relu())).relu().mean((2, 3)))
+
+
+def images(folder: Path, count: int = 6) -> Path:
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for index in range(count):
+        Image.fromarray(generator.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command in a folder that holds the original, a patched copy and images."""
+    torch.manual_seed(0)
+    torch.jit.script(Tiny().eval()).save(str(tmp_path / "model.pt"))
+    images(tmp_path / "images")
+    program = InProcess(tmp_path, monkeypatch, capsys)
+    assert program("patch", "model.pt", *SIZE, "-o", "aa.pt")[0] == 0
+    return program
+
+
+FIT = ("refit", "aa.pt", "images", "--teacher", "model.pt", "-o", "fitted.pt")
+
+
+def test_the_fitted_copy_carries_what_was_done_and_computes_with_torch_alone(run: Run, tmp_path: Path) -> None:
+    code, out, error = run(*FIT, "--crops", 64, "--layers", "all", "--ridge", "1e-3")
+    assert code == 0, error
+    assert "conv" in out
+    assert "Fitted on 64 crops of 6 images" in out
+    script = (
+        "import json, sys, torch\n"
+        "extra = {'shiftaudit.json': ''}\n"
+        "module = torch.jit.load('fitted.pt', _extra_files=extra)\n"
+        "module.train()(torch.zeros(2, 3, 16, 16)).sum().backward()\n"
+        "assert 'shiftaudit' not in sys.modules\n"
+        "print(json.dumps([sorted(module.state_dict()), json.loads(extra['shiftaudit.json'])]))\n"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], cwd=tmp_path, env=environment(), capture_output=True, check=True
+    )
+    keys, carried = json.loads(loaded.stdout)
+    assert keys == sorted(Tiny().state_dict())
+    record = carried["refit"]
+    assert [layer["name"] for layer in record["layers"]] == ["conv.weight", "head.weight"]
+    assert all(layer["error"] <= layer["error_before"] for layer in record["layers"])
+    assert len(record["image_sha256"]) == 6
+    assert carried["patch"]["sites"]
+
+
+def test_a_refit_gives_the_same_file_twice_and_another_with_another_seed(run: Run, tmp_path: Path) -> None:
+    weights = []
+    for seed in (0, 0, 1):
+        assert run(*FIT, "--crops", 32, "--seed", seed, "--layers", "all", "--ridge", "1e-3", "--force")[0] == 0
+        weights.append(torch.jit.load(str(tmp_path / "fitted.pt")).state_dict()["conv.weight"])
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_patch_refits_in_one_go_and_the_file_scores(run: Run, tmp_path: Path) -> None:
+    code, out, _ = run("patch", "model.pt", *SIZE, "-o", "one.pt", "--refit", "images", "--json")
+    assert code == 0
+    record = json.loads(out)
+    assert record["refit"]["n_crops"] >= 500
+    assert record["refit"]["n_images"] == 6
+    assert run("score", "one.pt", "images", "--no-stages", "--shifts", "2")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("refit", "aa.pt", "nothing", "--teacher", "model.pt", "-o", "fitted.pt"), "nothing"),
+        (("refit", "aa.pt", "images/0.png", "--teacher", "model.pt", "-o", "fitted.pt"), "1 image; expected 2 or more"),
+        (("refit", "aa.pt", "flat", "--teacher", "model.pt", "-o", "fitted.pt"), "one colour"),
+        (
+            ("refit", "aa.pt", "images", "--teacher", "resnet18", "--weights", "none", "-o", "fitted.pt"),
+            "another network",
+        ),
+        (("refit", "aa.pt", "images", "--teacher", "nan.pt", "-o", "fitted.pt"), "NaN"),
+        (("refit", "model.pt", "images", "--teacher", "model.pt", "-o", "fitted.pt"), "no record of a patch"),
+        (("refit", "aa.pt", "images", "--teacher", "model.pt"), "no output file"),
+        ((*FIT, "--layers", "some"), "projections or all"),
+        ((*FIT, "--ridge", "0"), "--ridge"),
+        ((*FIT, "--crops", "0"), "--crops"),
+    ],
+)
+def test_bad_input_gets_a_sentence_and_nothing_is_written(
+    run: Run, tmp_path: Path, change: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "flat").mkdir()
+    for index in range(3):
+        Image.new("RGB", (32, 32), (40 * index, 0, 0)).save(tmp_path / "flat" / f"{index}.png")
+    broken = Tiny()
+    nn.init.constant_(broken.conv.weight, float("nan"))
+    torch.jit.script(broken.eval()).save(str(tmp_path / "nan.pt"))
+    code, _, error = run(*change)
+    assert code == 2
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "fitted.pt").exists()
