@@ -108,7 +108,6 @@ def test_patch_refits_in_one_go_and_the_file_scores(run: Run, tmp_path: Path) ->
         (("refit", "aa.pt", "images", "--teacher", "nan.pt", "-o", "fitted.pt"), "NaN"),
         (("refit", "model.pt", "images", "--teacher", "model.pt", "-o", "fitted.pt"), "no record of a patch"),
         (("refit", "aa.pt", "images", "--teacher", "model.pt"), "no output file"),
-        ((*FIT, "--layers", "some"), "projections or all"),
         ((*FIT, "--ridge", "0"), "--ridge"),
         ((*FIT, "--crops", "0"), "--crops"),
     ],
