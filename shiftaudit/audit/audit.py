@@ -51,7 +51,7 @@ class SilentObserver:
 class Audit:
     """One model under one protocol, ready to score images.
 
-    Making it loads nothing but runs the network once, on an empty picture, to find its stages.
+    Making it loads nothing but runs the network three times, on a random image, to find its stages and its fastest forms.
 
     Raises:
         InputError: the settings do not fit the model's input.
@@ -69,7 +69,7 @@ class Audit:
             protocol=self.protocol,
             environment=environment(self.settings),
             layout=_layout(self._scorer) if self.protocol.stages else (),
-            skipped_stages=self._scorer.discovery.skipped if self.protocol.stages else (),
+            skipped_stages=self._scorer.prepared.stages.skipped if self.protocol.stages else (),
             class_names=model.class_names,
             limit=limit,
         )
@@ -77,7 +77,7 @@ class Audit:
     @property
     def n_classes(self) -> int:
         """How many classes the model's answers have."""
-        return self._scorer.n_classes
+        return self._scorer.prepared.n_classes
 
     def lines(
         self, files: Sequence[ImageFile], labels: Mapping[str, int], observer: Observer | None = None
@@ -193,7 +193,7 @@ def environment(settings: Settings) -> Environment:
 
 
 def _layout(scorer: Scorer) -> tuple[StageLayout, ...]:
-    discovery = scorer.discovery
+    discovery = scorer.prepared.stages
     layout = []
     for stage in discovery.stages:
         before, after = discovery.slots[stage.input_slot], discovery.slots[stage.output_slot]

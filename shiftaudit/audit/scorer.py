@@ -17,16 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shiftaudit.audit import answers
-from shiftaudit.audit.batches import batch_size, even_parts
+from shiftaudit.audit.batches import even_parts
+from shiftaudit.audit.prepare import forward, prepare
 from shiftaudit.errors import ModelError
 from shiftaudit.models import LoadedModel
-from shiftaudit.models.fast import compiled, fastest, folded
-from shiftaudit.models.precision import reduced_dtype
 from shiftaudit.records.report import ImageResult, Preprocessing, ProtocolInfo, Shift, Views
 from shiftaudit.records.samples import ImageScore, SlotErrors
 from shiftaudit.records.settings import Settings
 from shiftaudit.records.words import CIRCULAR, CROP, PADDING, UNSHIFTED, Protocol, Role
-from shiftaudit.stages.find import Discovery, discover
 from shiftaudit.stages.measure import Row, StageProbe
 from shiftaudit.views.protocol import ViewPlan, plan_views
 from shiftaudit.views.shifts import centre, cut
@@ -56,33 +54,12 @@ class Scorer:
         self.info = info
         self.size = model.preprocessing.size
         self._device = torch.device(settings.device)
-        self._autocast = settings.autocast
         self._mean = _per_channel(model.preprocessing, model.preprocessing.mean).to(self._device)
         self._std = _per_channel(model.preprocessing, model.preprocessing.std).to(self._device)
-        channels = model.preprocessing.channels
-        example = torch.zeros(1, channels, self.size, self.size, device=self._device)
-        self.n_classes = 0
-        self.discovery: Discovery = discover(self._first_run, model.module, example)
-        self._batch = (
-            model.fixed_batch or settings.batch_size or batch_size(self.discovery.largest_bytes, self._device.type)
-        )
-        self._make = folded if settings.autocast else fastest
-        self._fast = compiled(model, example) if settings.compile else self._make(model, example, keep_strided=False)
-        self._watched, watched = self._to_watch(example)
-        self._probe = StageProbe(watched) if info.stages and watched.stages else None
-
-    def _first_run(self, example: Tensor) -> None:
-        self.n_classes = int(self._run(self.model, example).shape[-1])
-
-    def _to_watch(self, example: Tensor) -> tuple[LoadedModel, Discovery]:
-        """The model to measure stages on, and where they are in it: folded where it certainly has the same stages."""
-        if not self.info.stages or not self.discovery.stages:
-            return self._fast, self.discovery
-        fast = self._make(self.model, example, keep_strided=True)
-        found = discover(lambda batch: self._run(fast, batch), fast.module, example)
-        if not found.measures_the_same_as(self.discovery):
-            return self.model, self.discovery
-        return fast, found
+        self._settings = settings
+        self.prepared = prepare(model, info, settings)
+        stages = self.prepared.stages
+        self._probe = StageProbe(stages) if info.stages and stages.stages else None
 
     def score(self, pixels: NDArray[np.uint8], image_id: str, path: str, label: int | None) -> ImageScore:
         """Score one canvas of shape (C, canvas, canvas), uint8.
@@ -92,7 +69,7 @@ class Scorer:
         """
         canvas = torch.from_numpy(pixels).to(self._device)[None].contiguous(memory_format=torch.channels_last)
         normalised = canvas.float().div_(255).sub_(self._mean).div_(self._std)
-        plan = plan_views(self.info, image_id, self.size, self.discovery.total_stride)
+        plan = plan_views(self.info, image_id, self.size, self.prepared.stages.total_stride)
         views = list(_order(plan, self.info.stage_views if self._probe else 0))
         logits = self._forward(normalised, views)
         bad = ~torch.isfinite(logits).all(-1)
@@ -107,7 +84,7 @@ class Scorer:
     def _forward(self, canvas: Tensor, views: list[_View]) -> Tensor:
         logits = []
         for chosen in ([view for view in views if view.watched], [view for view in views if not view.watched]):
-            passes = list(even_parts(chosen, self._batch))
+            passes = list(even_parts(chosen, self.prepared.batch))
             logits += [self._pass(canvas, part, is_last=part is passes[-1]) for part in passes]
         # A model may return a view of its parameters, which inference mode does not detach.
         return torch.cat(logits).detach().float().cpu()
@@ -116,19 +93,11 @@ class Scorer:
         batch = torch.cat([self._pixels(canvas, view) for view in views])
         with torch.inference_mode():
             if self._probe is None or not views[0].watched:
-                return self._run(self._fast, batch)
+                return forward(self.prepared.fast, batch, self._settings)
             first = views[0].role == UNSHIFTED
             rows = [view.row for view in views[first:]]
             with self._probe.watching(rows, first_is_reference=first, is_last=is_last):
-                return self._run(self._watched, batch)
-
-    def _run(self, model: LoadedModel, batch: Tensor) -> Tensor:
-        # Channels last is the faster layout for convolutions on CPUs and tensor cores alike.
-        batch = batch.contiguous(memory_format=torch.channels_last)
-        if not self._autocast:
-            return model(batch)
-        with torch.autocast(self._device.type, reduced_dtype(self._device.type)):
-            return model(batch).float()
+                return forward(self.prepared.watched, batch, self._settings)
 
     def _pixels(self, canvas: Tensor, view: _View) -> Tensor:
         if view.role == UNSHIFTED:

@@ -4,8 +4,12 @@ A batch-norm in eval mode is a scale and an offset a channel, which the convolut
 and bias. Nothing that is measured may change by that, so:
 - the convolutions whose output is a feature map to be compared, the strided ones, keep their own values where stages are watched;
 - a pair is folded only where a run shows that nobody else reads the convolution's output;
-- the result is tried on a random picture, and thrown away unless its logits are the original's.
+- each form is tried on a random image, and thrown away unless its logits are the original's.
 The model itself, its hash and its names are never touched: the folded network is a copy.
+
+Which forms there are is decided by type before any of them runs. A frozen TorchScript module has no parameters left to tell
+its type by, and handing float32 to the kernels of a half, bfloat16 or double one ends the process. So scripts have other forms
+in float32 alone.
 """
 
 from __future__ import annotations
@@ -16,20 +20,103 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
-from shiftaudit.errors import InputError, ModelError
+from shiftaudit.errors import ModelError
 from shiftaudit.models import LoadedModel
 from shiftaudit.models.pack import can_pack, pack_eager, pack_script
+from shiftaudit.stages.calls import tensors_in
 
 TOLERANCE = 1e-5
 """Largest difference of logits, in units of the largest logit (of 1 where all are smaller), that is still the same network."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Followed:
+    """One run of a network as it is, and what it says about other forms of it."""
+
+    model: LoadedModel
+    image: Tensor
+    answers: Tensor
+    """(1, classes)."""
+    pairs: tuple[tuple[str, str], ...]
+    """Names of convolutions and of the batch-norms that alone read them. Empty for scripts, whose graphs are folded instead."""
+
+    def first_alike(
+        self, run: Callable[[LoadedModel], tuple[Tensor, T]], *, keep_strided: bool, pack: bool
+    ) -> tuple[LoadedModel, T] | None:
+        """The fastest form that gives the network's answers, and what its run gave besides; None where there is none.
+
+        Args:
+            run: a form's answers to `image`, and whatever else is to be known of that run.
+            keep_strided: leave strided convolutions alone, because their outputs are measured.
+            pack: try packed weights too.
+        """
+        makers = [self._packed, self._folded] if pack and can_pack(self.image) else [self._folded]
+        for make in makers:
+            try:
+                module = make(keep_strided)
+            except Exception:
+                # Whatever a network does that cannot be copied or frozen, it can still be audited in another form.
+                continue
+            if module is None:
+                continue
+            try:
+                answers, seen = run(form := replace(self.model, module=module))
+            except ModelError:
+                continue
+            if self._agrees(answers):
+                return form, seen
+        return None
+
+    def _agrees(self, answers: Tensor) -> bool:
+        scale = max(1.0, float(self.answers.abs().max()))
+        if answers.shape != self.answers.shape:
+            return False
+        return float((answers - self.answers).abs().max()) <= TOLERANCE * scale
+
+    def _folded(self, keep_strided: bool) -> nn.Module | None:
+        """A copy with batch-norm folded, which has not run yet; None where there is nothing to fold."""
+        module: Any = self.model.module
+        if isinstance(module, torch.jit.ScriptModule):
+            return _folded_script(module, keep_strided) if _is_float32(module) else None
+        pairs = [pair for pair in self.pairs if not (keep_strided and max(module.get_submodule(pair[0]).stride) > 1)]
+        if not pairs:
+            return None
+        module = copy.deepcopy(module)
+        for conv, norm in pairs:
+            module.set_submodule(conv, fuse_conv_bn_eval(module.get_submodule(conv), module.get_submodule(norm)))
+            module.set_submodule(norm, nn.Identity())
+        folded: nn.Module = module.to(memory_format=torch.channels_last)
+        return folded
+
+    def _packed(self, keep_strided: bool) -> nn.Module | None:
+        """`_folded` with the weights of convolutions packed; None where there is none to pack."""
+        # Not of a script that has run: it would go on with the graph it has compiled.
+        module = self._folded(keep_strided)
+        if isinstance(self.model.module, torch.jit.ScriptModule):
+            with _no_jit_warnings():
+                return module if module is not None and pack_script(module) else None
+        module = copy.deepcopy(self.model.module) if module is None else module
+        return module if pack_eager(module) else None
+
+
+def random_image(example: Tensor) -> Tensor:
+    """An image of the shape and device of `example`, the same at every call, to compare forms of a network on."""
+    return torch.randn(example.shape, generator=torch.Generator().manual_seed(0)).to(example.device)
+
+
+def answers_of(model: LoadedModel, image: Tensor) -> tuple[Tensor, None]:
+    """A form's answers, for `Followed.first_alike`."""
+    with torch.inference_mode():
+        return model(image), None
 
 
 def folded(model: LoadedModel, example: Tensor, *, keep_strided: bool) -> LoadedModel:
@@ -37,7 +124,7 @@ def folded(model: LoadedModel, example: Tensor, *, keep_strided: bool) -> Loaded
 
     Args:
         model: eager or TorchScript; an exported program, which has no layers left, stays as it is.
-        example: (1, C, S, S), to follow the network's run with and to compare on.
+        example: (1, C, S, S), whose shape and device the comparison takes.
         keep_strided: leave strided convolutions alone, because their outputs are measured.
 
     >>> from torch import nn
@@ -46,82 +133,14 @@ def folded(model: LoadedModel, example: Tensor, *, keep_strided: bool) -> Loaded
     >>> [type(layer).__name__ for layer in folded(model, torch.zeros(1, 3, 8, 8), keep_strided=True).module]
     ['Conv2d', 'Identity', 'Flatten', 'Linear']
     """
-    return _first_alike(model, example, lambda: _folded(model, example, keep_strided))
-
-
-def _folded(model: LoadedModel, example: Tensor, keep_strided: bool) -> nn.Module | None:
-    """A copy with batch-norm folded, which has not run yet; None where there is nothing to fold."""
-    if isinstance(model.module, torch.jit.ScriptModule):
-        return _folded_script(model.module, keep_strided)
-    return _folded_eager(model, example, keep_strided)
-
-
-def _first_alike(model: LoadedModel, example: Tensor, *makers: Callable[[], nn.Module | None]) -> LoadedModel:
-    """The model in the first form that can be made and gives its answers; as it is where there is none."""
-    for make in makers:
-        try:
-            module = make()
-        except Exception:
-            # Whatever a network does that cannot be copied, followed or frozen, it can still be audited in another form.
-            continue
-        if module is not None and _same_answers(model, other := replace(model, module=module), example):
-            return other
-    return model
-
-
-def fastest(model: LoadedModel, example: Tensor, *, keep_strided: bool) -> LoadedModel:
-    """`folded`, and on the CPU with the weights of convolutions packed besides, wherever that changes nothing either."""
-
-    def fold() -> nn.Module | None:
-        return _folded(model, example, keep_strided)
-
-    def pack() -> nn.Module | None:
-        # Not of a script that has run: it would go on with the graph it has compiled.
-        module = fold()
-        if isinstance(module, torch.jit.ScriptModule):
-            with _no_jit_warnings():
-                return module if pack_script(module) else None
-        module = copy.deepcopy(model.module) if module is None else module
-        return module if pack_eager(module) else None
-
-    return _first_alike(model, example, *((pack, fold) if can_pack(example) else (fold,)))
-
-
-def compiled(model: LoadedModel, example: Tensor) -> LoadedModel:
-    """`folded`, and compiled at the first run.
-
-    Raises:
-        InputError: the network is no eager module.
-    """
-    if isinstance(model.module, torch.jit.ScriptModule):
-        raise InputError("--compile got a TorchScript model; torch.compile takes eager networks", hint="leave it out")
-    fused = folded(model, example, keep_strided=False)
-    module: Any = torch.compile(fused.module)
-    return replace(fused, module=module)
-
-
-def _same_answers(model: LoadedModel, other: LoadedModel, example: Tensor) -> bool:
-    generator = torch.Generator().manual_seed(0)
-    picture = torch.randn(example.shape, generator=generator).to(example.device)
-    with torch.inference_mode():
-        expected = model(picture)
-        try:
-            found = other(picture)
-        except ModelError:
-            return False
-    scale = max(1.0, float(expected.abs().max()))
-    return found.shape == expected.shape and float((found - expected).abs().max()) <= TOLERANCE * scale
+    image = random_image(example)
+    found = follow(model, image).first_alike(
+        lambda form: answers_of(form, image), keep_strided=keep_strided, pack=False
+    )
+    return found[0] if found else model
 
 
 # --- eager modules -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Pair:
-    conv: str
-    norm: str
-    read: Tensor
-    """The convolution's output."""
 
 
 class _Reads(TorchDispatchMode):
@@ -129,62 +148,50 @@ class _Reads(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.count: Counter[int] = Counter()
+        self._count: Counter[int] = Counter()
         self._held: list[Any] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        self.count.update({tensor.untyped_storage().data_ptr() for tensor in inputs})
+        inputs = tensors_in((args, kwargs))
+        self._count.update({tensor.untyped_storage().data_ptr() for tensor in inputs if not tensor.is_mkldnn})
         out = func(*args, **(kwargs or {}))
         self._held.append(out)
         return out
 
     def of(self, tensor: Tensor) -> int:
-        return self.count[tensor.untyped_storage().data_ptr()]
+        return self._count[tensor.untyped_storage().data_ptr()]
 
 
-def _folded_eager(model: LoadedModel, example: Tensor, keep_strided: bool) -> nn.Module | None:
-    pairs = _pairs(model, example, keep_strided)
-    if not pairs:
-        return None
-    module = copy.deepcopy(model.module)
-    for conv, norm in pairs:
-        layers: Any = (module.get_submodule(conv), module.get_submodule(norm))
-        module.set_submodule(conv, fuse_conv_bn_eval(*layers))
-        module.set_submodule(norm, nn.Identity())
-    return module.to(memory_format=torch.channels_last)
+def follow(model: LoadedModel, image: Tensor) -> Followed:
+    """Run a model once on an image (1, C, S, S), in inference mode, to learn its answers and which layers can be folded.
 
+    Raises:
+        ModelError: the model cannot run on it.
+    """
+    with torch.inference_mode():
+        if isinstance(model.module, torch.jit.ScriptModule):
+            return Followed(model, image, model(image), ())
+        names = {layer: name for name, layer in model.module.named_modules() if _is_plain(layer)}
+        calls: Counter[str] = Counter()
+        made: dict[int, tuple[str, Tensor]] = {}
+        pairs: list[tuple[str, str, Tensor]] = []
 
-def _pairs(model: LoadedModel, example: Tensor, keep_strided: bool) -> list[tuple[str, str]]:
-    """Names of convolutions and the batch-norms that alone read them, each called once, as one run shows."""
-    names = {layer: name for name, layer in model.module.named_modules() if _is_plain(layer)}
-    calls: Counter[str] = Counter()
-    made: dict[int, tuple[str, Tensor]] = {}
-    pairs: list[_Pair] = []
+        def left(layer: nn.Module, args: Any, out: Any) -> None:
+            calls[names[layer]] += 1
+            if isinstance(layer, nn.Conv2d):
+                made[id(out)] = (names[layer], out)
+            elif args and id(args[0]) in made:
+                pairs.append((made[id(args[0])][0], names[layer], args[0]))
 
-    def left(layer: nn.Module, args: Any, out: Any) -> None:
-        calls[names[layer]] += 1
-        if isinstance(layer, nn.Conv2d):
-            made[id(out)] = (names[layer], out)
-        elif id(args[0]) in made:
-            pairs.append(_Pair(made[id(args[0])][0], names[layer], args[0]))
-
-    handles = [layer.register_forward_hook(left) for layer in names]
-    reads = _Reads()
-    try:
-        with torch.inference_mode(), reads:
-            model(example)
-    finally:
-        for handle in handles:
-            handle.remove()
-    strided = {name for layer, name in names.items() if isinstance(layer, nn.Conv2d) and max(layer.stride) > 1}
-    return [
-        (pair.conv, pair.norm)
-        for pair in pairs
-        if calls[pair.conv] == calls[pair.norm] == 1
-        and reads.of(pair.read) == 1
-        and not (keep_strided and pair.conv in strided)
-    ]
+        handles = [layer.register_forward_hook(left) for layer in names]
+        try:
+            with _Reads() as reads:
+                answers = model(image)
+        finally:
+            for handle in handles:
+                handle.remove()
+    alone = tuple((conv, norm) for conv, norm, read in pairs if calls[conv] == calls[norm] == 1 == reads.of(read))
+    return Followed(model, image, answers, alone)
 
 
 def _is_plain(layer: nn.Module) -> bool:
@@ -196,6 +203,12 @@ def _is_plain(layer: nn.Module) -> bool:
 
 
 # --- TorchScript -------------------------------------------------------------------------------------------------------
+
+
+def _is_float32(module: torch.jit.ScriptModule) -> bool:
+    """Whether all that a script computes with is float32."""
+    tensors = [tensor for tensor in module.state_dict().values() if isinstance(tensor, Tensor)]
+    return all(tensor.dtype == torch.float32 for tensor in tensors if tensor.is_floating_point())
 
 
 def _folded_script(module: torch.jit.ScriptModule, keep_strided: bool) -> nn.Module:

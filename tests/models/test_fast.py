@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -121,7 +123,7 @@ def test_stage_errors_are_those_of_the_unfolded_network(tmp_path: Path, monkeypa
     settings = Settings(shifts="4", max_shift=2, workers=0)
     module = seeded(Residual())
     fast = audit(loaded(module), files, settings)
-    monkeypatch.setattr("shiftaudit.audit.scorer.fastest", lambda model, example, keep_strided: model)
+    monkeypatch.setattr("shiftaudit.models.fast.Followed.first_alike", lambda *_, **__: None)
     slow = audit(loaded(module), files, settings)
     assert [s.name for s in fast.stages] == [s.name for s in slow.stages]
     assert fast.model == slow.model
@@ -129,3 +131,27 @@ def test_stage_errors_are_those_of_the_unfolded_network(tmp_path: Path, monkeypa
         for protocol, errors in theirs.errors.items():
             assert ours.errors[protocol].output.value == pytest.approx(errors.output.value, abs=1e-5)
             assert ours.errors[protocol].input_l2.value == pytest.approx(errors.input_l2.value, abs=1e-5)
+
+
+SCORE_SCRIPTS = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import torch, torchvision
+from shiftaudit.audit.prepare import prepare
+from shiftaudit.models import LoadedModel
+from shiftaudit.records.report import Preprocessing
+from shiftaudit.records.settings import Settings
+from shiftaudit.views.protocol import resolve
+preprocessing = Preprocessing(32, 36, (0.5,), (0.25,), "bilinear", 3, "options")
+for dtype in (torch.half, torch.bfloat16, torch.double):
+    model = LoadedModel.from_module(torch.jit.script(torchvision.models.resnet18().eval().to(dtype)), preprocessing)
+    settings, protocol = resolve(Settings(), 32)
+    made = prepare(model, protocol, settings)
+    print(dtype, made.fast is model, made.watched is model)
+"""
+
+
+def test_scripts_in_other_types_than_float32_stay_as_they_are_and_do_not_end_the_process() -> None:
+    done = subprocess.run([sys.executable, "-c", SCORE_SCRIPTS], capture_output=True, text=True, check=False)
+    expected = [f"torch.{name} True True" for name in ("float16", "bfloat16", "float64")]
+    assert (done.returncode, done.stdout.splitlines()) == (0, expected), done.stderr

@@ -15,7 +15,7 @@ from shiftaudit.audit.audit import audit
 from shiftaudit.images.stream import find_images
 from shiftaudit.models import LoadedModel
 from shiftaudit.models import pack as packed
-from shiftaudit.models.fast import fastest
+from shiftaudit.models.fast import answers_of, follow
 from shiftaudit.records.settings import Settings
 from shiftaudit.stages.ops import PACKED_CONV
 
@@ -56,6 +56,12 @@ def n_packed(module: nn.Module) -> int:
     return sum(isinstance(layer, packed.PackedConv2d) for layer in module.modules())
 
 
+def fastest(model: LoadedModel) -> LoadedModel:
+    image = torch.randn(EXAMPLE.shape, generator=torch.Generator().manual_seed(0))
+    found = follow(model, image).first_alike(lambda form: answers_of(form, image), keep_strided=False, pack=True)
+    return found[0] if found else model
+
+
 def model_of(module: nn.Module, form: Form = lambda module: module) -> LoadedModel:
     return LoadedModel.from_module(form(seeded(module)), preprocessing(16, 22))
 
@@ -64,7 +70,7 @@ def model_of(module: nn.Module, form: Form = lambda module: module) -> LoadedMod
 @pytest.mark.parametrize("batch", [1, 5])
 def test_every_kind_of_convolution_gives_its_answers(form: Form, batch: int) -> None:
     model = model_of(Kinds(), form)
-    fast = fastest(model, EXAMPLE, keep_strided=False)
+    fast = fastest(model)
     # In a script a circular convolution is a padding and a plain one.
     assert n_packed(fast.module) == (6 if form is not scripted else 7)
     x = torch.randn(batch, 3, 16, 16, generator=torch.Generator().manual_seed(1))
@@ -81,7 +87,7 @@ def test_stage_errors_are_those_of_the_network_as_it_is(
     settings = Settings(shifts="4", max_shift=2, workers=0)
     model = loaded(form(seeded(Residual())))
     fast = audit(model, files, settings)
-    monkeypatch.setattr("shiftaudit.audit.scorer.fastest", lambda model, example, keep_strided: model)
+    monkeypatch.setattr("shiftaudit.models.fast.Followed.first_alike", lambda *_, **__: None)
     slow = audit(model, files, settings)
     assert [stage.name for stage in fast.stages] == [stage.name for stage in slow.stages]
     for ours, theirs in zip(fast.stages, slow.stages, strict=True):
@@ -94,7 +100,7 @@ def test_a_convolution_with_a_hook_keeps_it() -> None:
     module = seeded(Kinds())
     module.grouped.register_forward_hook(lambda layer, args, out: out + 1)
     model = LoadedModel.from_module(module, preprocessing(16, 22))
-    fast = fastest(model, EXAMPLE, keep_strided=False)
+    fast = fastest(model)
     assert n_packed(fast.module) == 5
     with torch.inference_mode():
         torch.testing.assert_close(fast(EXAMPLE), model(EXAMPLE), rtol=1e-5, atol=1e-6)
@@ -107,7 +113,7 @@ def test_without_the_operators_a_network_is_only_folded(form: Form, monkeypatch:
 
     monkeypatch.setattr(packed, "_packed_weight", missing)
     model = model_of(Residual(), form)
-    fast = fastest(model, EXAMPLE, keep_strided=False)
+    fast = fastest(model)
     assert fast is not model
     assert n_packed(fast.module) == 0
 
@@ -116,5 +122,5 @@ def test_without_the_operators_a_network_is_only_folded(form: Form, monkeypatch:
 def test_a_packed_network_that_answers_otherwise_is_dropped(form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
     right = packed._packed_weight
     monkeypatch.setattr(packed, "_packed_weight", lambda weight, *geometry: right(weight * 1.01, *geometry))
-    fast = fastest(model_of(Residual(), form), EXAMPLE, keep_strided=False)
+    fast = fastest(model_of(Residual(), form))
     assert n_packed(fast.module) == 0

@@ -1,0 +1,98 @@
+"""A model made ready for an audit: found its stages, and put into the forms that score images fastest.
+
+Three forward passes do, each for several questions at once: of the network as it is (its answers, its stages, which layers can be
+folded), of the form that scores, and of the form whose stages are watched (whether its answers and its stages are the same).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from shiftaudit.audit.batches import batch_size
+from shiftaudit.errors import InputError
+from shiftaudit.models import LoadedModel
+from shiftaudit.models.fast import Followed, answers_of, follow, random_image
+from shiftaudit.models.precision import reduced_dtype
+from shiftaudit.records.report import ProtocolInfo
+from shiftaudit.records.settings import Settings
+from shiftaudit.stages.find import Discovery, discover
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model ready to score images."""
+
+    fast: LoadedModel
+    """Gives the model's answers."""
+    watched: LoadedModel
+    """Gives them too, and has the feature maps of the model's stages."""
+    stages: Discovery
+    """Named as in the model; slots are where they are in `watched`."""
+    n_classes: int
+    batch: int
+    """How many views go through the network at a time."""
+
+
+def prepare(model: LoadedModel, protocol: ProtocolInfo, settings: Settings) -> Prepared:
+    """Run a model on a random image to find its stages and its fastest forms.
+
+    Raises:
+        ModelError: the model cannot run on an input of its size.
+        InputError: `settings.compile` for a TorchScript model.
+    """
+    if settings.compile and isinstance(model.module, torch.jit.ScriptModule):
+        raise InputError("--compile got a TorchScript model; torch.compile takes eager networks", hint="leave it out")
+    image = random_image(model.example_input(1).to(settings.device))
+    original, stages = _follow(model, image, settings)
+    pack = not settings.autocast
+    scoring = original.first_alike(
+        lambda form: answers_of(form, _channels_last(image)), keep_strided=False, pack=pack and not settings.compile
+    )
+    fast = scoring[0] if scoring else model
+    if settings.compile:
+        compiled: Any = torch.compile(fast.module)
+        fast = replace(fast, module=compiled)
+    n_classes = int(original.answers.shape[-1])
+    batch = model.fixed_batch or settings.batch_size or batch_size(stages.largest_bytes, image.device.type)
+    watched = model
+    if protocol.stages and stages.stages:
+        seen = original.first_alike(lambda form: _look(form, image, settings), keep_strided=True, pack=pack)
+        if seen is not None and seen[1].measures_the_same_as(stages):
+            watched, stages = seen[0], replace(stages, slots=seen[1].slots)
+    return Prepared(fast, watched, stages, n_classes, batch)
+
+
+def forward(model: LoadedModel, batch: Tensor, settings: Settings) -> Tensor:
+    """Logits of a batch (N, C, S, S), computed in what the settings ask for."""
+    batch = _channels_last(batch)
+    if not settings.autocast:
+        return model(batch)
+    with torch.autocast(batch.device.type, reduced_dtype(batch.device.type)):
+        return model(batch).float()
+
+
+def _follow(model: LoadedModel, image: Tensor, settings: Settings) -> tuple[Followed, Discovery]:
+    """What a run of the model says of its other forms, and its stages: in one pass unless autocast changes what runs."""
+    followed: list[Followed] = []
+    stages = discover(lambda batch: followed.append(follow(model, _channels_last(batch))), model.module, image)
+    if settings.autocast:
+        stages = discover(lambda batch: forward(model, batch, settings), model.module, image)
+    return replace(followed[0], image=image), stages
+
+
+def _look(form: LoadedModel, image: Tensor, settings: Settings) -> tuple[Tensor, Discovery]:
+    """The answers of a form in full precision, and its stages as the settings run it."""
+    answers: list[Tensor] = []
+    stages = discover(lambda batch: answers.append(form(_channels_last(batch))), form.module, image)
+    if settings.autocast:
+        stages = discover(lambda batch: forward(form, batch, settings), form.module, image)
+    return answers[0], stages
+
+
+def _channels_last(batch: Tensor) -> Tensor:
+    """The faster layout for convolutions on CPUs and tensor cores alike."""
+    return batch.contiguous(memory_format=torch.channels_last)

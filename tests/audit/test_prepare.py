@@ -1,0 +1,82 @@
+"""Preparing a model is three passes: as it is, as it scores, as it is watched."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from networks import Residual, preprocessing, seeded
+
+from shiftaudit.audit.prepare import Prepared, prepare
+from shiftaudit.errors import InputError
+from shiftaudit.models import LoadedModel
+from shiftaudit.models.pack import PackedConv2d
+from shiftaudit.records.settings import Settings
+from shiftaudit.stages.find import discover
+from shiftaudit.views.protocol import resolve
+
+
+def model_of(form: str) -> LoadedModel:
+    module: Any = seeded(Residual())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return LoadedModel.from_module(torch.jit.script(module) if form == "scripted" else module, preprocessing())
+
+
+def prepared(model: LoadedModel, **changes: Any) -> Prepared:
+    settings, protocol = resolve(Settings(workers=0, **changes), 16)
+    return prepare(model, protocol, settings)
+
+
+@pytest.mark.parametrize(("stages", "passes"), [(True, 3), (False, 2)])
+@pytest.mark.parametrize("form", ["eager", "scripted"])
+def test_three_passes_do(form: str, stages: bool, passes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    run = LoadedModel.__call__
+    monkeypatch.setattr(LoadedModel, "__call__", lambda model, batch: (calls.append(len(batch)), run(model, batch))[1])
+    prepared(model_of(form), stages=stages)
+    assert calls == [1] * passes
+
+
+def test_a_hook_on_a_layer_counts_three_runs_too() -> None:
+    model, runs = model_of("eager"), []
+    model.module.head.register_forward_hook(lambda *_: runs.append(1))
+    prepared(model)
+    assert len(runs) == 3
+
+
+@pytest.mark.parametrize("form", ["eager", "scripted"])
+def test_stages_have_the_model_s_names_and_the_watched_form_s_places(form: str) -> None:
+    model = model_of(form)
+    made = prepared(model)
+    assert [stage.name for stage in made.stages.stages] == ["stem", "pool", "branch", "shortcut"]
+    watched = discover(made.watched, made.watched.module, torch.zeros(1, 3, 16, 16))
+    assert made.stages.slots == watched.slots
+    assert made.n_classes == 5
+    assert made.watched is not model
+
+
+def test_a_given_batch_is_taken() -> None:
+    assert prepared(model_of("eager"), batch_size=7).batch == 7
+
+
+def test_nothing_is_packed_for_autocast() -> None:
+    made = prepared(model_of("eager"), autocast=True)
+    for model in (made.fast, made.watched):
+        assert not any(isinstance(layer, PackedConv2d) for layer in model.module.modules())
+
+
+def test_a_script_is_refused_for_compilation_before_it_runs() -> None:
+    with pytest.raises(InputError, match="--compile got a TorchScript model"):
+        prepared(model_of("scripted"), compile=True)
+
+
+def test_a_network_whose_other_forms_differ_is_watched_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shiftaudit.models.fast.TOLERANCE", -1.0)
+    model = model_of("eager")
+    made = prepared(model)
+    assert made.fast is model
+    assert made.watched is model
+    assert [stage.name for stage in made.stages.stages] == ["stem", "pool", "branch", "shortcut"]
