@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftaudit.gate.judge import judge_checks, overall
-from shiftaudit.gate.metric_rules import count_flips
+from shiftaudit.gate.judge import decide
 from shiftaudit.gate.rules import Check
-from shiftaudit.metrics.paired import paired_difference
+from shiftaudit.metrics.paired import detectable_drop, paired_difference
 
+OUTCOMES = ("pass", "quiet", "evidence", "fail")
 VIEWS = 8
 SPREAD = 4.0
 PROTOCOL_CORRELATION = 0.9
@@ -62,7 +62,7 @@ def _answers(rng: np.random.Generator, z: NDArray[np.float64], consistency: floa
 def simulate(
     pair: Pair, n_images: int, n_gates: int, *, margin: float, seed: int = 0, alpha: float = 0.05
 ) -> dict[str, float]:
-    """Shares of the three outcomes over `n_gates` gates, and the standard deviation of an image's difference."""
+    """Shares of the outcomes over `n_gates` gates, and the standard deviation of an image's difference."""
     rng = np.random.default_rng(seed)
     shape = (n_gates, n_images)
     shared = rng.normal(size=shape)
@@ -75,7 +75,7 @@ def simulate(
     # A tenth of the images, at random, are answered anew; the rest keep their answer but for the drop.
     anew = rng.random(shape) < 1 - pair.similarity
     still = np.where(anew, rng.random(shape), luck) < pair.accuracy - pair.accuracy_drop
-    outcomes = {"pass": 0, "fail": 0, "inconclusive": 0}
+    counts = dict.fromkeys(OUTCOMES, 0)
     for gate in range(n_gates):
         columns = {
             "accuracy": (still[gate].astype(float), right[gate].astype(float)),
@@ -84,20 +84,40 @@ def simulate(
         }
         checks = [
             Check(
-                name,
-                "margin",
-                paired_difference(ours, theirs),
-                -margin,
-                True,
-                float(theirs.mean()),
-                float(ours.mean()),
-                count_flips(ours, theirs) if name == "accuracy" else None,
+                name, "margin", paired_difference(ours, theirs), -margin, True, float(theirs.mean()), float(ours.mean())
             )
             for name, (ours, theirs) in columns.items()
         ]
-        outcomes[overall(judge_checks(checks, alpha))] += 1
+        counts[_outcome(checks, alpha)] += 1
     spread = float((sides[1][0] - sides[0][0]).std())
-    return {**{name: count / n_gates for name, count in outcomes.items()}, "spread": spread}
+    return {**{name: count / n_gates for name, count in counts.items()}, "spread": spread}
+
+
+def _outcome(checks: list[Check], alpha: float) -> str:
+    """`evidence` and `quiet` are the two kinds of inconclusive: exit code 3 and 0 by default."""
+    decided = [(outcome, check) for check, (_, outcome) in zip(checks, decide(checks, alpha), strict=True)]
+    if any(outcome == "fail" for outcome, _ in decided):
+        return "fail"
+    if any(outcome == "inconclusive" and check.estimate.mean < check.threshold for outcome, check in decided):
+        return "evidence"
+    return "quiet" if any(outcome == "inconclusive" for outcome, _ in decided) else "pass"
+
+
+def detectable(n_images: int, *, similarity: float, what: str, margin: float = 0.03, seed: int = 0) -> float | None:
+    """The median drop that the gate calls detectable with so many images, of an unchanged network."""
+    rng = np.random.default_rng([seed, n_images])
+    found = []
+    for _ in range(5):
+        if what == "accuracy":
+            luck = rng.random(n_images)
+            anew = np.where(rng.random(n_images) < 1 - similarity, rng.random(n_images), luck)
+            ours, theirs = (anew < 0.8).astype(float), (luck < 0.8).astype(float)
+        else:
+            shared = rng.normal(size=n_images)
+            ours, theirs = (_answers(rng, _mix(rng, shared, np.sqrt(similarity)), 0.93) for _ in range(2))
+        found.append(detectable_drop(paired_difference(ours, theirs), margin, 0.05 / 3))
+    known = sorted(1.0 if drop is None else drop for drop in found)
+    return None if known[2] == 1.0 else known[2]
 
 
 _NO_CHANGE = ("no change", {})
@@ -106,32 +126,46 @@ _TWICE = ("consistency drops by twice the margin", {"drop": 2.0})
 _ACCURACY = ("accuracy drops by twice the margin", {"accuracy_drop": 2.0})
 # Similarity, what is true (drops in margins), numbers of images.
 DOCUMENTED = (
-    (0.95, _NO_CHANGE, (200, 500, 2000)),
-    (0.95, _MARGIN, (500,)),
-    (0.95, _TWICE, (200, 500, 2000)),
-    (0.95, _ACCURACY, (500,)),
+    (0.95, _NO_CHANGE, (100, 200, 500, 2000)),
+    (0.95, _MARGIN, (200, 500)),
+    (0.95, _TWICE, (100, 200, 500, 2000)),
+    (0.95, _ACCURACY, (100, 500)),
     (0.7, _NO_CHANGE, (500, 2000)),
-    (0.7, _MARGIN, (500,)),
     (0.7, _TWICE, (500,)),
     (0.7, _ACCURACY, (2000,)),
 )
+SIZES = (30, 50, 100, 200, 500, 1000, 2000, 5000)
+GATES = 500
 
 
 def documented_rows(largest: int = 2000) -> list[str]:
-    """The rows of the table in docs/ci.md, up to a number of images."""
+    """The rows of the table of outcomes in docs/ci.md, up to a number of images."""
     rows = []
     for similarity, (title, drops), sizes in DOCUMENTED:
         pair = Pair(similarity=similarity, **{name: times * 0.03 for name, times in drops.items()})
         for n in (size for size in sizes if size <= largest):
-            result = simulate(pair, n, 1000, margin=0.03)
-            shares = " | ".join(f"{result[name] * 100:.1f} %" for name in ("pass", "inconclusive", "fail"))
+            result = simulate(pair, n, GATES, margin=0.03)
+            shares = " | ".join(f"{result[name] * 100:.1f} %" for name in OUTCOMES)
             rows.append(f"| {similarity} | {title} | {n} | {shares} |")
     return rows
 
 
+def detectable_rows() -> list[str]:
+    """The rows of the table of detectable drops in docs/ci.md."""
+    rows = []
+    for n in SIZES:
+        drops = [
+            detectable(n, similarity=similarity, what=what)
+            for what in ("consistency", "accuracy")
+            for similarity in (0.95, 0.7)
+        ]
+        rows.append(f"| {n:,} | " + " | ".join("–" if drop is None else f"{drop * 100:.1f}" for drop in drops) + " |")
+    return rows
+
+
 def main() -> None:
-    """Print the rows of the table in docs/ci.md."""
-    sys.stdout.write("\n".join(documented_rows()) + "\n")
+    """Print the rows of the tables in docs/ci.md."""
+    sys.stdout.write("\n".join([*detectable_rows(), "", *documented_rows()]) + "\n")
 
 
 if __name__ == "__main__":

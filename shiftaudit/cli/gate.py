@@ -78,8 +78,12 @@ def gate(
     rules: Rules,
     alpha: Annotated[float, typer.Option("--alpha", help="Largest chance of failing an acceptable candidate.")] = 0.05,
     on_inconclusive: Annotated[
-        str, typer.Option("--on-inconclusive", help="warn or pass: exit 0; fail: exit 3.")
-    ] = "warn",
+        str,
+        typer.Option(
+            "--on-inconclusive",
+            help="evidence: exit 3 where an estimate lies beyond its limit, else 0; warn or pass: 0; fail: 3.",
+        ),
+    ] = "evidence",
     format: Annotated[str, opt.form(*FORMATS, help="table, json, markdown, junit or github.")] = "table",
     output_file: Annotated[Path | None, opt.output("Write the result here instead.")] = None,
     save_report: Annotated[

@@ -93,8 +93,7 @@ def _compare_metric(
         values_a, values_b = (np.array([measure.of_image(image, protocol) for image in images]) for images in pairs)
         n = int((~np.isnan(values_a - values_b)).sum())
         if n:
-            extreme = 0.0 if measure.kind == "real" else 1.0
-            estimate = paired_difference(values_b, values_a, extreme=extreme, same_model=same)
+            estimate = paired_difference(values_b, values_a, same_model=same)
             difference = estimate.mean
             low, high = (_finite(estimate.bound(probability)) for probability in (0.025, 0.975))
             flips = count_flips(values_b, values_a) if measure.binary else None

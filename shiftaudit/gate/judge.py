@@ -2,30 +2,46 @@
 
 Each rule ends in one of three outcomes. FAIL: the candidate is surely worse than the rule accepts (one-sided tests on
 per-image differences, all rules of the gate sharing one error rate by Holm's method). PASS: it is surely acceptable.
-INCONCLUSIVE: the images cannot tell, and how many would is reported.
+INCONCLUSIVE: the images cannot tell, and how many would is reported. An inconclusive rule whose estimate lies beyond the limit is
+evidence without proof; what becomes of it is the policy's to say.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import get_args
 
 from shiftaudit.errors import InputError, NoVerdictError
 from shiftaudit.gate.comparable import environment_differences, require_same_images, require_same_protocol
 from shiftaudit.gate.metric_rules import check_rules, metric_checks
 from shiftaudit.gate.rules import Check
 from shiftaudit.gate.stage_rules import stage_checks, stages_not_judged
+from shiftaudit.metrics.bounded import BoundedMean
 from shiftaudit.metrics.measures import DEGENERATE_SHARE
-from shiftaudit.metrics.paired import MAX_IMAGES, Estimate, HolmStep, fisher, holm, mcnemar, smallest
+from shiftaudit.metrics.paired import (
+    MAX_IMAGES,
+    Estimate,
+    HolmStep,
+    detectable_distance,
+    detectable_drop,
+    fisher,
+    holm,
+    images_to_decide,
+    smallest,
+)
 from shiftaudit.records.gate import (
+    ANCHOR,
+    DEGENERATE,
     FAIL,
     GATE_SCHEMA_VERSION,
     INCONCLUSIVE,
+    MARGIN,
     PASS,
     Baseline,
     GateResult,
     Outcome,
+    Policy,
     Rules,
     Verdict,
 )
@@ -33,7 +49,8 @@ from shiftaudit.version import __version__
 
 ALPHA = 0.05
 DEGENERATE_ALPHA = 0.001
-POLICIES = ("warn", "pass", "fail")
+POLICIES: tuple[Policy, ...] = get_args(Policy)
+DEFAULT_POLICY: Policy = "evidence"
 EXIT_PASS, EXIT_FAIL, EXIT_NO_VERDICT = 0, 1, 3
 
 
@@ -43,20 +60,21 @@ def judge(
     rules: Rules | None = None,
     *,
     alpha: float = ALPHA,
-    on_inconclusive: str = "warn",
+    on_inconclusive: str = DEFAULT_POLICY,
 ) -> GateResult:
     """Judge a candidate (a report turned into a baseline by `baseline_of`) against a baseline.
 
     Args:
         alpha: largest accepted chance that a candidate which violates no rule fails, over all rules together.
-        on_inconclusive: `warn` and `pass` let an inconclusive gate through (exit code 0), `fail` does not (3).
+        on_inconclusive: `evidence` lets an inconclusive gate through (exit code 0) unless an estimate lies beyond its limit (3),
+            `warn` and `pass` always do, `fail` never does.
 
     Raises:
         NoVerdictError: other views or other images on the two sides, or nothing to judge.
         InputError: a rule names something unknown or unmeasured, or a setting is out of range.
     """
     rules = rules or Rules()
-    check_settings(rules, alpha, on_inconclusive)
+    policy = check_settings(rules, alpha, on_inconclusive)
     require_same_protocol(candidate.protocol, baseline.protocol)
     require_same_images(candidate, baseline)
     checks = metric_checks(candidate, baseline, rules) + stage_checks(candidate, baseline, rules)
@@ -68,10 +86,11 @@ def judge(
         schema_version=GATE_SCHEMA_VERSION,
         tool_version=__version__,
         outcome=outcome,
-        exit_code=exit_code(outcome, on_inconclusive),
-        on_inconclusive=on_inconclusive,
+        exit_code=exit_code(outcome, policy, beyond=shows_evidence(verdicts)),
+        on_inconclusive=policy,
         alpha=alpha,
         baseline_model=baseline.model.source,
+        anchor_model=None,
         candidate_model=candidate.model.source,
         n_images=baseline.data.n_images,
         n_labelled=baseline.data.n_labelled,
@@ -81,70 +100,82 @@ def judge(
     )
 
 
-def check_settings(rules: Rules, alpha: float, on_inconclusive: str) -> None:
-    """Refuse what no gate can be judged by, before anything is scored for it.
+def check_settings(rules: Rules, alpha: float, on_inconclusive: str) -> Policy:
+    """The policy. Refuses what no gate can be judged by, before anything is scored for it.
 
     Raises:
         InputError: a rule names an unknown metric, or a setting is out of range.
     """
     if not 0 < alpha < 0.5:
         raise InputError(f"--alpha got {alpha}; expected an error rate between 0 and 0.5")
-    if on_inconclusive not in POLICIES:
-        raise InputError(f"--on-inconclusive got {on_inconclusive!r}; expected {', '.join(POLICIES)}")
     check_rules(rules)
+    for policy in POLICIES:
+        if policy == on_inconclusive:
+            return policy
+    raise InputError(f"--on-inconclusive got {on_inconclusive!r}; expected {', '.join(POLICIES)}")
 
 
 def judge_checks(checks: Sequence[Check], alpha: float) -> list[Verdict]:
     """The verdict of every check; the chance that any acceptable one fails is at most `alpha`."""
-    steps = holm([_p_value(check) for check in checks], alpha)
-    return [_verdict(check, step, alpha, len(checks)) for check, step in zip(checks, steps, strict=True)]
+    decided = decide(checks, alpha)
+    return [
+        _verdict(check, step, outcome, alpha, len(checks))
+        for check, (step, outcome) in zip(checks, decided, strict=True)
+    ]
+
+
+def decide(checks: Sequence[Check], alpha: float) -> list[tuple[HolmStep, Outcome]]:
+    """The outcome of every check, with its place in the family of tests, and nothing that only a reader needs."""
+    oriented = [_oriented(check) for check in checks]
+    steps = holm([estimate.p_below(limit) for estimate, limit in oriented], alpha)
+    return [
+        (step, FAIL if step.rejected else PASS if _surely_acceptable(estimate, limit, alpha) else INCONCLUSIVE)
+        for step, (estimate, limit) in zip(steps, oriented, strict=True)
+    ]
+
+
+def _surely_acceptable(estimate: Estimate, limit: float, alpha: float) -> bool:
+    return estimate.mean >= limit and estimate.negated().p_below(-limit) <= alpha
 
 
 def overall(verdicts: Sequence[Verdict]) -> Outcome:
     """`fail` if any rule failed, else `inconclusive` if any is, else `pass`."""
     outcomes = {verdict.outcome for verdict in verdicts}
-    return next((outcome for outcome in (FAIL, INCONCLUSIVE) if outcome in outcomes), PASS)
+    return FAIL if FAIL in outcomes else INCONCLUSIVE if INCONCLUSIVE in outcomes else PASS
 
 
-def exit_code(outcome: Outcome, on_inconclusive: str) -> int:
+def shows_evidence(verdicts: Sequence[Verdict]) -> bool:
+    """Whether an inconclusive rule's estimate lies beyond what it accepts."""
+    return any(verdict.outcome == INCONCLUSIVE and verdict.beyond for verdict in verdicts)
+
+
+def exit_code(outcome: Outcome, on_inconclusive: Policy, *, beyond: bool) -> int:
     """The process's exit code; it depends on nothing else.
 
-    >>> exit_code("fail", "pass"), exit_code("inconclusive", "fail"), exit_code("inconclusive", "warn")
-    (1, 3, 0)
+    >>> exit_code("fail", "pass", beyond=False), exit_code("inconclusive", "fail", beyond=False)
+    (1, 3)
+    >>> exit_code("inconclusive", "evidence", beyond=True), exit_code("inconclusive", "evidence", beyond=False)
+    (3, 0)
     """
     if outcome == FAIL:
         return EXIT_FAIL
-    return EXIT_NO_VERDICT if outcome == INCONCLUSIVE and on_inconclusive == "fail" else EXIT_PASS
+    stopped = on_inconclusive == "fail" or (on_inconclusive == "evidence" and beyond)
+    return EXIT_NO_VERDICT if outcome == INCONCLUSIVE and stopped else EXIT_PASS
 
 
 def _oriented(check: Check) -> tuple[Estimate, float]:
     """Estimate and limit with the sign turned so that more is better."""
     sign = 1 if check.higher_is_better else -1
-    return replace(check.estimate, mean=sign * check.estimate.mean), sign * check.threshold
+    return check.estimate if sign > 0 else check.estimate.negated(), sign * check.threshold
 
 
-def _p_value(check: Check) -> float:
+def _verdict(check: Check, step: HolmStep, outcome: Outcome, alpha: float, n_checks: int) -> Verdict:
     estimate, limit = _oriented(check)
-    p_value = estimate.p_below(limit)
-    if check.flips is None or check.rule != "margin":
-        return p_value
-    # For yes/no outcomes the exact test must agree that anything was lost at all.
-    return max(p_value, _more_lost(check.flips.lost, check.flips.gained))
-
-
-def _more_lost(lost: int, gained: int) -> float:
-    """McNemar's exact p-value, one-sided: small when surely more was lost than gained."""
-    return mcnemar(lost, gained) / 2 if lost > gained else 1.0
-
-
-def _verdict(check: Check, step: HolmStep, alpha: float, n_checks: int) -> Verdict:
-    estimate, limit = _oriented(check)
-    surely_above, surely_below = estimate.surely_above(alpha), estimate.bound(1 - step.alpha)
-    outcome: Outcome = FAIL if step.rejected else PASS if surely_above >= limit else INCONCLUSIVE
-    needed = _images_needed(check, estimate, limit, alpha, step.alpha) if outcome == INCONCLUSIVE else None
+    surely_above, surely_below = estimate.bound(alpha), estimate.bound(1 - step.alpha)
+    needed = None
+    if outcome == INCONCLUSIVE:
+        needed = images_to_decide(estimate, limit, alpha if estimate.mean > limit else step.alpha)
     low, high = (surely_above, surely_below) if check.higher_is_better else (-surely_below, -surely_above)
-    if estimate.extreme:  # a share, or the difference of two
-        low, high = max(low, -1.0 if check.rule == "margin" else 0.0), min(high, 1.0)
     return Verdict(
         name=check.name,
         rule=check.rule,
@@ -158,22 +189,22 @@ def _verdict(check: Check, step: HolmStep, alpha: float, n_checks: int) -> Verdi
         p_value=step.adjusted_p,
         n_images=check.estimate.n,
         images_needed=needed,
-        improved=check.rule == "margin" and estimate.bound(alpha / n_checks) > 0,
+        beyond=estimate.mean < limit,
+        detectable=_detectable(check, estimate, alpha / n_checks),
+        improved=check.rule == MARGIN and estimate.bound(alpha / n_checks) > 0,
         higher_is_better=check.higher_is_better,
         flips=check.flips,
     )
 
 
-def _images_needed(check: Check, estimate: Estimate, limit: float, pass_alpha: float, fail_alpha: float) -> int | None:
-    """Images that would decide in 4 of 5 cases if what was found stays as it is; None where none would."""
-    if estimate.mean >= limit:
-        return estimate.images_to_decide(limit, pass_alpha)
-    needed = estimate.images_to_decide(limit, fail_alpha)
-    if needed is None or check.flips is None or check.rule != "margin":
-        return needed
-    lost, gained = check.flips.lost / estimate.n, check.flips.gained / estimate.n
-    exact = smallest(lambda n: _more_lost(round(lost * n), round(gained * n)) < fail_alpha, MAX_IMAGES)
-    return None if exact is None else max(needed, exact)
+def _detectable(check: Check, estimate: Estimate, alpha: float) -> float | None:
+    """At the level of the strictest of the gate's tests, so that no other rule need fail for this one to be seen."""
+    if check.rule in (MARGIN, ANCHOR) and isinstance(estimate, BoundedMean):
+        return detectable_drop(estimate, abs(check.threshold), alpha)
+    distance = detectable_distance(estimate, alpha)
+    if distance is None or check.rule not in (MARGIN, ANCHOR):
+        return distance
+    return abs(check.threshold) + distance
 
 
 def _finite(value: float) -> float | None:
@@ -203,8 +234,8 @@ def _degenerate(candidate: Baseline, baseline: Baseline) -> list[Verdict]:
         needed = smallest(lambda images: chance(images / n) < DEGENERATE_ALPHA, MAX_IMAGES)
     return [
         Verdict(
-            name="degenerate",
-            rule="degenerate",
+            name=DEGENERATE,
+            rule=DEGENERATE,
             outcome=outcome,
             baseline=theirs,
             candidate=ours,
@@ -215,6 +246,9 @@ def _degenerate(candidate: Baseline, baseline: Baseline) -> list[Verdict]:
             p_value=p_value,
             n_images=n,
             images_needed=needed,
+            # The share always lies beyond the threshold here; that it is no chance is what there may be evidence for.
+            beyond=p_value < ALPHA,
+            detectable=None,
             improved=False,
             higher_is_better=False,
         )

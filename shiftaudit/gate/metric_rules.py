@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from shiftaudit.errors import InputError
 from shiftaudit.gate.comparable import same_model
 from shiftaudit.gate.rules import Check, close_matches, require_share
-from shiftaudit.metrics.paired import estimate_mean, mcnemar, paired_difference
+from shiftaudit.metrics.bounded import bounded_mean
+from shiftaudit.metrics.paired import mcnemar, paired_difference
 from shiftaudit.metrics.vocabulary import METRICS
 from shiftaudit.records.gate import Baseline, Flips, Rules
 from shiftaudit.records.words import PROTOCOLS
@@ -56,7 +57,7 @@ def metric_checks(candidate: Baseline, baseline: Baseline, rules: Rules) -> list
     ]
     for name, floor in _expand(rules.floors, {}, available).items():
         value = _mean(ours[name])
-        checks.append(Check(name, "floor", estimate_mean(ours[name]), floor, True, _mean(theirs[name]), value))
+        checks.append(Check(name, "floor", bounded_mean(ours[name], 0.0, 1.0), floor, True, _mean(theirs[name]), value))
     return checks
 
 

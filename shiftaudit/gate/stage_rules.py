@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from shiftaudit.errors import InputError
 from shiftaudit.gate.rules import Check, close_matches, require_share
 from shiftaudit.metrics.intervals import CONFIDENCE, student_quantile
-from shiftaudit.metrics.paired import Estimate
+from shiftaudit.metrics.paired import StudentMean
 from shiftaudit.records.gate import Baseline, Rules
 from shiftaudit.records.report import Metric
 from shiftaudit.records.words import PROTOCOLS, Protocol
@@ -108,15 +108,17 @@ def _measured(errors: Mapping[str, Metric], *protocols: Protocol) -> Metric | No
     return next((metric for metric in metrics if metric is not None and metric.value is not None), None)
 
 
-def metric_estimate(metric: Metric) -> Estimate:
+def metric_estimate(metric: Metric) -> StudentMean:
     """A reported metric as an estimate: the standard error is read back from its longer side of the 95 % interval."""
     if metric.value is None or metric.ci_low is None or metric.ci_high is None or metric.n_images < 2:
-        return Estimate(metric.value or 0.0, math.inf, metric.n_images)
+        return StudentMean(metric.value or 0.0, math.inf, metric.n_images)
     half = max(metric.value - metric.ci_low, metric.ci_high - metric.value)
-    return Estimate(metric.value, half / student_quantile(0.5 + CONFIDENCE / 2, metric.n_images - 1), metric.n_images)
+    return StudentMean(
+        metric.value, half / student_quantile(0.5 + CONFIDENCE / 2, metric.n_images - 1), metric.n_images
+    )
 
 
-def independent_difference(new: Metric, old: Metric) -> Estimate:
+def independent_difference(new: Metric, old: Metric) -> StudentMean:
     """New minus old of two reported metrics, as if independent since per-image values are lacking: rather too wide."""
     a, b = metric_estimate(new), metric_estimate(old)
-    return Estimate(a.mean - b.mean, math.hypot(a.standard_error, b.standard_error), min(a.n, b.n))
+    return StudentMean(a.mean - b.mean, math.hypot(a.standard_error, b.standard_error), min(a.n, b.n))

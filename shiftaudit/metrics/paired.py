@@ -1,98 +1,140 @@
 """Paired tests on the same images under two models: differences of means, flips of yes/no outcomes, many tests at once.
 
 No torch. An image's difference is one number, so the pairs of views inside an image never count as independent.
-Sources: Student's paired t; Agresti and Min (2005) for not trusting ties; McNemar (1947) and Fisher
-(1935), exact; Holm (1979).
+Sources: Gaffke (2005) for shares and their differences, see `shiftaudit.metrics.bounded`; Student's t where only a mean and its
+standard error are known; McNemar (1947) and Fisher (1935), exact; Holm (1979).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shiftaudit.metrics.bounded import BoundedMean, bounded_mean
 from shiftaudit.metrics.intervals import student_cdf, student_quantile
 
 POWER = 0.8
 MAX_IMAGES = 10_000_000
+_SPARE = NormalDist().inv_cdf(POWER)
+"""In 4 of 5 cases a mean comes out less than so many standard errors worse than it is."""
 
 _quantile = lru_cache(maxsize=4096)(student_quantile)
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A mean over `n` images with its standard error; `inf` where one image or none says nothing about the spread.
-
-    `extreme` is how far from the mean an image can lie that is too rare to be among the `n`; 0 where none can.
-    """
+class StudentMean:
+    """A mean over `n` images of which only the standard error is known: `inf` where nothing is known of the spread."""
 
     mean: float
     standard_error: float
     n: int
-    extreme: float = 0.0
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of one image."""
+        return self.standard_error * math.sqrt(self.n)
+
+    def negated(self) -> StudentMean:
+        """The same of the values times -1."""
+        return replace(self, mean=-self.mean)
+
+    def scaled(self, n: int) -> StudentMean:
+        """What `n` images would show if they are as these are."""
+        return StudentMean(self.mean, self.standard_error * math.sqrt(self.n / n), n)
 
     def bound(self, probability: float) -> float:
         """One end of Student's interval: the true mean lies below it with this probability.
 
-        >>> estimate = Estimate(0.5, 0.1, 11)
+        >>> estimate = StudentMean(0.5, 0.1, 11)
         >>> round(estimate.bound(0.975), 4), round(estimate.bound(0.025), 4)
         (0.7228, 0.2772)
         """
         if self.standard_error == 0 or probability == 0.5:
             return self.mean
-        if math.isinf(self.standard_error):
+        if math.isinf(self.standard_error) or self.n < 2:
             return math.copysign(math.inf, probability - 0.5)
         return self.mean + _quantile(probability, self.n - 1) * self.standard_error
-
-    def surely_above(self, alpha: float) -> float:
-        """The lower end: `bound(alpha)`, but no nearer to the mean than what `n` images can rule out at all.
-
-        A loss of `extreme` that hits a share of images is missed by all of them with probability (1 - share)^n, so a
-        share of 1 - alpha^(1/n) stays plausible: the rule of three, 3/n at 5 % (Hanley and Lippman-Hand, 1983).
-
-        >>> round(Estimate(0.0, 0.001, 100, extreme=1.0).surely_above(0.05), 4)
-        -0.0295
-        """
-        unseen = self.extreme * (1 - alpha ** (1 / self.n)) if self.n else math.inf
-        return min(self.bound(alpha), self.mean - unseen)
 
     def p_below(self, limit: float) -> float:
         """One-sided p-value of "the true mean is at least `limit`": small when it is surely below."""
         if self.standard_error == 0:
             return 0.0 if self.mean < limit else 1.0
-        if math.isinf(self.standard_error):
+        if math.isinf(self.standard_error) or self.n < 2:
             return 1.0
         return student_cdf((self.mean - limit) / self.standard_error, self.n - 1)
 
-    def images_to_decide(self, limit: float, alpha: float) -> int | None:
-        """How many images would tell the mean from `limit` with 80 % power at one-sided `alpha`, if it stays as it is.
 
-        None where no affordable number would: the mean lies on the limit, or its spread is unknown.
+Estimate = BoundedMean | StudentMean
 
-        >>> Estimate(-0.01, 0.008, 500).images_to_decide(-0.03, 0.05)
-        495
-        >>> Estimate(-0.03, 0.008, 500).images_to_decide(-0.03, 0.05) is None
-        True
-        """
-        distance = abs(self.mean - limit)
-        if distance == 0 or math.isinf(self.standard_error):
-            return None
-        normal = NormalDist()
-        quantiles = normal.inv_cdf(1 - alpha) + normal.inv_cdf(POWER)
-        # The imaginary image weighs the less, the more real ones there are.
-        imaginary = self.extreme**2
-        variance = max(self.standard_error**2 * self.n - imaginary / max(self.n - 1, 1), 0.0)
 
-        def decided(n: int) -> bool:
-            enough = quantiles * math.sqrt((variance + imaginary / (n - 1)) / n) <= distance
-            return enough and (self.mean < limit or self.extreme * (1 - alpha ** (1 / n)) <= distance)
+def images_to_decide(estimate: Estimate, limit: float, alpha: float) -> int | None:
+    """How many images would tell the mean from `limit` with 80 % power at one-sided `alpha`, if they are as these are.
 
-        return smallest(decided, MAX_IMAGES)
+    None where no affordable number would: the mean lies on the limit, or its spread is unknown.
+
+    >>> images_to_decide(StudentMean(-0.01, 0.008, 500), -0.03, 0.05)
+    496
+    >>> images_to_decide(StudentMean(-0.03, 0.008, 500), -0.03, 0.05) is None
+    True
+    """
+    if estimate.mean > limit:
+        estimate, limit = estimate.negated(), -limit
+    if estimate.mean == limit or math.isinf(estimate.spread):
+        return None
+    return smallest(lambda n: _detected(estimate.scaled(n), limit, alpha), MAX_IMAGES)
+
+
+def _detected(estimate: Estimate, limit: float, alpha: float) -> bool:
+    """Whether this mean is surely below `limit` in 4 of 5 cases, and not only when chance is kind."""
+    return estimate.p_below(limit - _SPARE * estimate.spread / math.sqrt(estimate.n)) < alpha
+
+
+def detectable_drop(difference: BoundedMean, margin: float, alpha: float) -> float | None:
+    """The smallest true drop that so many images tell from `margin` with 80 % power at one-sided `alpha`.
+
+    It is what such images would show: as many change as do now, for the better and the worse alike, and on top of them a share
+    loses as much as an image that changes typically does. None where not even the loss of everything would be seen.
+
+    >>> import numpy as np
+    >>> round(detectable_drop(bounded_mean(np.zeros(100), -1.0, 1.0), 0.03, 0.05), 3)
+    0.111
+    """
+    size = np.abs(np.array(difference.values))
+    weights = np.array(difference.counts) / sum(difference.counts)
+    changed = float(weights @ size)
+    typical = float(weights @ size**2) / changed if changed else 1.0
+    # Half of the weight at each value and half at its negative, so that the mean is 0 before the loss.
+    values = (*difference.values, *(-value for value in difference.values))
+    halves = np.concatenate([weights, weights]) / 2 * difference.n
+
+    def sample(drop: float) -> BoundedMean:
+        share = min(drop / typical, 1.0)
+        counts = (*((1 - share) * halves).tolist(), share * difference.n)
+        return BoundedMean((*values, -max(drop, typical)), counts, -1.0, 1.0, -drop, difference.n)
+
+    def detected(drop: float) -> bool:
+        kind = drop - _SPARE * sample(drop).spread / math.sqrt(difference.n)
+        return kind > margin and sample(kind).p_below(-margin) < alpha
+
+    low, high = margin, 1.0
+    if not detected(high):
+        return None
+    while high - low > 5e-4:
+        middle = (low + high) / 2
+        low, high = (low, middle) if detected(middle) else (middle, high)
+    return high
+
+
+def detectable_distance(estimate: Estimate, alpha: float) -> float | None:
+    """How far beyond a limit the mean must lie so that so many images, as wide as these, tell it with 80 % power."""
+    distance = estimate.bound(1 - alpha) - estimate.mean + _SPARE * estimate.spread / math.sqrt(estimate.n)
+    return distance if math.isfinite(distance) else None
 
 
 def smallest(decided: Callable[[int], bool], largest: int) -> int | None:
@@ -112,52 +154,23 @@ def smallest(decided: Callable[[int], bool], largest: int) -> int | None:
     return high
 
 
-def estimate_mean(values: NDArray[np.float64], *, extreme: float = 1.0) -> Estimate:
-    """The mean of per-image values in [-1, 1], shape (n,), with a standard error that does not trust ties.
-
-    One imaginary image as far away as a share can be (`extreme`) is added to the sum of squares, not to the mean:
-    with many ties the plain t interval is too narrow, because the rare image that differs may not be among the few.
-    NaN entries are left out.
-
-    Raises:
-        ValueError: no value is left.
-
-    >>> import numpy as np
-    >>> estimate = estimate_mean(np.array([0.0, -0.5, 0.0, 0.1]))
-    >>> round(estimate.mean, 3), round(estimate.standard_error, 3), estimate.n
-    (-0.1, 0.319, 4)
-    >>> estimate_mean(np.zeros(3), extreme=0.0).standard_error
-    0.0
-    """
-    values = np.asarray(values, dtype=np.float64)
-    values = values[~np.isnan(values)]
-    n = len(values)
-    if n == 0:
-        raise ValueError("no image was measured")
-    mean = float(values.mean())
-    if n == 1:
-        return Estimate(mean, math.inf, 1, extreme)
-    squares = float(((values - mean) ** 2).sum()) + extreme**2
-    return Estimate(mean, math.sqrt(squares / (n - 1) / n), n, extreme)
-
-
 def paired_difference(
-    candidate: NDArray[np.float64], baseline: NDArray[np.float64], *, extreme: float = 1.0, same_model: bool = False
+    candidate: NDArray[np.float64], baseline: NDArray[np.float64], *, largest: float = 1.0, same_model: bool = False
 ) -> Estimate:
     """The mean of candidate minus baseline over the images that both measured; entry i of both is the same image.
 
     Args:
-        extreme: the largest difference that a rare image can have, 0 for the plain paired t; see `estimate_mean`.
+        largest: of the values, which are at least 0, so that no difference is larger.
         same_model: both are answers of the very same network. Where they are equal too the difference is known to be 0.
 
     Raises:
-        ValueError: the shapes differ, or no image was measured by both.
+        ValueError: the shapes differ, no image was measured by both, or a difference is larger than `largest`.
     """
     if np.shape(candidate) != np.shape(baseline):
         raise ValueError(f"expected equal shapes, got {np.shape(candidate)} and {np.shape(baseline)}")
     difference = np.asarray(candidate, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
-    estimate = estimate_mean(difference, extreme=extreme)
-    return Estimate(0.0, 0.0, estimate.n) if same_model and not np.nan_to_num(difference).any() else estimate
+    estimate = bounded_mean(difference, -largest, largest)
+    return StudentMean(0.0, 0.0, estimate.n) if same_model and not np.nan_to_num(difference).any() else estimate
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,23 @@ from shiftaudit.records.report import Environment, Metric, ModelInfo, ProtocolIn
 from shiftaudit.records.words import Protocol
 
 BASELINE_SCHEMA_VERSION = 1
-GATE_SCHEMA_VERSION = 1
+GATE_SCHEMA_VERSION = 2
 
 Outcome = Literal["pass", "fail", "inconclusive"]
 PASS: Final = "pass"
 FAIL: Final = "fail"
 INCONCLUSIVE: Final = "inconclusive"
 
-RuleName = Literal["margin", "floor", "ceiling", "degenerate"]
-"""`margin` (against the baseline), `floor` or `ceiling` (of the candidate alone), or `degenerate`."""
+RuleName = Literal["margin", "anchor", "floor", "ceiling", "degenerate"]
+"""`margin` (against the baseline), `anchor` (against the measurement that the baseline began with), `floor` or `ceiling` (of
+the candidate alone), or `degenerate`."""
+MARGIN: Final = "margin"
+ANCHOR: Final = "anchor"
+FLOOR: Final = "floor"
+DEGENERATE: Final = "degenerate"
+
+Policy = Literal["evidence", "warn", "pass", "fail"]
+"""What stops an inconclusive gate: `evidence` (an estimate beyond its limit), that it is inconclusive (`fail`), or nothing."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +156,7 @@ class Verdict:
     baseline: float | None
     candidate: float | None
     estimate: float | None
-    """Candidate minus baseline for `margin`, the candidate's value for `floor` and `ceiling`."""
+    """Candidate minus baseline for `margin` and `anchor`, the candidate's value for `floor` and `ceiling`."""
     low: float | None
     """The estimate's one-sided lower bound, None where there is none."""
     high: float | None
@@ -159,6 +167,11 @@ class Verdict:
     n_images: int
     images_needed: int | None
     """For `inconclusive`: images that would decide in 4 of 5 cases if the estimate stays; None where none would."""
+    beyond: bool
+    """Whether the estimate itself lies beyond the limit, sure or not."""
+    detectable: float | None
+    """The smallest true drop (for stages: rise) that so many images tell from the limit in 4 of 5 cases; for `floor` and
+    `ceiling` how far beyond the limit the value must lie. None where nothing would be told."""
     improved: bool
     higher_is_better: bool
     flips: Flips | None = None
@@ -172,9 +185,11 @@ class GateResult:
     tool_version: str
     outcome: Outcome
     exit_code: int
-    on_inconclusive: str
+    on_inconclusive: Policy
     alpha: float
     baseline_model: str
+    anchor_model: str | None
+    """What the baseline's anchor was made of, None where the baseline has none but itself."""
     candidate_model: str
     n_images: int
     n_labelled: int

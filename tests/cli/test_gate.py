@@ -54,6 +54,7 @@ def made(tmp_path_factory):
         "better": make_report(seed=2, flips=0.0),
         "few_base": make_report(30),
         "few": make_report(30, seed=2),
+        "fewer": make_report(30, seed=2, flips=0.22),
         "seed": make_report(30, settings=Settings(seed=9)),
         "limited": make_report(30, limit=30),
     }
@@ -75,7 +76,9 @@ CASES = {
     "same": (["same.json"], 0),
     "better": (["better.json"], 0),
     "worse": (["worse.json"], 1),
-    "inconclusive, warned": (["few.json", "-b", "few_baseline.json"], 0),
+    "inconclusive, within the margin": (["few.json", "-b", "few_baseline.json"], 0),
+    "inconclusive, beyond the margin": (["fewer.json", "-b", "few_baseline.json"], 3),
+    "inconclusive, warned": (["fewer.json", "-b", "few_baseline.json", "--on-inconclusive", "warn"], 0),
     "inconclusive, passed": (["few.json", "-b", "few_baseline.json", "--on-inconclusive", "pass"], 0),
     "inconclusive, no verdict": (["few.json", "-b", "few_baseline.json", "--on-inconclusive", "fail"], 3),
     "no baseline": (["same.json", "-b", "none.json"], 3),
@@ -340,6 +343,27 @@ def test_an_improvement_says_refresh_the_baseline(made):
 def test_an_inconclusive_gate_says_how_many_images_would_decide(made):
     stdout, _ = run("gate", "few.json", "-b", "few_baseline.json", cwd=made)
     assert re.search(r"about [\d,]+ images would decide", stdout)
+    assert "PASS, NOT PROVEN: no estimate lies beyond its limit" in " ".join(stdout.split())
+    assert "--on-inconclusive evidence): exit code 0" in " ".join(stdout.split())
+
+
+@pytest.mark.parametrize("name", ["same", "worse", "few"])
+def test_every_verdict_prints_the_smallest_drop_that_so_many_images_show(made, name):
+    baseline = ["-b", "few_baseline.json"] if name == "few" else []
+    for form in ("table", "markdown", "junit", "github"):
+        text = " ".join(
+            run("gate", f"{name}.json", *baseline, "-f", form, cwd=made, code=int(name == "worse"))[0].split()
+        )
+        assert re.search(r"In 4 of 5 cases these images show accuracy: a drop of [\d.]+ points", text.replace("\\", ""))
+
+
+def test_what_passes_quietly_is_one_notice_on_github_and_what_does_not_says_why(made):
+    quiet, _ = run("gate", "few.json", "-b", "few_baseline.json", "-f", "github", cwd=made)
+    assert quiet.count("::") == 2
+    assert quiet.startswith("::notice")
+    loud, _ = run("gate", "fewer.json", "-b", "few_baseline.json", "-f", "github", cwd=made, code=3)
+    assert "::warning" in loud
+    assert "beyond the limit as far as measured, without proof" in loud
 
 
 def test_a_missing_baseline_says_how_to_make_one_in_ci_and_out_of_it(made):

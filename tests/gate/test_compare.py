@@ -16,7 +16,7 @@ def named(comparison, name):
     return next(metric for metric in comparison.metrics if metric.name == name)
 
 
-def test_differences_are_paired_means_with_the_textbook_interval():
+def test_differences_are_paired_means_with_an_interval_no_narrower_than_students():
     a, b = make_report(), make_report(seed=2, flips=0.3)
     found = named(compare(a, b), "crop.mean_abs_change")
     changes = [
@@ -28,9 +28,9 @@ def test_differences_are_paired_means_with_the_textbook_interval():
     difference = changes[1] - changes[0]
     half = 1.9720 * difference.std(ddof=1) / np.sqrt(200)  # t with 199 degrees of freedom
     assert found.difference == pytest.approx(difference.mean())
-    assert (found.ci_low, found.ci_high) == pytest.approx(
-        (difference.mean() - half, difference.mean() + half), abs=1e-5
-    )
+    # No narrower than Student's interval, and wider by no more than an imaginary image in 200 can make it.
+    assert difference.mean() - half - 0.011 <= found.ci_low <= difference.mean() - half
+    assert difference.mean() + half <= found.ci_high <= difference.mean() + half + 0.011
     assert not found.higher_is_better
 
 

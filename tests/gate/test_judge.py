@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gate_simulation import Pair, documented_rows, simulate
+from gate_simulation import Pair, detectable_rows, documented_rows, simulate
 from report_builder import make_images, make_report
 
 from shiftaudit.errors import InputError, NoVerdictError
@@ -29,28 +29,38 @@ def verdict(result, name, rule="margin"):
 
 
 def test_an_equal_candidate_never_fails_and_mostly_passes():
-    result = simulate(Pair(), 500, 1000, margin=MARGIN)
+    result = simulate(Pair(), 500, 300, margin=MARGIN)
     assert result["fail"] <= 0.001
-    assert result["pass"] >= 0.9
+    assert result["pass"] >= 0.85
+    assert result["evidence"] <= 0.02
 
 
 def test_a_candidate_that_lost_exactly_the_margin_fails_at_most_at_the_stated_rate():
-    # Three standard deviations of a share of 1,000 above 5 %.
-    assert simulate(Pair(drop=MARGIN), 500, 1000, margin=MARGIN)["fail"] <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1000)
+    # Three standard deviations of a share of 300 above 5 %.
+    assert simulate(Pair(drop=MARGIN), 500, 300, margin=MARGIN)["fail"] <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 300)
 
 
 @pytest.mark.parametrize("similarity", [0.95, 0.7])
-def test_a_true_drop_of_twice_the_margin_fails_nine_times_in_ten_at_500_images(similarity):
-    assert simulate(Pair(drop=2 * MARGIN, similarity=similarity), 500, 1000, margin=MARGIN)["fail"] >= 0.9
+def test_a_true_drop_of_twice_the_margin_fails_four_times_in_five_at_500_images(similarity):
+    assert simulate(Pair(drop=2 * MARGIN, similarity=similarity), 500, 200, margin=MARGIN)["fail"] >= 0.8
 
 
 def test_a_true_drop_of_the_margin_is_hardly_ever_waved_through():
-    assert simulate(Pair(drop=MARGIN), 200, 1000, margin=MARGIN, seed=3)["pass"] <= 0.06
+    assert simulate(Pair(drop=MARGIN), 200, 300, margin=MARGIN, seed=3)["pass"] <= 0.06
+
+
+def test_a_real_drop_of_five_points_no_longer_goes_through_in_silence_at_100_images():
+    """Five points of consistency, and of accuracy: exit code 0 in 85 % and 96 % of runs before."""
+    for drop, most in (({"drop": 0.05}, 0.2), ({"accuracy_drop": 0.05}, 0.32)):
+        result = simulate(Pair(**drop), 100, 200, margin=MARGIN)
+        assert result["pass"] + result["quiet"] <= most
+    # An unchanged network is stopped rarely: what is inconclusive is said in one line.
+    assert simulate(Pair(), 100, 200, margin=MARGIN)["evidence"] <= 0.12
 
 
 def test_the_documented_figures_are_those_of_the_simulation():
     page = (Path(__file__).parents[2] / "docs" / "ci.md").read_text(encoding="utf-8").splitlines()
-    for row in documented_rows(largest=500):
+    for row in [*documented_rows(largest=100), *detectable_rows()]:
         assert row in page, "run python tests/gate_simulation.py"
 
 
@@ -80,17 +90,37 @@ def test_a_less_accurate_network_fails_however_consistent_it_is():
 def test_too_few_images_are_inconclusive_and_say_how_many_would_decide():
     result = gate(make_report(30, seed=2), make_report(30))
     assert (result.outcome, result.exit_code) == ("inconclusive", 0)
+    assert not any(v.beyond for v in result.verdicts)
     unsure = [v for v in result.verdicts if v.outcome == "inconclusive"]
     assert all(v.images_needed > 30 for v in unsure)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "policy", "code"),
-    [(o, p, 1 if o == "fail" else 3 if (o, p) == ("inconclusive", "fail") else 0)
-     for o in ("pass", "fail", "inconclusive") for p in ("warn", "pass", "fail")],
-)  # fmt: skip
-def test_the_exit_code_follows_from_outcome_and_policy(outcome, policy, code):
-    assert exit_code(outcome, policy) == code
+    ("policy", "within", "beyond"), [("evidence", 0, 3), ("warn", 0, 0), ("pass", 0, 0), ("fail", 3, 3)]
+)
+def test_the_exit_code_follows_from_outcome_evidence_and_policy(policy, within, beyond):
+    assert exit_code("inconclusive", policy, beyond=False) == within
+    assert exit_code("inconclusive", policy, beyond=True) == beyond
+    for at in (False, True):
+        assert exit_code("fail", policy, beyond=at) == 1
+        assert exit_code("pass", policy, beyond=at) == 0
+
+
+def test_an_estimate_beyond_the_margin_without_proof_stops_the_gate_unless_told_otherwise():
+    worse = make_report(30, seed=2, flips=0.22)
+    result = gate(worse, make_report(30))
+    assert result.outcome == "inconclusive"
+    assert any(v.beyond and v.outcome == "inconclusive" for v in result.verdicts)
+    assert result.exit_code == 3
+    assert gate(worse, make_report(30), on_inconclusive="warn").exit_code == 0
+
+
+def test_every_verdict_says_what_drop_so_many_images_would_show():
+    drops = [verdict(gate(make_report(n, seed=2), make_report(n)), "accuracy").detectable for n in (60, 200, 600)]
+    assert drops == sorted(drops, reverse=True)
+    assert all(MARGIN < drop < 0.3 for drop in drops)
+    result = gate(make_report(seed=2), rules=Rules(floors={"crop.consistency": 0.9}, stages={"conv1": 0.1}))
+    assert all(v.detectable > 0 for v in result.verdicts)
 
 
 def test_the_very_same_model_passes_on_any_number_of_images():
@@ -108,23 +138,23 @@ def test_the_same_answers_of_another_model_are_no_certainty_on_a_handful_of_imag
     for n, outcome in ((1, "inconclusive"), (3, "inconclusive"), (60, "inconclusive"), (120, "pass")):
         result = gate(another_model(make_report(n)), make_report(n))
         assert result.outcome == outcome
-        assert {v.images_needed for v in result.verdicts} == ({None} if n in (1, 120) else {99})
+        assert {v.images_needed for v in result.verdicts} == ({None} if n == 120 else {99})
     # The same weights fed in another way are another model.
     report = make_report(3)
     other = replace(report.model, preprocessing=replace(report.model.preprocessing, resize=224))
     assert gate(replace(report, model=other), report).outcome == "inconclusive"
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 5, 10, 20, 50])
+@pytest.mark.parametrize("n", [1, 3, 10, 50])
 def test_a_candidate_equal_in_distribution_fails_on_no_number_of_images(n):
     for similarity in (0.95, 0.5):
-        result = simulate(Pair(consistency=0.85, accuracy=0.6, similarity=similarity), n, 300, margin=MARGIN)
+        result = simulate(Pair(consistency=0.85, accuracy=0.6, similarity=similarity), n, 100, margin=MARGIN)
         assert result["fail"] <= 0.005
 
 
 def test_no_margin_at_all_fails_an_equal_candidate_at_most_at_the_stated_rate():
     for n in (10, 100):
-        assert simulate(Pair(), n, 1000, margin=0.0)["fail"] <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1000)
+        assert simulate(Pair(), n, 300, margin=0.0)["fail"] <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 300)
     result = gate(make_report(seed=2), rules=Rules(margins={"consistency": 0.0, "accuracy": 0.0}))
     assert result.outcome == "inconclusive"
     assert all(math.copysign(1, v.threshold) == 1 for v in result.verdicts)
@@ -320,7 +350,7 @@ def test_rules_on_what_was_not_measured_are_refused():
 def test_settings_out_of_range_are_refused():
     with pytest.raises(InputError, match="alpha"):
         gate(make_report(), alpha=0.0)
-    with pytest.raises(InputError, match="warn, pass, fail"):
+    with pytest.raises(InputError, match="evidence, warn, pass, fail"):
         gate(make_report(), on_inconclusive="maybe")
 
 

@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shiftaudit.metrics.paired import Estimate, estimate_mean, fisher, holm, mcnemar, paired_difference
+from shiftaudit.metrics.bounded import bounded_mean
+from shiftaudit.metrics.paired import (
+    StudentMean,
+    detectable_drop,
+    fisher,
+    holm,
+    images_to_decide,
+    mcnemar,
+    paired_difference,
+)
 
 
 @pytest.mark.parametrize(("lost", "gained"), [(0, 0), (1, 0), (5, 1), (3, 12), (40, 60), (7, 7)])
@@ -53,73 +62,77 @@ def test_a_difference_is_the_mean_over_images_that_both_measured():
     assert (estimate.mean, estimate.n) == (-0.25, 2)
 
 
-def test_the_standard_error_is_the_textbook_one_plus_one_imaginary_image():
-    values = np.array([0.1, -0.2, 0.0, 0.4, -0.3])
-    plain = estimate_mean(values, extreme=0.0)
-    assert plain.standard_error == pytest.approx(values.std(ddof=1) / math.sqrt(5))
-    guarded = estimate_mean(values)
-    assert guarded.standard_error == pytest.approx(math.sqrt((values.var(ddof=1) * 4 + 1) / 4 / 5))
-
-
 def test_identical_outcomes_leave_no_smaller_a_loss_plausible_than_the_rule_of_three_does():
     for n in (3, 20, 100, 500):
         estimate = paired_difference(np.full(n, 0.5), np.full(n, 0.5))
         assert estimate.mean == 0.0
-        assert estimate.surely_above(0.05) <= -(1 - 0.05 ** (1 / n))
-        assert estimate.surely_above(0.05) >= -3 / n or n == 3
-        assert estimate.p_below(0.0) == 0.5
+        assert estimate.bound(0.05) == pytest.approx(-(1 - 0.05 ** (1 / n)), rel=1e-6)
+        assert estimate.p_below(0.0) == 1.0
 
 
 def test_one_image_alone_decides_nothing():
     estimate = paired_difference(np.array([0.5]), np.array([1.0]))
-    assert estimate.bound(0.99) == math.inf
-    assert estimate.bound(0.01) == -math.inf
-    assert estimate.p_below(0.0) == 1.0
-    assert estimate.images_to_decide(-0.03, 0.05) is None
+    assert estimate.bound(0.95) > 0.8
+    assert estimate.bound(0.05) < -0.9
+    # The chance that an exponential variable is more than half of another: 2/3.
+    assert estimate.p_below(0.0) == pytest.approx(1 / (1 + 0.5))
 
 
 def test_different_shapes_and_nothing_measured_are_refused():
     with pytest.raises(ValueError, match="equal shapes"):
         paired_difference(np.zeros(2), np.zeros(3))
     with pytest.raises(ValueError, match="no image"):
-        estimate_mean(np.array([math.nan]))
+        paired_difference(np.array([math.nan]), np.array([0.0]))
 
 
-def test_bounds_and_p_values_tell_the_same_story():
-    estimate = Estimate(-0.05, 0.012, 40)
+@pytest.mark.parametrize(
+    "estimate",
+    [
+        StudentMean(-0.05, 0.012, 40),
+        bounded_mean(np.random.default_rng(0).normal(-0.05, 0.08, 40).clip(-1, 1), -1, 1),
+    ],
+)
+def test_bounds_and_p_values_tell_the_same_story(estimate):
     for alpha in (0.001, 0.0125, 0.05):
-        limit = estimate.bound(1 - alpha)
-        assert estimate.p_below(limit) == pytest.approx(alpha, rel=1e-6)
+        assert estimate.p_below(estimate.bound(1 - alpha)) == pytest.approx(alpha, rel=1e-5)
+        turned = estimate.negated()
+        assert turned.bound(1 - alpha) == pytest.approx(-estimate.bound(alpha), abs=1e-12)
 
 
 def test_as_many_images_as_it_asks_for_do_decide_in_about_4_of_5_cases():
     rng = np.random.default_rng(0)
-    pilot = Estimate(0.0, 0.25 / math.sqrt(100), 100)
-    n = pilot.images_to_decide(-0.03, 0.05)
-    decided = [estimate_mean(rng.normal(0, 0.25, n), extreme=0.0).bound(0.05) > -0.03 for _ in range(2000)]
-    assert np.mean(decided) == pytest.approx(0.8, abs=0.04)
-
-
-@pytest.mark.parametrize("n", [5, 20, 60, 80, 100, 200])
-def test_a_rare_large_loss_is_not_taken_for_surely_harmless(n):
-    # Three images in a hundred lose everything: the true drop is exactly the margin, and few samples hold many of them.
-    rng = np.random.default_rng(1)
-    margin, trials = 0.03, 2000
-    samples = -(rng.random((trials, n)) < margin).astype(float)
-    harmless = [estimate_mean(sample).surely_above(0.05) >= -margin for sample in samples]
-    plain = [estimate_mean(sample, extreme=0.0).bound(0.05) >= -margin for sample in samples]
-    assert np.mean(harmless) <= 0.065
-    assert np.mean(plain) > 0.08
+    half = rng.normal(0.0, 0.25, 50).clip(-1, 1)
+    n = images_to_decide(bounded_mean(np.concatenate([half, -half]), -1, 1), -0.03, 0.05)
+    decided = [bounded_mean(rng.normal(0, 0.25, n).clip(-1, 1), -1, 1).bound(0.05) > -0.03 for _ in range(300)]
+    assert np.mean(decided) == pytest.approx(0.8, abs=0.09)
 
 
 @pytest.mark.parametrize("n", [5, 30, 300])
 def test_the_number_of_images_that_decide_does_not_depend_on_how_many_there_are_by_now(n):
     # All the same so far: the rule of three wants ln 0.05 / ln 0.97 images, however few were seen.
-    assert estimate_mean(np.zeros(n)).images_to_decide(-0.03, 0.05) == 99
-    spread = np.tile([0.25, -0.25, 0.0, 0.0, 0.0], n)
-    assert estimate_mean(spread).images_to_decide(-0.03, 0.05) == pytest.approx(
-        ((1.645 + 0.842) / 0.03) ** 2 * np.var(spread), rel=0.3
-    )
+    assert images_to_decide(bounded_mean(np.zeros(n), -1, 1), -0.03, 0.05) == 99
+    spread = bounded_mean(np.tile([0.25, -0.25, 0.0, 0.0, 0.0], n), -1, 1)
+    assert images_to_decide(spread, -0.03, 0.05) == 253
+
+
+def test_no_number_of_images_decides_what_lies_on_the_limit_or_has_no_known_spread():
+    assert images_to_decide(StudentMean(-0.03, 0.01, 50), -0.03, 0.05) is None
+    assert images_to_decide(StudentMean(0.0, math.inf, 1), -0.03, 0.05) is None
+
+
+@pytest.mark.parametrize("n", [50, 100, 500])
+def test_a_drop_called_detectable_is_detected_in_about_4_of_5_cases(n):
+    """Yes/no outcomes of which 3 % change anyhow, half of them for the better."""
+    rng = np.random.default_rng(n)
+
+    def changes(lost):
+        either = np.where(rng.random(n) < 0.03, rng.choice([-1.0, 1.0], n), 0.0)
+        return bounded_mean(np.where(rng.random(n) < lost, -1.0, either), -1, 1)
+
+    drop = detectable_drop(changes(0.0), 0.03, 0.05)
+    found = np.mean([changes(drop).p_below(-0.03) < 0.05 for _ in range(300)])
+    assert 0.68 <= found <= 0.92
+    assert detectable_drop(bounded_mean(np.zeros(2), -1, 1), 0.03, 0.01) is None
 
 
 def test_fisher_is_the_exact_hypergeometric_sum():

@@ -9,19 +9,21 @@ from shiftaudit.render.markdown import escape
 
 
 def render(result: GateResult) -> str:
-    """One `::error` a failed metric, one `::warning` an inconclusive one, one `::notice` for the rest."""
+    """One `::error` a failed metric, one `::warning` an inconclusive one unless all pass quietly, one `::notice` for the rest."""
     lines = []
+    annotated = (("error", FAIL),) if words.is_quiet(result) else (("error", FAIL), ("warning", INCONCLUSIVE))
     by_name: dict[str, list[Verdict]] = {}
     for verdict in result.verdicts:
         by_name.setdefault(verdict.name, []).append(verdict)
     for name, verdicts in by_name.items():
-        for level, outcome in (("error", FAIL), ("warning", INCONCLUSIVE)):
+        for level, outcome in annotated:
             found = [words.sentence(verdict) for verdict in verdicts if verdict.outcome == outcome]
             if found:
                 lines.append(command(level, f"shiftaudit gate: {name}", " / ".join(found)))
                 break
     lines += [command("warning", "shiftaudit gate", warning) for warning in result.warnings]
-    notes = [words.headline(result), words.consequence(result), words.REFRESH if result.refresh_baseline else None]
+    notes = [words.headline(result) + ".", words.consequence(result), words.power(result) + "."]
+    notes.append(words.REFRESH if result.refresh_baseline else None)
     lines.append(command("notice", "shiftaudit gate", " ".join(note for note in notes if note)))
     return "\n".join(lines) + "\n"
 

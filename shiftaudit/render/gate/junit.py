@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from shiftaudit.records.gate import FAIL, INCONCLUSIVE, GateResult
+from shiftaudit.records.gate import FAIL, INCONCLUSIVE, GateResult, Verdict
 from shiftaudit.render.gate import words
 
 # XML 1.0 has no way to write these, not even as a reference.
@@ -13,14 +13,14 @@ _UNWRITABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010fff
 
 
 def render(result: GateResult) -> str:
-    """The result as an XML document. An inconclusive rule is an error under `--on-inconclusive fail`, else skipped."""
+    """The result as an XML document. An inconclusive rule that stops the gate is an error, any other is skipped."""
     outcomes = [verdict.outcome for verdict in result.verdicts]
-    unsure, strict = outcomes.count(INCONCLUSIVE), result.on_inconclusive == "fail"
+    errors = sum(_stops(result, verdict) for verdict in result.verdicts)
     counts = {
         "tests": str(len(outcomes)),
         "failures": str(outcomes.count(FAIL)),
-        "errors": str(unsure if strict else 0),
-        "skipped": str(0 if strict else unsure),
+        "errors": str(errors),
+        "skipped": str(outcomes.count(INCONCLUSIVE) - errors),
     }
     root = ElementTree.Element(
         "testsuites", {"name": "shiftaudit", **{k: v for k, v in counts.items() if k != "skipped"}}
@@ -32,16 +32,23 @@ def render(result: GateResult) -> str:
         text = _clean(words.sentence(verdict))
         if verdict.outcome == FAIL:
             ElementTree.SubElement(case, "failure", {"message": text, "type": "regression"}).text = text
-        elif verdict.outcome == INCONCLUSIVE and strict:
+        elif _stops(result, verdict):
             ElementTree.SubElement(case, "error", {"message": text, "type": "inconclusive"}).text = text
         elif verdict.outcome == INCONCLUSIVE:
             ElementTree.SubElement(case, "skipped", {"message": text})
         else:
             ElementTree.SubElement(case, "system-out").text = text
+    ElementTree.SubElement(suite, "system-out").text = _clean(words.power(result))
     if result.warnings:
         ElementTree.SubElement(suite, "system-err").text = _clean("\n".join(result.warnings))
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _stops(result: GateResult, verdict: Verdict) -> bool:
+    """Whether this inconclusive rule is why there is no verdict."""
+    policy = result.on_inconclusive
+    return verdict.outcome == INCONCLUSIVE and (policy == "fail" or (policy == "evidence" and verdict.beyond))
 
 
 def _clean(text: str) -> str:

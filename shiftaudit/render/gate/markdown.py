@@ -24,7 +24,8 @@ def render(result: GateResult) -> str:
         for verdict in result.verdicts
     ]
     notes = [f"{words.label(result, verdict)}: {note}" for verdict in result.verdicts for note in words.notes(verdict)]
-    notes += [text for text in (words.consequence(result), words.REFRESH if result.refresh_baseline else None) if text]
+    told = (words.consequence(result), words.power(result), words.REFRESH if result.refresh_baseline else None)
+    notes += [text for text in told if text]
     notes += [f"Warning: {warning}" for warning in result.warnings]
     parts = [
         "## Shift gate",

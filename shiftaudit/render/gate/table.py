@@ -32,7 +32,7 @@ def _draw(console: Console, result: GateResult) -> None:
     for verdict in result.verdicts:
         for detail in words.notes(verdict):
             console.print(Text(clean(f"{words.label(result, verdict)}: {detail}")))
-    notes = [words.consequence(result), words.REFRESH if result.refresh_baseline else None]
+    notes = [words.consequence(result), words.power(result), words.REFRESH if result.refresh_baseline else None]
     for note in (*notes, *(f"warning: {warning}" for warning in result.warnings)):
         if note:
             console.print(Text(clean(note)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shiftaudit.metrics.vocabulary import unit_of
-from shiftaudit.records.gate import FAIL, INCONCLUSIVE, GateResult, Verdict
+from shiftaudit.records.gate import ANCHOR, DEGENERATE, FAIL, FLOOR, INCONCLUSIVE, MARGIN, GateResult, Verdict
 from shiftaudit.render.numbers import images_text, value_text
 
 _MOST_NAMES = 4
@@ -21,54 +21,91 @@ def headline(result: GateResult) -> str:
     images = images_text(result.n_images)
     if failed:
         return f"FAIL: {_listed(failed)} {_are(failed)} worse than the gate accepts, judged on {images}"
-    if unsure:
-        cannot = "cannot" if result.n_images != 1 else "alone cannot"
-        return (
-            f"INCONCLUSIVE: {images} {cannot} tell whether {_listed(unsure)} {_are(unsure)} worse than the gate accepts"
-        )
-    return f"PASS: nothing is worse than the gate accepts, judged on {images}"
+    if not unsure:
+        return f"PASS: nothing is worse than the gate accepts, judged on {images}"
+    cannot = "cannot" if result.n_images != 1 else "alone cannot"
+    told = f"{images} {cannot} tell whether {_listed(unsure)} {_are(unsure)} worse than the gate accepts"
+    return (
+        f"PASS, NOT PROVEN: no estimate lies beyond its limit; {told}" if is_quiet(result) else f"INCONCLUSIVE: {told}"
+    )
+
+
+def power(result: GateResult) -> str:
+    """The smallest drops that so many images show, by metric: what a pass cannot rule out is said with every verdict."""
+    against = [v for v in result.verdicts if v.rule in (MARGIN, ANCHOR)] or list(result.verdicts)
+    told: dict[str, str] = {}
+    for verdict in against:
+        if verdict.rule != DEGENERATE and label(result, verdict) not in told:
+            told[label(result, verdict)] = sees(verdict)
+    return (
+        "In 4 of 5 cases these images show " + "; ".join(f"{name}: {text}" for name, text in told.items())
+        if told
+        else ""
+    )
+
+
+def sees(verdict: Verdict) -> str:
+    """The smallest change that this rule detects: `a drop of 8.1 points`."""
+    if verdict.detectable is None:
+        return "no drop at all"
+    size = (
+        f"{_bare(verdict, verdict.detectable, signed=False)}{'' if verdict.name.startswith('stages.') else ' points'}"
+    )
+    if verdict.rule in (MARGIN, ANCHOR):
+        return f"a {'drop' if verdict.higher_is_better else 'rise'} of {size}"
+    return f"{size} beyond the limit"
 
 
 def consequence(result: GateResult) -> str | None:
     """What an inconclusive gate leads to, None when it is decided."""
     if result.outcome != INCONCLUSIVE:
         return None
-    if result.on_inconclusive == "fail":
-        return "No verdict (--on-inconclusive fail): exit code 3."
-    return f"Let through (--on-inconclusive {result.on_inconclusive}): noise never fails the gate."
+    policy = f"--on-inconclusive {result.on_inconclusive}"
+    if not result.exit_code:
+        return f"Let through ({policy}): exit code 0."
+    beyond = [verdict.name for verdict in result.verdicts if verdict.outcome == INCONCLUSIVE and verdict.beyond]
+    if result.on_inconclusive == "fail" or not beyond:
+        return f"No verdict ({policy}): exit code {result.exit_code}."
+    are = f"{_listed(beyond)} {_are(beyond)}"
+    return f"No verdict ({policy}): {are} beyond the limit as far as measured, without proof: exit code {result.exit_code}."
+
+
+def is_quiet(result: GateResult) -> bool:
+    """Whether the gate passes under `evidence` though some rules are undecided: one line says all there is to say."""
+    return result.outcome == INCONCLUSIVE and result.on_inconclusive == "evidence" and not result.exit_code
 
 
 def demand(verdict: Verdict, *, unit: bool = True) -> str:
     """What the rule accepts; for a table without the unit of differences."""
-    if verdict.rule == "degenerate":
+    if verdict.rule == DEGENERATE:
         return f"< {value(verdict, verdict.threshold)}"
     limit = value(verdict, verdict.threshold)
-    if verdict.rule == "margin":
+    if verdict.rule in (MARGIN, ANCHOR):
         word = "drop" if verdict.higher_is_better else "rise"
         bare = _bare(verdict, abs(verdict.threshold), signed=False)
         return f"{word} ≤ {bare}{_unit(verdict) if unit else ''}"
-    return f"≥ {limit}" if verdict.rule == "floor" else f"≤ {limit}"
+    return f"≥ {limit}" if verdict.rule == FLOOR else f"≤ {limit}"
 
 
 def finding(verdict: Verdict, *, unit: bool = True) -> str:
     """What was found, with the bounds that decided: `−2.9 points [−4.5, −1.2]`; for a table without its unit."""
-    if verdict.rule == "degenerate":
+    if verdict.rule == DEGENERATE:
         return f"{value(verdict, verdict.candidate)} of the images get one answer"
     if verdict.estimate is None:
         return "–"
-    relative = verdict.rule == "margin"
+    relative = verdict.rule in (MARGIN, ANCHOR)
     low, high = (_bare(verdict, bound, signed=relative) for bound in (verdict.low, verdict.high))
     return f"{_bare(verdict, verdict.estimate, signed=relative)}{_unit(verdict) if unit else ''} [{low}, {high}]"
 
 
 def sentence(verdict: Verdict) -> str:
     """One verdict as a sentence for a log or an annotation."""
-    if verdict.rule == "degenerate":
+    if verdict.rule == DEGENERATE:
         was, now = value(verdict, verdict.baseline), value(verdict, verdict.candidate)
         told = f"the model gives {now} of the images one answer; the baseline gave {was}"
         return told if verdict.outcome == FAIL else f"{told}, which may be chance; {needed(verdict)}"
     parts = []
-    if verdict.rule == "margin":
+    if verdict.rule in (MARGIN, ANCHOR):
         parts.append(f"{value(verdict, verdict.baseline)} → {value(verdict, verdict.candidate)}, {finding(verdict)}")
     else:
         parts.append(finding(verdict))
@@ -77,6 +114,7 @@ def sentence(verdict: Verdict) -> str:
         parts.append(flips(verdict))
     if verdict.outcome == INCONCLUSIVE:
         parts.append(needed(verdict))
+    parts.append(f"shown in 4 of 5 cases: {sees(verdict)}")
     return "; ".join(parts)
 
 
@@ -104,7 +142,7 @@ def needed(verdict: Verdict) -> str:
         return f"about {max(verdict.images_needed, verdict.n_images + 1):,} images would decide"
     if verdict.n_images <= 1:
         return "one image decides nothing"
-    if verdict.rule != "degenerate" and verdict.low is None:
+    if verdict.rule != DEGENERATE and verdict.low is None:
         return "its spread is unknown, so nothing can be said of how many images would decide"
     return "no affordable number of images would decide: it lies on the limit"
 
@@ -117,7 +155,7 @@ def value(verdict: Verdict, amount_: float | None) -> str:
 def _unit(verdict: Verdict) -> str:
     if not _is_share(verdict):
         return ""
-    return " points" if verdict.rule == "margin" else " %"
+    return " points" if verdict.rule in (MARGIN, ANCHOR) else " %"
 
 
 def _is_share(verdict: Verdict) -> bool:
