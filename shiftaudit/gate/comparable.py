@@ -42,12 +42,19 @@ def require_same_images(candidate: Baseline, baseline: Baseline) -> None:
             f"such as {_views(ours[views[0]])} and formerly {_views(theirs[views[0]])}",
             hint="score the images again, or save a new baseline",
         )
+    relabelled = [key for key in theirs if ours[key].label != theirs[key].label]
     labels = sum((ours[key].correct is None) != (theirs[key].correct is None) for key in theirs)
     if labels:
         raise NoVerdictError(
             f"data.n_labelled differs: {candidate.data.n_labelled} images are labelled in the candidate and "
             f"{baseline.data.n_labelled} in the baseline, {labels} of them on one side only",
             hint="pass the same --labels to both",
+        )
+    if relabelled:
+        raise NoVerdictError(
+            f"images.label differs: {len(relabelled)} of {len(theirs)} images have another label in the candidate, such as "
+            f"{ours[relabelled[0]].label} and formerly {theirs[relabelled[0]].label}",
+            hint="pass the labels that the baseline was made with, or save a new baseline",
         )
 
 

@@ -14,6 +14,7 @@ from typing import get_args
 
 from shiftaudit.errors import InputError, NoVerdictError
 from shiftaudit.gate.comparable import environment_differences, require_same_images, require_same_protocol
+from shiftaudit.gate.consistent import require_consistent
 from shiftaudit.gate.metric_rules import check_rules, metric_checks
 from shiftaudit.gate.rules import Check
 from shiftaudit.gate.stage_rules import stage_checks, stages_not_judged
@@ -75,6 +76,7 @@ def judge(
     """
     rules = rules or Rules()
     policy = check_settings(rules, alpha, on_inconclusive)
+    require_consistent(candidate, "the candidate", "shiftaudit score MODEL IMAGES -o report.json")
     require_same_protocol(candidate.protocol, baseline.protocol)
     require_same_images(candidate, baseline)
     checks = metric_checks(candidate, baseline, rules) + stage_checks(candidate, baseline, rules)

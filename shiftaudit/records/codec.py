@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import cattrs
 
@@ -16,7 +17,60 @@ from shiftaudit.errors import InputError
 
 T = TypeVar("T")
 
-_converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
+# Without cattrs' detailed errors, which keep one for every row: the first is enough, and `_where` finds its place.
+_converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=False)
+
+
+def _exactly(kind: type, expected: str) -> Callable[[Any, Any], Any]:
+    """A hook that takes what JSON gives for this type and changes nothing: a text is no number, and 1 is not true."""
+
+    def take(value: Any, _: Any) -> Any:
+        if type(value) is not kind:
+            raise TypeError(f"expected {expected}, got {_shown(value)}")
+        return value
+
+    return take
+
+
+def _number(value: Any, _: Any) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise TypeError(f"expected a number, got {_shown(value)}")
+    return float(value)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _is_tuple(kind: Any) -> bool:
+    origin: Any = get_origin(kind)
+    return origin is tuple
+
+
+def _row(kind: Any) -> Callable[[Any, Any], Any]:
+    """A hook for a tuple type, that takes a list and nothing else that can be walked through."""
+    arguments = get_args(kind)
+    hooks = [(_converter.get_structure_hook(hint), hint) for hint in arguments if hint is not Ellipsis]
+
+    def take(value: Any, _: Any) -> Any:
+        if type(value) not in (list, tuple):
+            raise TypeError(f"expected a list, got {_shown(value)}")
+        if arguments[-1] is Ellipsis:
+            hook, hint = hooks[0]
+            return tuple([hook(item, hint) for item in value])
+        if len(value) != len(hooks):
+            raise TypeError(f"expected a list of {len(hooks)}, got {_shown(value)}")
+        return tuple(hook(item, hint) for item, (hook, hint) in zip(value, hooks, strict=True))
+
+    return take
+
+
+_converter.register_structure_hook_factory(_is_tuple, _row)
+_converter.register_structure_hook(int, _exactly(int, "a whole number"))
+_converter.register_structure_hook(str, _exactly(str, "a text"))
+_converter.register_structure_hook(bool, _exactly(bool, "true or false"))
+_converter.register_structure_hook(float, _number)
 
 
 def round6(value: float) -> float | None:
@@ -116,8 +170,46 @@ def structure(data: Any, cls: type[T], what: str) -> T:
     try:
         return _converter.structure(data, cls)
     except Exception as error:
-        details = "; ".join(cattrs.transform_error(error)[:3])
-        raise InputError(f"{what} is not a valid {cls.__name__}: {details}") from error
+        raise InputError(f"{what} is not a valid {cls.__name__}: {_where(data, cls, 'the file', error)}") from error
+
+
+def _where(data: Any, kind: Any, path: str, error: Exception) -> str:
+    """The first place that does not fit its type, and why: each level is tried part by part."""
+    for name, value, inner in _parts(data, kind):
+        try:
+            _converter.structure(value, inner)
+        except Exception as problem:
+            return _where(value, inner, f"{path}{name}", problem)
+    if is_dataclass(kind):
+        if not isinstance(data, dict):
+            return f"{path}: expected an object, got {_shown(data)}"
+        known = {field.name: field for field in fields(kind)}
+        missing = [
+            n for n, f in known.items() if n not in data and f.default is MISSING and f.default_factory is MISSING
+        ]
+        unknown = [name for name in data if name not in known]
+        if missing:
+            return f"{path}: {missing[0]} is missing"
+        if unknown:
+            return f"{path}: {_shown(unknown[0])} is unknown"
+    return f"{path}: {error}"
+
+
+def _parts(data: Any, kind: Any) -> list[tuple[str, Any, Any]]:
+    """The parts of a value that has any, with their place and the type each should have."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        records = [a for a in arguments if a is not NoneType]
+        return _parts(data, records[0]) if data is not None and len(records) == 1 else []
+    if is_dataclass(kind) and isinstance(data, dict):
+        hints = get_type_hints(kind)
+        return [(f".{name}", data[name], hint) for name, hint in hints.items() if name in data]
+    if origin is dict and isinstance(data, dict):
+        return [(f"[{_shown(key)}]", value, arguments[1]) for key, value in data.items()]
+    if origin is tuple and isinstance(data, list):
+        inner = [arguments[0]] * len(data) if arguments[-1] is Ellipsis else arguments
+        return [(f"[{place}]", value, hint) for place, (value, hint) in enumerate(zip(data, inner, strict=False))]
+    return []
 
 
 def read_json(path: Path) -> Any:

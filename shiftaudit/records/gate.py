@@ -11,7 +11,7 @@ from shiftaudit.records.options import number_or_off, option
 from shiftaudit.records.report import Environment, Metric, ModelInfo, ProtocolInfo
 from shiftaudit.records.words import Protocol
 
-BASELINE_SCHEMA_VERSION = 1
+BASELINE_SCHEMA_VERSION = 2
 GATE_SCHEMA_VERSION = 2
 
 Outcome = Literal["pass", "fail", "inconclusive"]
@@ -102,6 +102,8 @@ class ViewCounts:
 class BaselineImage:
     """One image of a baseline: whether the unshifted answer was right, and the counts under each protocol."""
 
+    label: int | None
+    """The class it was judged by, so that an edited label cannot pass for a better model."""
     correct: bool | None
     views: dict[str, ViewCounts]
 
@@ -134,6 +136,8 @@ class Baseline:
     """Output equivariance error by the stage's name, then by protocol."""
     images: dict[str, BaselineImage]
     """By the SHA-256 of the file's bytes."""
+    digest: str | None = None
+    """SHA-256 of all the rest as JSON, sorted and without blanks; None where the baseline was not read from its file."""
 
 
 @dataclass(frozen=True)

@@ -32,11 +32,11 @@ def check_schema(data: Any, expected: int, what: str, remake: str) -> dict[str, 
 
 def as_report(data: Any, what: str) -> AuditReport:
     """Parsed JSON as a report; `what` names the file in messages. Raises as `check_schema`, and InputError."""
-    plain = check_schema(data, SCHEMA_VERSION, what, "shiftaudit score MODEL IMAGES -o report.json")
-    if "images" in plain and "per_image" not in plain:
+    if isinstance(data, dict) and "images" in data and "per_image" not in data:
         raise InputError(
             f"{what} is a baseline; expected a report", hint="`shiftaudit score … -o FILE` writes a report"
         )
+    plain = check_schema(data, SCHEMA_VERSION, what, "shiftaudit score MODEL IMAGES -o report.json")
     return structure(plain, AuditReport, what)
 
 

@@ -227,9 +227,9 @@ def broken(data, how):
         ("truncated", 2, "not a readable JSON file"),
         ("too deep", 2, "not a readable JSON file"),
         ("NaN", 2, "NaN is no number in JSON"),
-        ("count too large", 2, "has 99 for crop.agreeing_pairs; expected 0 to 28"),
-        ("image lost", 2, "says it holds 200 images; found 199"),
-        ("view lost", 3, "images.views differs: of 1 of 200 images"),
+        ("count too large", 2, "was changed after it was made"),
+        ("image lost", 2, "was changed after it was made"),
+        ("view lost", 2, "was changed after it was made"),
     ],
 )
 def test_a_damaged_baseline_is_refused_with_a_sentence(made, tmp_path, how, code, words, monkeypatch, capsys):

@@ -11,6 +11,8 @@ from report_builder import image_id, make_report
 
 from shiftaudit.errors import InputError, NoVerdictError
 from shiftaudit.gate.baseline import as_baseline, baseline_of, baseline_text, read_baseline, refuse_in_ci, savable
+from shiftaudit.gate.consistent import digest
+from shiftaudit.gate.judge import judge
 from shiftaudit.records import codec
 from shiftaudit.records.codec import plain
 from shiftaudit.records.reading import read_report
@@ -20,7 +22,7 @@ def test_a_baseline_survives_the_way_to_its_file_and_back():
     baseline = baseline_of(make_report())
     again = as_baseline(json.loads(baseline_text(baseline)), "it")
     assert again.images == baseline.images
-    assert plain(again) == plain(baseline)
+    assert plain(replace(again, digest=None)) == plain(baseline)
     assert baseline_text(again) == baseline_text(baseline)
 
 
@@ -56,8 +58,9 @@ def test_one_changed_image_changes_its_line_and_the_headline_numbers_only():
     changed = replace(report, per_image=(*report.per_image[:7], replace(row, views=views), *report.per_image[8:]))
     before, after = (baseline_text(baseline_of(r)).splitlines() for r in (report, changed))
     differing = [a for a, b in zip(before, after, strict=True) if a != b]
-    assert len(differing) == 1
-    assert row.id in differing[0]
+    assert len(differing) == 2
+    assert '"digest"' in differing[0]
+    assert row.id in differing[1]
 
 
 def test_no_path_gets_into_it():
@@ -94,12 +97,13 @@ def test_a_report_is_taken_as_the_baseline_it_makes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("version", "words"), [(0, "older than the 1.*make it again"), (2, "newer than the 1.*upgrade")]
+    ("step", "words"), [(-1, "is older than the .*make it again"), (1, "is newer than the .*upgrade")]
 )
-def test_another_schema_version_is_refused_with_a_sentence(tmp_path, version, words):
+def test_another_schema_version_is_refused_with_a_sentence(tmp_path, step, words):
     report = make_report(3)
     files = {"report": json.loads(codec.dumps(report)), "baseline": json.loads(baseline_text(baseline_of(report)))}
     for name, data in files.items():
+        version = data["schema_version"] + step
         (tmp_path / f"{name}.json").write_text(json.dumps({**data, "schema_version": version}))
         with pytest.raises(NoVerdictError, match=words):
             read_baseline(tmp_path / f"{name}.json")
@@ -108,7 +112,7 @@ def test_another_schema_version_is_refused_with_a_sentence(tmp_path, version, wo
 
 
 @pytest.mark.parametrize(
-    "text", ["[]", "{}", '{"schema_version": "1"}', '{"schema_version": true}', '{"schema_version": 1}', "{"]
+    "text", ["[]", "{}", '{"schema_version": "1"}', '{"schema_version": true}', '{"schema_version": 2}', "{"]
 )
 def test_what_is_no_baseline_is_refused_with_a_sentence(tmp_path, text):
     (tmp_path / "b.json").write_text(text)
@@ -125,3 +129,58 @@ def test_a_baseline_is_no_report(tmp_path):
 def test_a_missing_baseline_is_no_verdict_and_says_how_to_make_one(tmp_path):
     with pytest.raises(NoVerdictError, match=r"does not exist.*shiftaudit baseline save"):
         read_baseline(tmp_path / "none.json")
+
+
+def text_of(change, *, renewed):
+    """A baseline's JSON after an edit by hand; `renewed` when the editor also made the digest anew."""
+    data = json.loads(baseline_text(baseline_of(make_report(20))))
+    change(data)
+    return json.dumps({**data, "digest": digest(data)} if renewed else data)
+
+
+def first_image(data):
+    return next(iter(data["images"].values()))
+
+
+EDITS = {
+    "no protocols": lambda data: data["protocol"].update(protocols=[]),
+    "no protocols and no metrics": lambda data: (data["protocol"].update(protocols=[]), data.update(metrics={})),
+    "a text for a number": lambda data: data["data"].update(n_images="20"),
+    "a fraction for a number": lambda data: data["data"].update(n_images=20.0),
+    "true for a number": lambda data: first_image(data).update(label=True),
+    "a number for true": lambda data: first_image(data).update(correct=1),
+    "another number of images": lambda data: data["data"].update(n_images=19),
+    "another number of labels": lambda data: data["data"].update(n_labelled=19),
+    "a lost label": lambda data: first_image(data).update(label=None),
+    "a lost protocol of an image": lambda data: first_image(data)["views"].pop("crop"),
+    "another manifest": lambda data: data["data"].update(manifest_sha256="0" * 64),
+    "more agreeing pairs than there are": lambda data: first_image(data)["views"]["crop"].update(agreeing_pairs=99),
+    "pairs that do not fit the views": lambda data: first_image(data)["views"]["crop"].update(agreeing_pairs=1),
+    "another headline": lambda data: data["metrics"]["crop"]["consistency"].update(value=0.5),
+    "a share above 1": lambda data: data.update(top_class_share=1.5),
+    "an unknown key": lambda data: data.update(extra=1),
+}
+
+
+@pytest.mark.parametrize("renewed", [False, True])
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_baseline_is_refused_even_with_a_new_digest(edit, renewed):
+    with pytest.raises(InputError, match="the baseline"):
+        as_baseline(json.loads(text_of(EDITS[edit], renewed=renewed)), "the baseline")
+
+
+def test_an_edit_that_contradicts_nothing_is_told_by_the_digest():
+    with pytest.raises(InputError, match="was changed after it was made"):
+        as_baseline(json.loads(text_of(lambda data: first_image(data).update(label=3), renewed=False)), "the baseline")
+
+
+def test_labels_edited_along_with_a_model_are_incomparable_and_named():
+    report = make_report(20)
+    row = report.per_image[0]
+    other = make_images_again(report, replace(row, label=(row.label + 1) % 10))
+    with pytest.raises(NoVerdictError, match=r"images.label differs: 1 of 20 images have another label"):
+        judge(baseline_of(other), baseline_of(report))
+
+
+def make_images_again(report, first):
+    return make_report(images=(first, *report.per_image[1:]))

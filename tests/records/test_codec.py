@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shiftaudit.errors import InputError
 from shiftaudit.records import codec
 
 
@@ -103,3 +105,33 @@ def test_keys_become_text_and_what_is_no_number_is_an_error() -> None:
     assert codec.plain({1: 2.0}) == {"1": 2.0}
     with pytest.raises((TypeError, ValueError)):
         codec.plain({"a": object()})
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"name": 3}, r"the file.name: expected a text, got 3"),
+        ({"rows": [{"share": "0.5", "shifts": []}]}, r"rows\[0\].share: expected a number, got '0.5'"),
+        ({"rows": [{"share": True, "shifts": []}]}, r"rows\[0\].share: expected a number, got True"),
+        ({"rows": [{"share": 1e999, "shifts": []}]}, r"rows\[0\].share: expected a number, got inf"),
+        ({"views": {"a": {"share": None, "shifts": [[1, 2], [1]]}}}, r"views\['a'\].shifts\[1\]: expected a list of 2"),
+        (
+            {"views": {"a": {"share": None, "shifts": [[1, 2.0]]}}},
+            r"shifts\[0\]\[1\]: expected a whole number, got 2.0",
+        ),
+        ({"rows": [{"share": None, "shifts": [], "flag": 1}]}, r"rows\[0\].flag: expected true or false, got 1"),
+        ({"rows": {}}, r"the file.rows: expected a list, got \{\}"),
+        ({"rows": [{"shifts": []}]}, r"rows\[0\]: share is missing"),
+        ({"more": 1}, r"'more' is unknown"),
+    ],
+)
+def test_types_are_refused_and_not_converted_and_the_place_is_named(change: Any, place: str) -> None:
+    with pytest.raises(InputError, match=place):
+        codec.structure({"name": "n", "views": {}, "rows": [], **change}, Outer, "it")
+
+
+def test_many_invalid_rows_fail_at_the_first_one() -> None:
+    began = time.monotonic()
+    with pytest.raises(InputError, match=r"rows\[0\]: share is missing"):
+        codec.structure({"name": "n", "views": {}, "rows": [{}] * 100_000}, Outer, "it")
+    assert time.monotonic() - began < 2
