@@ -11,6 +11,7 @@ from shiftaudit.errors import NoVerdictError
 from shiftaudit.gate.comparable import environment_differences, require_same_protocol, same_model
 from shiftaudit.gate.metric_rules import count_flips
 from shiftaudit.gate.stage_pairs import pair_stages
+from shiftaudit.metrics.measures import SMALLEST_SUBGROUP
 from shiftaudit.metrics.paired import paired_difference
 from shiftaudit.metrics.vocabulary import MEASURES
 from shiftaudit.records.gate import GATE_SCHEMA_VERSION, Comparison, MetricComparison, StageComparison
@@ -87,26 +88,32 @@ def _compare_metric(
     first, second = sides
     known = first or second
     difference = low = high = None
-    n, flips = 0, None
+    n, flips, subgroup, enough = 0, None, None, True
+    value_a, value_b = (None if side is None else side.value for side in sides)
     measure = MEASURES.get(metric)
     if pairs is not None and measure is not None and measure.is_mean:
         values_a, values_b = (np.array([measure.of_image(image, protocol) for image in images]) for images in pairs)
-        n = int((~np.isnan(values_a - values_b)).sum())
-        if n:
+        shared = ~np.isnan(values_a - values_b)
+        n = int(shared.sum())
+        if measure.subgroup is not None:
+            subgroup, enough = f"both {measure.subgroup}", n >= SMALLEST_SUBGROUP
+            value_a, value_b = (float(values[shared].mean()) if enough else None for values in (values_a, values_b))
+        if n and enough:
             estimate = paired_difference(values_b, values_a, same_model=same)
             difference = estimate.mean
             low, high = (_finite(estimate.bound(probability)) for probability in (0.025, 0.975))
             flips = count_flips(values_b, values_a) if measure.binary else None
     return MetricComparison(
         name=name,
-        a=None if first is None else first.value,
-        b=None if second is None else second.value,
+        a=value_a,
+        b=value_b,
         difference=difference,
         ci_low=low,
         ci_high=high,
         n_images=n,
         higher_is_better=known is None or known.higher_is_better,
         flips=flips,
+        subgroup=subgroup,
     )
 
 

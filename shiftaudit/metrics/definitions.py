@@ -59,6 +59,8 @@ class Measure(Term):
     """Given where the shifts are 1-px steps along the diagonal (`--shifts diagonal`, `--preset azulay`)."""
     per_protocol: bool = True
     """False where only the unshifted view counts, so that all protocols give one value."""
+    subgroup: str | None = None
+    """Which images have it, where a model's own answers choose them: two models have it on other images."""
     gated: bool = False
     """Whether the gate takes margins and floors for it: paired means, and McNemar's test too where it is binary."""
 

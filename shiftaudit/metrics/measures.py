@@ -24,6 +24,8 @@ from shiftaudit.records.report import (
 from shiftaudit.records.words import CIRCULAR, Protocol
 
 DEGENERATE_SHARE = 0.95
+SMALLEST_SUBGROUP = 10
+"""Of fewer images that a model's own answers choose no value is given, only their number."""
 _CELLS = 4
 _MIN_CELL_VIEWS = 10
 
@@ -45,6 +47,10 @@ def protocol_result(
         n_pairs = sum(
             measure.comparisons(row[2]) for row, value in zip(rows, values, strict=True) if not math.isnan(value)
         )
+        n = int((~np.isnan(values)).sum())
+        if measure.subgroup is not None and n < SMALLEST_SUBGROUP:
+            metrics[measure.name] = Metric(None, None, None, n, n_pairs, "none", measure.higher_is_better)
+            continue
         metrics[measure.name] = bootstrap.metric(
             values, n_pairs=n_pairs, higher_is_better=measure.higher_is_better, kind=measure.kind
         )

@@ -162,6 +162,7 @@ METRICS: tuple[Measure, ...] = (
         higher_is_better=True,
         by_counts=lambda correct, counts: counts.consistency if correct else math.nan,
         compared="pairs",
+        subgroup="right",
         needs_labels=True,
     ),
     Measure(
@@ -177,6 +178,7 @@ METRICS: tuple[Measure, ...] = (
         higher_is_better=True,
         by_counts=lambda correct, counts: math.nan if correct else counts.consistency,
         compared="pairs",
+        subgroup="wrong",
         needs_labels=True,
     ),
     Measure(

@@ -205,7 +205,11 @@ class GateResult:
 
 @dataclass(frozen=True)
 class MetricComparison:
-    """One metric of two reports; the difference is B minus A over shared images, with a 95 % paired interval."""
+    """One metric of two reports; the difference is B minus A over shared images, with a 95 % paired interval.
+
+    Where a model's own answers choose the images (`subgroup`), both values and the difference are over the images that both
+    models choose; of fewer than ten of them there is no value.
+    """
 
     name: str
     a: float | None
@@ -214,8 +218,11 @@ class MetricComparison:
     ci_low: float | None
     ci_high: float | None
     n_images: int
+    """Behind the difference."""
     higher_is_better: bool
     flips: Flips | None = None
+    subgroup: str | None = None
+    """Which images: `both right` or `both wrong`; None for all."""
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,8 @@ def _tables(comparison: Comparison) -> Iterator[tuple[Sequence[str], list[list[s
 
 def _metric_row(metric: MetricComparison) -> list[str]:
     sides = (value_text(metric.name, value) for value in (metric.a, metric.b))
-    return [metric.name, *sides, _difference(metric), _direction(metric)]
+    of = "" if metric.subgroup is None else f" ({metric.subgroup}: {metric.n_images:,})"
+    return [metric.name + of, *sides, _difference(metric), _direction(metric)]
 
 
 def _difference(metric: MetricComparison) -> str:

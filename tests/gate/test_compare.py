@@ -88,3 +88,31 @@ def test_a_patched_stage_stands_beside_the_original_under_its_name():
     assert list(rows) == ["conv1", "pool"]
     assert (rows["conv1"].a.value, rows["conv1"].b.value) == (0.1, 0.05)
     assert (rows["pool"].a.value, rows["pool"].b.value) == (0.2, 0.01)
+
+
+def test_what_a_models_own_answers_choose_is_compared_on_the_images_that_both_choose():
+    a, b = make_report(), make_report(seed=2, wrong=0.3, flips=0.3)
+    found = named(compare(a, b), "crop.consistency_incorrect")
+    values = []
+    for first, second in zip(a.per_image, b.per_image, strict=True):
+        if first.prediction != first.label and second.prediction != second.label:
+            values.append([pair_share(row.views["crop"].predictions) for row in (first, second)])
+    assert found.n_images == len(values) >= 10
+    assert found.subgroup == "both wrong"
+    assert (found.a, found.b) == pytest.approx(tuple(np.mean(values, axis=0)))
+    assert found.difference == pytest.approx(found.b - found.a)
+    assert -1 <= found.ci_low <= found.difference <= found.ci_high <= 1
+
+
+def pair_share(answers):
+    pairs = [answers[i] == answers[j] for i in range(len(answers)) for j in range(i)]
+    return sum(pairs) / len(pairs)
+
+
+def test_a_handful_of_images_that_both_get_wrong_has_no_difference_but_a_number():
+    found = named(compare(make_report(40), make_report(40, seed=2)), "crop.consistency_incorrect")
+    assert 0 < found.n_images < 10
+    assert (found.a, found.b, found.difference, found.ci_low) == (None, None, None, None)
+    report = make_report(40).protocols["crop"].metrics["consistency_incorrect"]
+    assert (report.value, report.ci_low) == (None, None)
+    assert 0 < report.n_images < 10

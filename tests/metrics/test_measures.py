@@ -50,7 +50,7 @@ def random_images(seed: int, n: int = 30, k: int = 5) -> list[ImageResult]:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_measure_equals_a_loop_over_pairs(seed: int) -> None:
-    images = random_images(seed)
+    images = random_images(seed, n=90)
     result = protocol_result(images, "circular", shifts="5", max_shift=4)
     pairs, agree0, stable, change, worst, accuracy, shifted, right, wrong = ([] for _ in range(9))
     for item in images:
