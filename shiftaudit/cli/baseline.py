@@ -62,10 +62,14 @@ def update(
     report: opt.Report,
     baseline: Annotated[Path, typer.Option("--baseline", "-b", help="The baseline to replace.")] = DEFAULT_TARGET,
     force: Annotated[bool, typer.Option("--force", help="Update even in CI.")] = False,
+    accept_drop: Annotated[
+        bool, typer.Option("--accept-drop", help="Update although the new baseline is surely lower.")
+    ] = False,
 ) -> None:
     """Replace an existing baseline by REPORT's, after showing what changes. Refused in CI without --force."""
     from shiftaudit.files import check_writable, write_text_atomically
     from shiftaudit.gate.baseline import baseline_text, read_baseline, refuse_in_ci, savable
+    from shiftaudit.gate.judge import require_no_sure_drop
     from shiftaudit.records.reading import read_report
     from shiftaudit.render.baseline import changes
     from shiftaudit.render.terminal import detect, plain_lines
@@ -75,5 +79,7 @@ def update(
     old = read_baseline(baseline)
     check_writable(baseline)
     stdout.write(plain_lines(changes(old, new), detect(sys.stdout)))
+    if not accept_drop:
+        require_no_sure_drop(new, old)
     write_text_atomically(baseline, baseline_text(new))
     sys.stderr.write(f"updated {baseline}\n")

@@ -15,7 +15,7 @@ from typing import get_args
 from shiftaudit.errors import InputError, NoVerdictError
 from shiftaudit.gate.comparable import environment_differences, require_same_images, require_same_protocol
 from shiftaudit.gate.consistent import require_consistent
-from shiftaudit.gate.metric_rules import check_rules, metric_checks
+from shiftaudit.gate.metric_rules import DEFAULT_MARGINS, check_rules, metric_checks
 from shiftaudit.gate.rules import Check
 from shiftaudit.gate.stage_rules import stage_checks, stages_not_judged
 from shiftaudit.metrics.bounded import BoundedMean
@@ -100,6 +100,26 @@ def judge(
         warnings=(*_warnings(candidate, baseline), *stages_not_judged(candidate, baseline, rules)),
         refresh_baseline=outcome == PASS and any(verdict.improved for verdict in verdicts),
     )
+
+
+def require_no_sure_drop(new: Baseline, old: Baseline, alpha: float = ALPHA) -> None:
+    """Stop a baseline from being lowered unnoticed. Baselines of other images or views cannot be compared and pass.
+
+    Raises:
+        InputError: a metric with a default margin surely dropped, by however little.
+    """
+    try:
+        require_same_protocol(new.protocol, old.protocol)
+        require_same_images(new, old)
+    except NoVerdictError:
+        return
+    checks = metric_checks(new, old, Rules(margins=dict.fromkeys(DEFAULT_MARGINS, 0.0)))
+    names = [check.name for check, (_, outcome) in zip(checks, decide(checks, alpha), strict=True) if outcome == FAIL]
+    if names:
+        raise InputError(
+            f"the new baseline is surely lower in {', '.join(names)}, and later models would be judged by it",
+            hint="pass --accept-drop if that is meant",
+        )
 
 
 def check_settings(rules: Rules, alpha: float, on_inconclusive: str) -> Policy:

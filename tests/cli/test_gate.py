@@ -404,6 +404,18 @@ def test_a_baseline_is_updated_outside_ci_and_shows_what_changes(made, tmp_path)
     run("baseline", "update", "few.json", "-b", tmp_path / "none.json", cwd=made, code=3)
 
 
+def test_a_baseline_is_not_lowered_unless_the_drop_is_accepted(made, tmp_path):
+    target = tmp_path / "b.json"
+    run("baseline", "save", "base.json", "-o", target, cwd=made)
+    before = target.read_text()
+    _, stderr = run("baseline", "update", "worse.json", "-b", target, cwd=made, code=2)
+    assert "surely lower in circular.consistency, crop.consistency" in stderr
+    assert "--accept-drop" in stderr
+    assert target.read_text() == before
+    run("baseline", "update", "worse.json", "-b", target, "--accept-drop", cwd=made)
+    assert target.read_text() != before
+
+
 def test_a_baseline_can_be_looked_at(made):
     stdout, _ = run("baseline", "show", cwd=made)
     assert "200 images, 200 labelled" in stdout
