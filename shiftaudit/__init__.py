@@ -1,4 +1,21 @@
-"""Audit image classifiers for shift-invariance, patch them with BlurPool, and gate CI on it."""
+"""Audit image classifiers for shift-invariance, patch them with BlurPool, and gate CI on it.
+
+    import shiftaudit
+
+    report = shiftaudit.score("model.pt", "photos/")  # a file, a name, or a module of your own
+    print(shiftaudit.format_report(report))
+    copy = shiftaudit.patch(my_module)
+
+Models    load_model, survey (its stages), patch, plan_patch, refit, BlurPool
+Images    score, look (one image under many shifts), find_images
+Reports   load_report, format_report, save_report, compare, dumps
+Gates     judge, read_baseline, baseline_of, Rules; assert_shift_invariant for test suites
+Options   Settings, ModelOptions, PatchOptions, RefitSettings, Preprocessing
+Errors    ShiftAuditError, and what derives from it, is what a caller can put right
+
+These names stay; modules below them may move. Importing shiftaudit imports no torch until it is needed.
+https://github.com/shiftaudit/shiftaudit/blob/main/docs/python.md has an example of each.
+"""
 
 from __future__ import annotations
 
@@ -9,41 +26,106 @@ from shiftaudit.version import __version__
 
 if TYPE_CHECKING:
     from shiftaudit.audit.api import score
-    from shiftaudit.models import LoadedModel, ModelOptions, load_model
-    from shiftaudit.records.patch import PatchOptions
-    from shiftaudit.records.settings import Settings
+    from shiftaudit.audit.microscope import Microscope, look
+    from shiftaudit.errors import InputError, ModelError, NoVerdictError, PatchError, ShiftAuditError
+    from shiftaudit.gate.baseline import baseline_of, read_baseline
+    from shiftaudit.gate.compare import compare
+    from shiftaudit.gate.judge import judge
+    from shiftaudit.images.find import ImageFile, find_images
+    from shiftaudit.models import LoadedModel, load_model
+    from shiftaudit.records.codec import dumps
+    from shiftaudit.records.gate import Baseline, Comparison, GateResult, Rules
+    from shiftaudit.records.patch import PatchOptions, PatchRecord
+    from shiftaudit.records.reading import load_report, read_report
+    from shiftaudit.records.refit import RefitSettings
+    from shiftaudit.records.report import AuditReport, Preprocessing
+    from shiftaudit.records.settings import ModelOptions, Settings
+    from shiftaudit.render.terminal import Terminal
+    from shiftaudit.reports import format_report, save_report
     from shiftaudit.surgery.blurpool import BlurPool
-    from shiftaudit.surgery.patch import patch
+    from shiftaudit.surgery.patch import PatchResult, patch, plan_patch
+    from shiftaudit.surgery.survey import StageList, survey
     from shiftaudit.testing import assert_shift_invariant
+    from shiftaudit.tune.refit import refit
 
-# Loaded at first use: importing the package must not import torch.
-_LAZY = {
-    "BlurPool": "shiftaudit.surgery.blurpool",
-    "LoadedModel": "shiftaudit.models",
-    "ModelOptions": "shiftaudit.records.settings",
-    "PatchOptions": "shiftaudit.records.patch",
-    "Settings": "shiftaudit.records.settings",
-    "assert_shift_invariant": "shiftaudit.testing",
-    "load_model": "shiftaudit.models",
-    "patch": "shiftaudit.surgery.patch",
-    "score": "shiftaudit.audit.api",
+# Where each name is defined. It is looked up at first use: importing the package must not import torch.
+_PUBLIC = {
+    "audit.api": ("score",),
+    "audit.microscope": ("Microscope", "look"),
+    "errors": ("InputError", "ModelError", "NoVerdictError", "PatchError", "ShiftAuditError"),
+    "gate.baseline": ("baseline_of", "read_baseline"),
+    "gate.compare": ("compare",),
+    "gate.judge": ("judge",),
+    "images.find": ("ImageFile", "find_images"),
+    "models": ("LoadedModel", "load_model"),
+    "records.codec": ("dumps",),
+    "records.gate": ("Baseline", "Comparison", "GateResult", "Rules"),
+    "records.patch": ("PatchOptions", "PatchRecord"),
+    "records.reading": ("load_report", "read_report"),
+    "records.refit": ("RefitSettings",),
+    "records.report": ("AuditReport", "Preprocessing"),
+    "records.settings": ("ModelOptions", "Settings"),
+    "render.terminal": ("Terminal",),
+    "reports": ("format_report", "save_report"),
+    "surgery.blurpool": ("BlurPool",),
+    "surgery.patch": ("PatchResult", "patch", "plan_patch"),
+    "surgery.survey": ("StageList", "survey"),
+    "testing": ("assert_shift_invariant",),
+    "tune.refit": ("refit",),
 }
+_MODULE_OF = {name: f"shiftaudit.{module}" for module, names in _PUBLIC.items() for name in names}
 
 __all__ = [
+    "AuditReport",
+    "Baseline",
     "BlurPool",
+    "Comparison",
+    "GateResult",
+    "ImageFile",
+    "InputError",
     "LoadedModel",
+    "Microscope",
+    "ModelError",
     "ModelOptions",
+    "NoVerdictError",
+    "PatchError",
     "PatchOptions",
+    "PatchRecord",
+    "PatchResult",
+    "Preprocessing",
+    "RefitSettings",
+    "Rules",
     "Settings",
+    "ShiftAuditError",
+    "StageList",
+    "Terminal",
     "__version__",
     "assert_shift_invariant",
+    "baseline_of",
+    "compare",
+    "dumps",
+    "find_images",
+    "format_report",
+    "judge",
     "load_model",
+    "load_report",
+    "look",
     "patch",
+    "plan_patch",
+    "read_baseline",
+    "read_report",
+    "refit",
+    "save_report",
     "score",
+    "survey",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
+    if name in _MODULE_OF:
+        return getattr(import_module(_MODULE_OF[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

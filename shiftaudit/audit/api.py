@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import nn
-
 from shiftaudit.audit.audit import Observer, audit
-from shiftaudit.errors import InputError
 from shiftaudit.images.labels import read_labels
 from shiftaudit.images.stream import find_images
-from shiftaudit.models import LoadedModel, load_model
+from shiftaudit.models.given import AnyModel, as_loaded
 from shiftaudit.records.report import AuditReport, Preprocessing
 from shiftaudit.records.settings import Settings
 
 
 def score(
-    model: LoadedModel | nn.Module | str | Path,
+    model: AnyModel,
     images: str | Path | Sequence[str | Path],
     settings: Settings | None = None,
     *,
@@ -52,19 +49,3 @@ def score(
     files, skipped = find_images(paths)
     found = read_labels(labels, files, class_names=loaded.class_names, n_classes=None)
     return audit(loaded, files, settings, labels=dict(found.by_path), skipped=skipped, observer=observer)
-
-
-def as_loaded(
-    model: LoadedModel | nn.Module | str | Path, preprocessing: Preprocessing | None, device: str
-) -> LoadedModel:
-    """A loaded model from any of the forms the Python API takes.
-
-    Raises:
-        InputError: preprocessing was given for a model that has its own.
-        ModelError: it cannot be loaded.
-    """
-    if isinstance(model, nn.Module):
-        return LoadedModel.from_module(model, preprocessing).to(device)
-    if preprocessing is not None:
-        raise InputError("preprocessing is for a module of your own", hint="load_model takes it as ModelOptions")
-    return model if isinstance(model, LoadedModel) else load_model(str(model), device=device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from shiftaudit.audit.scorer import Scorer
 from shiftaudit.images.decode import decode
 from shiftaudit.images.find import ImageFile
-from shiftaudit.models import LoadedModel
-from shiftaudit.records.report import Shift, Views
+from shiftaudit.models.given import AnyModel, as_loaded
+from shiftaudit.records.report import Preprocessing, Shift, Views
 from shiftaudit.records.settings import Settings
 from shiftaudit.records.words import BOTH, Protocol
 from shiftaudit.views.protocol import chosen_protocols, resolve
@@ -47,9 +48,10 @@ class Microscope:
 
 
 def look(
-    model: LoadedModel,
-    file: ImageFile,
+    model: AnyModel,
+    image: ImageFile | str | Path,
     *,
+    preprocessing: Preprocessing | None = None,
     protocol: str = BOTH,
     step: int | None = None,
     max_shift: int | None = None,
@@ -58,12 +60,22 @@ def look(
 ) -> Microscope:
     """Score one image on a grid of shifts every `step` pixels, and on every pixel of a diagonal.
 
-    Without a step the grid has at most 17×17 shifts, 33×33 for small inputs.
+    Args:
+        model: a module of your own, a loaded model, or whatever the command line takes as MODEL.
+        image: its file.
+        preprocessing: of a module of your own; ImageNet's by default.
+        protocol: `both`, `circular` or `crop`.
+        step: pixels between the shifts of the grid; without one it has at most 17×17 shifts, 33×33 for small inputs.
+        max_shift: in input pixels; without one as `score` has it.
+        batch_size: views in one pass.
+        device: where to run the model.
 
     Raises:
         InputError: the image cannot be read, or a setting does not fit the model's input.
-        ModelError: the model failed.
+        ModelError: the model cannot be loaded, or failed.
     """
+    model = as_loaded(model, preprocessing, device)
+    file = image if isinstance(image, ImageFile) else ImageFile(Path(image), Path(image).name)
     size = model.preprocessing.size
     # With both protocols the larger range decides, so that the cells of both maps are equally wide.
     reach = max_shift or max(default_max_shift(name, size) for name in chosen_protocols(protocol))

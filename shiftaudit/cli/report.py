@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from shiftaudit.cli import options as opt
-from shiftaudit.cli import stdout
-from shiftaudit.cli.write_report import report_text
+from shiftaudit.cli.write_report import print_report
 from shiftaudit.errors import InputError
 
 
@@ -42,11 +41,9 @@ def report(
     if output_file is None:
         if second is not None:
             raise InputError("a second report needs -o PAGE.html", hint="`shiftaudit compare` compares on the terminal")
-        stdout.write(report_text(first, format), utf8=format in ("markdown", "json"))
+        print_report(first, format)
         return
-    from shiftaudit.cli.web_page import web_page
-    from shiftaudit.files import check_writable, write_text_atomically
+    from shiftaudit.reports import save_report
 
-    check_writable(output_file)
-    write_text_atomically(output_file, web_page(first, second, images=[] if no_images else images or []))
+    save_report(first, output_file, other=second, images=[] if no_images else images or [])
     sys.stderr.write(f"wrote {output_file}\n")

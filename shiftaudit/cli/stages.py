@@ -33,11 +33,11 @@ def stages(
     from shiftaudit.records.codec import dumps
     from shiftaudit.render.stages import render
     from shiftaudit.render.terminal import detect
-    from shiftaudit.surgery.survey import list_stages
+    from shiftaudit.surgery.survey import survey
 
     # Which operations there are does not depend on the weights of a named network, so none are downloaded.
     weights = None if Path(model).is_file() else "none"
-    listed = list_stages(load_model(model, replace(options, weights=weights)))
+    listed = survey(load_model(model, replace(options, weights=weights)))
     if format == "json":
         stdout.write(dumps(listed), utf8=True)
     else:

@@ -49,22 +49,15 @@ class ReportOutputs:
         if self.output_file is not None:
             write_text_atomically(self.output_file, dumps(report))
         if self.html is not None:
-            from shiftaudit.cli.web_page import web_page
+            from shiftaudit.reports import web_page
 
             write_text_atomically(self.html, web_page(report, images=[] if self.no_images else images))
-        stdout.write(report_text(report, self.format), utf8=self.format != "table")
+        print_report(report, self.format)
 
 
-def report_text(report: AuditReport, format: str) -> str:
-    """The report as `table`, `heatmap`, `markdown` or `json`, for stdout."""
-    from shiftaudit.records.codec import dumps
-    from shiftaudit.render import heatmap, markdown, table
+def print_report(report: AuditReport, format: str) -> None:
+    """Write the report to stdout in one of the formats of `shiftaudit.reports`."""
     from shiftaudit.render.terminal import detect
+    from shiftaudit.reports import DRAWN, format_report
 
-    if format == "json":
-        return dumps(report)
-    if format == "markdown":
-        return markdown.render(report)
-    draw = heatmap.render if format == "heatmap" else table.render
-    text = draw(report, detect(sys.stdout))
-    return text if text.endswith("\n") else text + "\n"
+    stdout.write(format_report(report, format, terminal=detect(sys.stdout)), utf8=format not in DRAWN)

@@ -131,13 +131,14 @@ def as_baseline(data: Any, what: str) -> Baseline:
     return baseline
 
 
-def read_baseline(path: Path) -> Baseline:
+def read_baseline(path: str | Path) -> Baseline:
     """The baseline saved in a file; a report is taken as the baseline it makes.
 
     Raises:
         NoVerdictError: the file does not exist, or has another schema version.
         InputError: it is no baseline.
     """
+    path = Path(path)
     if not path.exists():
         raise NoVerdictError(
             f"the baseline {path} does not exist, so there is nothing to compare with", hint=f"make one with `{SAVE}`"

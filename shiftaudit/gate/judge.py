@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 from shiftaudit.errors import InputError, NoVerdictError
+from shiftaudit.gate.baseline import baseline_of
 from shiftaudit.gate.comparable import environment_differences, require_same_images, require_same_protocol
 from shiftaudit.gate.consistent import require_consistent
 from shiftaudit.gate.metric_rules import DEFAULT_MARGINS, check_rules, metric_checks
@@ -46,6 +47,7 @@ from shiftaudit.records.gate import (
     Rules,
     Verdict,
 )
+from shiftaudit.records.report import AuditReport
 from shiftaudit.version import __version__
 
 ALPHA = 0.05
@@ -56,16 +58,19 @@ EXIT_PASS, EXIT_FAIL, EXIT_NO_VERDICT = 0, 1, 3
 
 
 def judge(
-    candidate: Baseline,
-    baseline: Baseline,
+    candidate: Baseline | AuditReport,
+    baseline: Baseline | AuditReport,
     rules: Rules | None = None,
     *,
     alpha: float = ALPHA,
     on_inconclusive: str = DEFAULT_POLICY,
 ) -> GateResult:
-    """Judge a candidate (a report turned into a baseline by `baseline_of`) against a baseline.
+    """Judge a candidate against a baseline; a report stands for the baseline that it makes.
 
     Args:
+        candidate: what is judged.
+        baseline: what it is judged against, from `read_baseline`.
+        rules: what is demanded; the default margins without any.
         alpha: largest accepted chance that a candidate which violates no rule fails, over all rules together.
         on_inconclusive: `evidence` lets an inconclusive gate through (exit code 0) unless an estimate lies beyond its limit (3),
             `warn` and `pass` always do, `fail` never does.
@@ -76,6 +81,9 @@ def judge(
     """
     rules = rules or Rules()
     policy = check_settings(rules, alpha, on_inconclusive)
+    candidate, baseline = (
+        baseline_of(side) if isinstance(side, AuditReport) else side for side in (candidate, baseline)
+    )
     require_consistent(candidate, "the candidate", "shiftaudit score MODEL IMAGES -o report.json")
     require_same_protocol(candidate.protocol, baseline.protocol)
     require_same_images(candidate, baseline)

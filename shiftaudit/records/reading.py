@@ -40,11 +40,15 @@ def as_report(data: Any, what: str) -> AuditReport:
     return structure(plain, AuditReport, what)
 
 
-def read_report(path: Path) -> AuditReport:
-    """The report saved by `shiftaudit score -o`.
+def read_report(path: str | Path) -> AuditReport:
+    """The report saved by `shiftaudit score -o`, or by `AuditReport.save`.
 
     Raises:
         InputError: the file is missing, not JSON or not a report.
         NoVerdictError: it has another schema version.
     """
-    return as_report(read_json(path), str(path))
+    return as_report(read_json(Path(path)), str(path))
+
+
+load_report = read_report
+"""The same, beside `load_model`."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
 
 from shiftaudit.errors import PatchError
-from shiftaudit.models import LoadedModel
+from shiftaudit.models import LoadedModel, load_model
+from shiftaudit.models.given import AnyModel, as_loaded
 from shiftaudit.records.patch import PatchOptions, SiteRecord
-from shiftaudit.records.report import SkippedStage
+from shiftaudit.records.report import Preprocessing, SkippedStage
+from shiftaudit.records.settings import ModelOptions
 from shiftaudit.stages import ops
 from shiftaudit.stages.find import Discovery, FoundStage, discover
 from shiftaudit.surgery.patch import plan_patch
@@ -48,12 +51,27 @@ class StageList:
     """Why `patch` cannot work on this model, None where it can."""
 
 
-def list_stages(model: LoadedModel, options: PatchOptions | None = None) -> StageList:
-    """The stages of a loaded model in the order they run, and what `patch` would do with these options.
+def survey(
+    model: AnyModel, options: PatchOptions | None = None, *, preprocessing: Preprocessing | None = None
+) -> StageList:
+    """The stages of a model in the order they run, and what `patch` would do with these options.
+
+    Args:
+        model: a module of your own, a loaded model, or whatever the command line takes as MODEL.
+        options: of the patch.
+        preprocessing: of a module of your own, for the size of its input; ImageNet's by default.
 
     Raises:
-        ModelError: the model cannot run on an input of its size.
+        ModelError: the model cannot be loaded, or cannot run on an input of its size.
+
+    >>> from torch import nn
+    >>> [stage.op for stage in survey(nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.Flatten())).stages]
+    ['max_pool']
     """
+    if isinstance(model, str) and not Path(model).is_file():
+        # Which operations there are does not depend on the weights of a named network, so none are downloaded.
+        model = load_model(model, ModelOptions(weights="none"))
+    model = as_loaded(model, preprocessing)
     used = model.preprocessing
     example = model.example_input(model.fixed_batch or 1)
     found = discover(model, model.module, example)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 import shutil
+import textwrap
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+import shiftaudit
 from shiftaudit import sample
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.DOTALL)
+# What the package's own docstring shows.
+EXAMPLE = "\n".join(re.findall(r"^    .+", shiftaudit.__doc__ or "", re.M))
 
 
 class Small(nn.Module):
@@ -47,5 +51,6 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
         if "weights.safetensors" in block:
             continue  # 100 MB that the sample does not have
         exec(compile(block, str(PAGE), "exec"), names)
+    exec(compile(textwrap.dedent(EXAMPLE), "shiftaudit/__init__.py", "exec"), names)
     assert "Same answer for" in capsys.readouterr().out
     assert Path("page.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import pydoc
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 from networks import Residual, seeded
 
@@ -19,9 +23,26 @@ def test_patch_is_the_function_however_and_whenever_it_is_reached() -> None:
         assert {site.name for site in result.record.sites} == {"stem", "pool", "branch", "shortcut"}
 
 
-def test_every_public_name_can_be_reached() -> None:
-    for name in shiftaudit.__all__:
-        assert getattr(shiftaudit, name) is not None
+def test_every_public_name_can_be_reached_and_says_what_it_is() -> None:
+    assert dir(shiftaudit) == shiftaudit.__all__
+    assert set(shiftaudit._MODULE_OF) | {"__version__"} == set(shiftaudit.__all__)
+    for name in set(shiftaudit.__all__) - {"__version__"}:
+        assert inspect.getdoc(getattr(shiftaudit, name)), name
+
+
+def test_the_head_of_the_help_page_fits_a_screen_and_names_what_exists() -> None:
+    head = pydoc.plain(pydoc.TextDoc().docmodule(shiftaudit)).partition("PACKAGE CONTENTS")[0].splitlines()
+    assert len(head) <= 24
+    assert max(map(len, head)) <= 100
+    listed = re.findall(r"^(?:Models|Images|Reports|Gates|Options|Errors) +(.+)", shiftaudit.__doc__ or "", re.M)
+    words = set(re.findall(r"[a-zA-Z_]{6,}", " ".join(re.sub(r"\(.*?\)", "", line) for line in listed)))
+    assert words - set(shiftaudit.__all__) == {"suites", "derives", "caller"}
+
+
+def test_the_python_page_uses_public_names_alone() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
+    assert not re.findall(r"(?:from|import) shiftaudit\.", page)
+    assert set(re.findall(r"shiftaudit\.(\w+)", page)) <= set(shiftaudit.__all__)
 
 
 def test_importing_the_package_loads_no_torch() -> None:

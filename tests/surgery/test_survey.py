@@ -11,7 +11,7 @@ from shiftaudit.records.report import SkippedStage
 from shiftaudit.render.stages import render
 from shiftaudit.render.terminal import Terminal
 from shiftaudit.surgery.blurpool import BlurPool
-from shiftaudit.surgery.survey import ListedStage, StageList, list_stages
+from shiftaudit.surgery.survey import ListedStage, StageList, survey
 
 
 class Mixed(nn.Module):
@@ -30,7 +30,7 @@ class Mixed(nn.Module):
 
 
 def listed(module: nn.Module) -> StageList:
-    return list_stages(loaded(seeded(module), size=32, resize=40))
+    return survey(loaded(seeded(module), size=32, resize=40))
 
 
 def test_filtered_averaged_and_aliased_stages_are_told_apart() -> None:

@@ -1,0 +1,165 @@
+"""A report in any of its forms: the one place that knows which forms there are, for the command line and for Python alike.
+
+It stands above the rooms: records hold numbers, `render` makes text of them, and pictures of the images are read here.
+Neither torch nor rich is imported before a form needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shiftaudit.errors import InputError
+from shiftaudit.files import check_writable, write_bytes_atomically
+from shiftaudit.records.gate import Comparison, GateResult
+from shiftaudit.records.options import Option, check_value
+from shiftaudit.records.report import AuditReport
+
+if TYPE_CHECKING:
+    from shiftaudit.render.terminal import Terminal
+
+REPORT_FORMATS = ("table", "heatmap", "markdown", "html", "json")
+DRAWN = ("table", "heatmap")
+"""Formats for people, of a terminal's width; programs read the others, as UTF-8."""
+
+_BY_SUFFIX = {".json": "json", ".html": "html", ".htm": "html", ".md": "markdown", ".txt": "table"}
+"""What is written into a file, by how its name ends."""
+
+
+def format_report(
+    report: AuditReport | Comparison | GateResult,
+    format: str = "table",
+    *,
+    images: str | Path | Sequence[str | Path] = (),
+    terminal: Terminal | None = None,
+) -> str:
+    """A report, a comparison or a gate's result as text that ends in a newline.
+
+    Args:
+        report: from `score`, `read_report`, `compare` or `judge`.
+        format: of a report `table`, `heatmap`, `markdown`, `html` or `json`; of a comparison `table`, `json` or
+            `markdown`; of a gate's result `table`, `json`, `markdown`, `junit` or `github`.
+        images: what was scored, for the thumbnails of `html`.
+        terminal: width and colour of `table` and `heatmap`; 80 columns without colour by default.
+
+    Raises:
+        InputError: there is no such format, or there is no image in `images`.
+    """
+    known = formats_of(report)
+    check_value("format", format, Option("", choices=known))
+    if isinstance(report, GateResult):
+        from shiftaudit.render.gate.formats import render_gate
+
+        text = render_gate(report, format, terminal)
+    elif isinstance(report, Comparison):
+        from shiftaudit.render.compare import render_comparison
+
+        text = render_comparison(report, format, terminal)
+    elif format == "html":
+        text = web_page(report, images=images)
+    else:
+        text = _text(report, format, terminal)
+    return text if text.endswith("\n") else text + "\n"
+
+
+def formats_of(report: AuditReport | Comparison | GateResult) -> tuple[str, ...]:
+    """What `format_report` can make of it."""
+    if isinstance(report, GateResult):
+        from shiftaudit.render.gate import formats
+
+        return formats.FORMATS
+    if isinstance(report, Comparison):
+        from shiftaudit.render import compare
+
+        return compare.FORMATS
+    return REPORT_FORMATS
+
+
+def _text(report: AuditReport, format: str, terminal: Terminal | None) -> str:
+    if format == "json":
+        from shiftaudit.records.codec import dumps
+
+        return dumps(report)
+    if format == "markdown":
+        from shiftaudit.render import markdown
+
+        return markdown.render(report)
+    from shiftaudit.render import heatmap, table
+
+    draw = heatmap.render if format == "heatmap" else table.render
+    return draw(report, terminal)
+
+
+def web_page(
+    report: AuditReport, other: AuditReport | None = None, *, images: str | Path | Sequence[str | Path] = ()
+) -> str:
+    """One offline page, with thumbnails of the images it shows where their folder is given.
+
+    Args:
+        report: what the page is about.
+        other: a second report, shown as what comes after the first.
+        images: the folders or files that were scored; none for a page without thumbnails.
+
+    Raises:
+        InputError: there are no images in the folders.
+    """
+    from shiftaudit.render.html.page import render, shown_images
+
+    folders = _paths(images)
+    if not folders:
+        return render(report, other)
+    from shiftaudit.images.thumbnails import thumbnails
+
+    return render(report, other, thumbnails=thumbnails(shown_images(report), report.model.preprocessing, folders))
+
+
+def file_format(path: Path) -> str:
+    """What is written into a file of this name.
+
+    Raises:
+        InputError: no kind of file ends like this.
+
+    >>> file_format(Path("page.HTML"))
+    'html'
+    """
+    if path.suffix.lower() not in _BY_SUFFIX:
+        raise InputError(f"cannot tell what to write into {path}", hint=f"end its name in {suffixes()}")
+    return _BY_SUFFIX[path.suffix.lower()]
+
+
+def suffixes() -> str:
+    """How a file's name may end, in words."""
+    *most, last = _BY_SUFFIX
+    return f"{', '.join(most)} or {last}"
+
+
+def save_report(
+    report: AuditReport,
+    path: str | Path,
+    *,
+    other: AuditReport | None = None,
+    images: str | Path | Sequence[str | Path] = (),
+) -> None:
+    """Write a report into a file, in one step; what is written follows from how the file's name ends.
+
+    Args:
+        report: from `score` or `read_report`.
+        path: `.json` (to be read again), `.html`, `.md` or `.txt`.
+        other: a second report, what comes after the first; for a page alone.
+        images: what was scored, for the thumbnails of a page.
+
+    Raises:
+        InputError: the name ends otherwise, or the file cannot be written.
+    """
+    path = Path(path)
+    format = file_format(path)
+    if other is not None and format != "html":
+        raise InputError(f"two reports cannot be written to {path}", hint="end its name in .html")
+    check_writable(path)
+    text = web_page(report, other, images=images) if format == "html" else format_report(report, format)
+    write_bytes_atomically(path, text.encode("utf-8"))
+
+
+def _paths(images: str | Path | Sequence[str | Path]) -> list[Path]:
+    return [Path(path) for path in ([images] if isinstance(images, (str, Path)) else images)]
