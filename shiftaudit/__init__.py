@@ -1,4 +1,4 @@
-"""Audit image classifiers for shift-invariance, patch them with BlurPool, and gate CI on it.
+"""Audit image classifiers for shift-invariance, patch them, and gate CI on it.
 
     import shiftaudit
 
@@ -13,7 +13,7 @@ Gates     judge, read_baseline, baseline_of, Rules; assert_shift_invariant for t
 Options   Settings, ModelOptions, PatchOptions, RefitSettings, Preprocessing
 Errors    ShiftAuditError, and what derives from it, is what a caller can put right
 
-These names stay; modules below them may move. Importing shiftaudit imports no torch until it is needed.
+These names stay; modules below may move. Importing shiftaudit imports no torch until needed.
 https://github.com/shiftaudit/shiftaudit/blob/main/docs/python.md has an example of each.
 """
 
