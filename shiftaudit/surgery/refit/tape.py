@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -42,10 +43,25 @@ class Step:
         """`aten::conv2d`, say."""
         return str(self.func._schema.name)
 
-    @property
+    @cached_property
     def inputs(self) -> list[int]:
         """Numbers of the values read."""
         return [leaf.number for leaf in tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Value)]
+
+    def call(self, tensor: Callable[[Any], Any]) -> list[Any]:
+        """The flattened result, with `tensor` for each `Value` and `Parameter`."""
+        if self._nested:
+            args, kwargs = tree_map(tensor, (self.args, self.kwargs))
+        else:  # walking through all arguments takes as long as a small call
+            args, kwargs = [tensor(leaf) for leaf in self.args], self.kwargs
+        result = self.func(*args, **kwargs)
+        return [result] if isinstance(result, Tensor) else tree_leaves(result)
+
+    @cached_property
+    def _nested(self) -> bool:
+        """Whether some tensors stand in lists or have names."""
+        below = [arg for arg in self.args if not isinstance(arg, (Value, Parameter))]
+        return any(isinstance(leaf, (Value, Parameter)) for leaf in tree_leaves((below, self.kwargs)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,8 +150,7 @@ class Pass:
     def _step(self, position: int, *, last: bool) -> None:
         tape = self.tape
         step = tape.steps[position]
-        result = step.func(*tree_map(self._tensor, step.args), **tree_map(self._tensor, step.kwargs))
-        for number, item in zip(step.outputs, tree_leaves(result), strict=True):
+        for number, item in zip(step.outputs, step.call(self._tensor), strict=True):
             if number is not None and (last or number in tape.users):
                 self.values[number] = item
         for number in step.inputs:
