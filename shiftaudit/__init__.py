@@ -4,12 +4,13 @@
 
     report = shiftaudit.score("model.pt", "photos/")  # a file, a name, or a module of your own
     print(shiftaudit.format_report(report))
+    report.save("report.json")  # .html, .csv, .pdf …; .to_pandas(), .plot()
     copy = shiftaudit.patch(my_module)
 
 Models    load_model, survey (its stages), patch, plan_patch, refit, BlurPool
 Images    score, look (one image under many shifts), find_images
 Reports   load_report, format_report, save_report, compare, dumps
-Gates     judge, read_baseline, baseline_of, Rules; assert_shift_invariant for test suites
+Gates     judge, read_baseline, baseline_of, Rules; assert_shift_invariant, ShiftConsistency
 Options   Settings, ModelOptions, PatchOptions, RefitSettings, Preprocessing
 Errors    ShiftAuditError, and what derives from it, is what a caller can put right
 
@@ -27,6 +28,7 @@ from shiftaudit.version import __version__
 if TYPE_CHECKING:
     from shiftaudit.audit.api import score
     from shiftaudit.audit.microscope import Microscope, look
+    from shiftaudit.audit.shift_consistency import ShiftConsistency
     from shiftaudit.errors import InputError, ModelError, NoVerdictError, PatchError, ShiftAuditError
     from shiftaudit.gate.baseline import baseline_of, read_baseline
     from shiftaudit.gate.compare import compare
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "audit.api": ("score",),
     "audit.microscope": ("Microscope", "look"),
+    "audit.shift_consistency": ("ShiftConsistency",),
     "errors": ("InputError", "ModelError", "NoVerdictError", "PatchError", "ShiftAuditError"),
     "gate.baseline": ("baseline_of", "read_baseline"),
     "gate.compare": ("compare",),
@@ -97,6 +100,7 @@ __all__ = [
     "Rules",
     "Settings",
     "ShiftAuditError",
+    "ShiftConsistency",
     "StageList",
     "Terminal",
     "__version__",

@@ -6,7 +6,8 @@ Neither torch nor rich is imported before a form needs it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +18,21 @@ from shiftaudit.records.options import Option, check_value
 from shiftaudit.records.report import AuditReport
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
     from shiftaudit.render.terminal import Terminal
 
-REPORT_FORMATS = ("table", "heatmap", "markdown", "html", "json")
+REPORT_FORMATS = ("table", "heatmap", "markdown", "html", "csv", "json")
+_FIGURES = ("svg", "png", "pdf")
+
 DRAWN = ("table", "heatmap")
 """Formats for people, of a terminal's width; programs read the others, as UTF-8."""
 
-_BY_SUFFIX = {".json": "json", ".html": "html", ".htm": "html", ".md": "markdown", ".txt": "table"}
+_BY_SUFFIX = {
+    ".json": "json", ".html": "html", ".htm": "html", ".md": "markdown", ".txt": "table", ".csv": "csv",
+    ".parquet": "parquet", ".svg": "svg", ".png": "png", ".pdf": "pdf",
+}  # fmt: skip
 """What is written into a file, by how its name ends."""
 
 
@@ -38,8 +47,8 @@ def format_report(
 
     Args:
         report: from `score`, `read_report`, `compare` or `judge`.
-        format: of a report `table`, `heatmap`, `markdown`, `html` or `json`; of a comparison `table`, `json` or
-            `markdown`; of a gate's result `table`, `json`, `markdown`, `junit` or `github`.
+        format: of a report `table`, `heatmap`, `markdown`, `html`, `csv` (a row a view) or `json`; of a comparison `table`,
+            `json` or `markdown`; of a gate's result `table`, `json`, `markdown`, `junit` or `github`.
         images: what was scored, for the thumbnails of `html`.
         terminal: width and colour of `table` and `heatmap`; 80 columns without colour by default.
 
@@ -85,6 +94,10 @@ def _text(report: AuditReport, format: str, terminal: Terminal | None) -> str:
         from shiftaudit.render import markdown
 
         return markdown.render(report)
+    if format == "csv":
+        from shiftaudit.render.rows import COLUMNS, csv_text, rows_of
+
+        return csv_text(COLUMNS, rows_of(report))
     from shiftaudit.render import heatmap, table
 
     draw = heatmap.render if format == "heatmap" else table.render
@@ -145,20 +158,66 @@ def save_report(
 
     Args:
         report: from `score` or `read_report`.
-        path: `.json` (to be read again), `.html`, `.md` or `.txt`.
+        path: `.json` (to be read again), `.html`, `.md`, `.txt`; `.csv` and `.parquet` (a row for each view); `.svg`, `.png`
+            and `.pdf` (a figure for a paper).
         other: a second report, what comes after the first; for a page alone.
         images: what was scored, for the thumbnails of a page.
 
     Raises:
-        InputError: the name ends otherwise, or the file cannot be written.
+        InputError: the name ends otherwise, the file cannot be written, or an extra is missing.
     """
     path = Path(path)
     format = file_format(path)
     if other is not None and format != "html":
         raise InputError(f"two reports cannot be written to {path}", hint="end its name in .html")
     check_writable(path)
-    text = web_page(report, other, images=images) if format == "html" else format_report(report, format)
-    write_bytes_atomically(path, text.encode("utf-8"))
+    if format == "html":
+        data = web_page(report, other, images=images).encode()
+    elif format in _FIGURES:
+        from shiftaudit.render.figures import figure_bytes
+
+        data = figure_bytes(figure(report), format)
+    elif format == "parquet":
+        data = _parquet(report)
+    else:
+        data = format_report(report, format).encode()
+    write_bytes_atomically(path, data)
+
+
+def figure(report: AuditReport) -> Figure:
+    """The report's figure; see `AuditReport.plot`."""
+    with _extra("figures", "figures"):
+        from shiftaudit.render.figures import draw
+    return draw(report)
+
+
+def data_frame(report: AuditReport) -> DataFrame:
+    """A row for each view; see `AuditReport.to_pandas`."""
+    with _extra("data frames", "pandas"):
+        from pandas import DataFrame
+    from shiftaudit.render.rows import COLUMNS, rows_of
+
+    frame = DataFrame(list(rows_of(report)), columns=list(COLUMNS))
+    # Missing labels would make numbers of classes fractions, and missing truths objects.
+    return frame.astype({"label": "Int64", "correct": "boolean"})
+
+
+def _parquet(report: AuditReport) -> bytes:
+    frame = data_frame(report)
+    with _extra("Parquet files", "pandas"):
+        import pyarrow  # noqa: F401  # what pandas writes them with
+    return bytes(frame.to_parquet(index=False))
+
+
+@contextmanager
+def _extra(what: str, name: str) -> Iterator[None]:
+    """Imports of an extra that may not be installed."""
+    try:
+        yield
+    except ImportError as error:
+        raise InputError(
+            f"{what} need {error.name or name}, which is not installed", hint=f"pip install 'shiftaudit[{name}]'"
+        ) from error
 
 
 def _paths(images: str | Path | Sequence[str | Path]) -> list[Path]:

@@ -36,6 +36,7 @@ from shiftaudit.records.report import (
     StageErrors,
     Views,
     WorstShift,
+    manifest_sha256,
 )
 from shiftaudit.records.settings import Settings
 from shiftaudit.views.protocol import resolve
@@ -110,7 +111,7 @@ def make_report(
     _, protocol = resolve(settings or Settings(), 224)
     rows = make_images(n, flips=flips, wrong=wrong, seed=seed, labelled=labelled, protocols=protocol.protocols)
     rows = rows if images is None else images
-    manifest = hashlib.sha256("".join(sorted(row.id for row in rows)).encode()).hexdigest()
+    manifest = manifest_sha256(row.id for row in rows)
     sha256 = hashlib.sha256(f"{source} {seed} {flips} {wrong}".encode()).hexdigest()
     preprocessing = Preprocessing(224, 256, (0.5,), (0.5,), "bilinear", 1, "options")
     env = Environment("3.11.2", "2.14.1", "0.29.1", "2.0.0", "12.0.0", "linux", "cpu", 1, "float32")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cli_run import installed
 from report_builder import fake_report, make_report
@@ -28,7 +29,7 @@ def test_comparisons_and_gates_have_forms_too() -> None:
         shiftaudit.format_report(comparison, "junit")
 
 
-@pytest.mark.parametrize("suffix", [".json", ".html", ".md", ".txt"])
+@pytest.mark.parametrize("suffix", [".json", ".html", ".md", ".txt", ".csv", ".parquet", ".svg", ".png", ".pdf"])
 def test_python_and_the_command_line_write_the_same_files(tmp_path: Path, suffix: str) -> None:
     shiftaudit.save_report(fake_report(6), tmp_path / "report.json")
     read = shiftaudit.load_report(tmp_path / "report.json")
@@ -40,9 +41,64 @@ def test_python_and_the_command_line_write_the_same_files(tmp_path: Path, suffix
 
 def test_a_file_whose_kind_cannot_be_told_is_refused(tmp_path: Path) -> None:
     report = make_report(10)
-    for name in ("report", "report.xlsx"):
+    for name in ("report", "report.xlsx", "report.docx"):
         with pytest.raises(shiftaudit.InputError, match=r"end its name in \.json"):
             shiftaudit.save_report(report, tmp_path / name)
     with pytest.raises(shiftaudit.InputError, match="two reports cannot be written"):
         shiftaudit.save_report(report, tmp_path / "report.json", other=report)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_report_in_a_notebook_is_short_and_escaped() -> None:
+    report = fake_report(4, source="<script>alert(1)</script>")
+    assert repr(report).startswith("<AuditReport: <script>")
+    assert len(repr(report)) < 200
+    piece = report._repr_html_()
+    assert "<script>" not in piece
+    assert "Same answer for" in piece
+
+
+def test_rows_hold_every_view_and_give_the_report_s_measures() -> None:
+    report = make_report(30, wrong=0.3)
+    frame = report.to_pandas()
+    assert len(frame) == 30 * (1 + 2 * 8)
+    for protocol in ("circular", "crop"):
+        of_images = frame[frame.protocol == protocol].groupby("id").agrees.mean()
+        expected = report.protocols[protocol].metrics["agreement_with_unshifted"].value
+        assert of_images.mean() == pytest.approx(expected)
+    accuracy = frame[frame.protocol == "unshifted"].correct.astype(float).mean()
+    assert accuracy == pytest.approx(report.protocols["crop"].metrics["accuracy"].value)
+
+
+def test_rows_without_labels_keep_whole_numbers() -> None:
+    frame = make_report(5, labelled=False).to_pandas()
+    assert frame.label.isna().all()
+    assert str(frame.label.dtype) == "Int64"
+
+
+def test_a_figure_shows_what_was_measured_and_opens_no_window() -> None:
+    figure = make_report(60).plot()
+    labels = [axis.get_xlabel() for axis in figure.get_axes()]
+    assert labels.count("dx (px)") == 2
+    assert "length of the shift (px)" in labels
+    assert "equivariance error (circular)" in labels
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert figure.get_figwidth() == pytest.approx(3.35)
+
+
+def test_the_curve_over_distance_counts_every_view_once() -> None:
+    from shiftaudit.render.figures import by_distance
+
+    result = make_report(200).protocols["crop"]
+    points = by_distance(result, most=1)
+    agree, n = (sum(getattr(count, name) for count in result.by_shift) for name in ("n_agree", "n_images"))
+    lengths = [np.hypot(count.dy, count.dx) * count.n_images for count in result.by_shift]
+    assert points == [(pytest.approx(sum(lengths) / n), pytest.approx(1 - agree / n))]
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(shiftaudit.InputError, match=r"data frames need pandas.*pip install 'shiftaudit\[pandas\]'"):
+        make_report(5).to_pandas()

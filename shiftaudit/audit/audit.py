@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -21,7 +20,7 @@ from shiftaudit.metrics.measures import protocol_result
 from shiftaudit.metrics.stages import stage_report
 from shiftaudit.models import LoadedModel
 from shiftaudit.models.precision import precision_of
-from shiftaudit.records.report import SCHEMA_VERSION, AuditReport, DataInfo, Environment, Skipped
+from shiftaudit.records.report import SCHEMA_VERSION, AuditReport, DataInfo, Environment, Skipped, manifest_sha256
 from shiftaudit.records.samples import ImageScore, SamplesHeader, StageLayout
 from shiftaudit.records.settings import Settings
 from shiftaudit.version import __version__
@@ -170,11 +169,6 @@ def _split(lines: Iterable[Line]) -> tuple[list[ImageScore], list[Skipped]]:
 
 def _identity(line: Line) -> tuple[str, str] | None:
     return None if isinstance(line, Skipped) else (line.image.id, line.image.path)
-
-
-def manifest_sha256(ids: Iterable[str]) -> str:
-    """One hash for a set of images, whatever their names and order."""
-    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
 
 
 def environment(settings: Settings) -> Environment:

@@ -24,7 +24,10 @@ def report(
         Path | None,
         typer.Argument(metavar="OTHER.json", help="A second report, shown as what comes after the first."),
     ] = None,
-    output_file: Annotated[Path | None, opt.output("Write one offline web page to this file.")] = None,
+    output_file: Annotated[
+        Path | None,
+        opt.output("Write it to this file instead: .html, .json, .md, .txt; .csv, .parquet (rows); .svg, .png, .pdf."),
+    ] = None,
     images: Annotated[
         list[Path] | None, typer.Option("--images", help="The folder that was scored: adds thumbnails to the page.")
     ] = None,

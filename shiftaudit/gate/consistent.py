@@ -16,6 +16,7 @@ from typing import Any
 from shiftaudit.errors import InputError
 from shiftaudit.metrics.vocabulary import MEASURES
 from shiftaudit.records.gate import Baseline, BaselineImage, ViewCounts
+from shiftaudit.records.report import manifest_sha256
 
 _ROUNDING = 1e-5
 
@@ -40,7 +41,7 @@ def _contradictions(baseline: Baseline) -> Iterator[str]:
     labelled = sum(image.label is not None for image in images.values())
     if labelled != data.n_labelled:
         yield f" says that {data.n_labelled} images are labelled; found {labelled}"
-    if images and hashlib.sha256("".join(sorted(images)).encode()).hexdigest() != data.manifest_sha256:
+    if images and manifest_sha256(images) != data.manifest_sha256:
         yield ": data.manifest_sha256 is not that of its images"
     protocols = baseline.protocol.protocols
     if not protocols or set(protocols) != set(baseline.metrics):

@@ -6,10 +6,13 @@ All shapes, units and signs: a shift is (dy, dx) in input pixels, positive when 
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from shiftaudit.records.metric import Metric as Metric
 from shiftaudit.records.metric import Shift as Shift
+from shiftaudit.records.shown import Shown
 from shiftaudit.records.words import CIRCULAR, ModelKind, OpName, Protocol
 
 SCHEMA_VERSION = 1
@@ -66,6 +69,11 @@ class DataInfo:
     """The `--limit` the images were cut to, None when all of the folder was scored."""
     precision: float | None = None
     """The half-width of consistency's interval at which scoring stopped, None when every image was scored."""
+
+
+def manifest_sha256(ids: Iterable[str]) -> str:
+    """One hash for a set of images' hashes, whatever their names and order."""
+    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -245,8 +253,8 @@ class ImageResult:
     padding_shift: Shift | None = None
 
 
-@dataclass(frozen=True)
-class AuditReport:
+@dataclass(frozen=True, repr=False)
+class AuditReport(Shown):
     """The whole report. `shiftaudit.records.codec` turns it into JSON and back."""
 
     schema_version: int
