@@ -14,6 +14,17 @@ from typing import BinaryIO
 from shiftaudit.errors import InputError
 
 
+def path_to_write(text: str | Path) -> Path:
+    """A path as it is typed for a file that will be written.
+
+    Raises:
+        InputError: it is empty, or ends like a folder's.
+    """
+    if not str(text) or str(text).endswith(("/", os.sep)):
+        raise InputError(f"cannot write {str(text)!r}: it names a folder", hint="give the path of a file")
+    return Path(text)
+
+
 def check_writable(path: Path, *, force: bool = True) -> None:
     """Make sure that exactly this path can be written later, and leave nothing behind.
 
@@ -58,8 +69,11 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
     """
     destination = _destination(path)
     if path.exists() and not path.is_file() and not path.is_dir():
-        with path.open("wb") as device:
-            yield device
+        try:
+            with path.open("wb") as device:
+                yield device
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {error.strerror or error}") from error
         return
     temporary = destination.parent / f".shiftaudit-{secrets.token_hex(8)}.tmp"
     try:
@@ -90,13 +104,15 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
 def write_text_atomically(path: Path, text: str) -> None:
     """Write a text file as UTF-8 with the newlines it has; see `open_atomically` for what is promised and raised.
 
+    Halves of surrogate pairs, which file names and labels can hold and UTF-8 cannot, become escapes (`\\udc80`).
+
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_text_atomically(Path(folder) / "report.json", "{}")
     ...     [(item.name, item.read_text()) for item in Path(folder).iterdir()]
     [('report.json', '{}')]
     """
-    write_bytes_atomically(path, text.encode("utf-8"))
+    write_bytes_atomically(path, text.encode("utf-8", "backslashreplace"))
 
 
 def _destination(path: Path) -> Path:

@@ -12,9 +12,10 @@ import typer
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
 from shiftaudit.cli.run_audit import ImageOptions
+from shiftaudit.cli.stderr import say
 from shiftaudit.cli.takes import only, takes, without
 from shiftaudit.errors import InputError
-from shiftaudit.files import check_writable, write_text_atomically
+from shiftaudit.files import write_text_atomically
 from shiftaudit.records.patch import PatchOptions
 from shiftaudit.records.settings import ModelOptions, Settings
 
@@ -50,12 +51,12 @@ def advise(
     quiet: opt.Quiet = False,
 ) -> None:
     """Patch each downsampling site of MODEL alone and say which are worth having without training, if any."""
-    if output_file is not None:
-        check_writable(output_file)
+    from shiftaudit.models.source import check_source
     from shiftaudit.views.protocol import check_settings
 
     check_settings(settings)
     images.check()
+    check_source(model, options)
     from shiftaudit.models import load_model
     from shiftaudit.records.codec import dumps
     from shiftaudit.render.terminal import detect
@@ -82,6 +83,6 @@ def advise(
 def _observer(*, quiet: bool) -> Observer:
     def observe(what: str, number: int, most: int) -> None:
         if not quiet and sys.stderr.isatty():
-            sys.stderr.write(f"{number} of at most {most}: {what}\n")
+            say(f"{number} of at most {most}: {what}")
 
     return observe

@@ -11,7 +11,8 @@ import typer
 
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
-from shiftaudit.cli.help import App
+from shiftaudit.cli.command import App
+from shiftaudit.cli.stderr import say
 
 DEFAULT_TARGET = Path("baseline.json")
 
@@ -31,16 +32,13 @@ def save(
     force: Annotated[bool, typer.Option("--force", help="Replace a baseline that exists.")] = False,
 ) -> None:
     """Make a baseline from REPORT: per-image counts, sorted and rounded, one line an image."""
-    from shiftaudit.files import check_writable, write_text_atomically
+    from shiftaudit.files import write_text_atomically
     from shiftaudit.gate.baseline import baseline_text, savable
     from shiftaudit.records.reading import read_report
 
     baseline = savable(read_report(report))
-    check_writable(output_file, force=force)
     write_text_atomically(output_file, baseline_text(baseline))
-    sys.stderr.write(
-        f"wrote {output_file}: {len(baseline.images)} images, protocol {baseline.protocol.protocol_hash}\n"
-    )
+    say(f"wrote {output_file}: {len(baseline.images)} images, protocol {baseline.protocol.protocol_hash}")
 
 
 def show(
@@ -67,7 +65,7 @@ def update(
     ] = False,
 ) -> None:
     """Replace an existing baseline by REPORT's, after showing what changes. Refused in CI without --force."""
-    from shiftaudit.files import check_writable, write_text_atomically
+    from shiftaudit.files import write_text_atomically
     from shiftaudit.gate.baseline import baseline_text, read_baseline, refuse_in_ci, savable
     from shiftaudit.gate.judge import require_no_sure_drop
     from shiftaudit.records.reading import read_report
@@ -77,9 +75,8 @@ def update(
     refuse_in_ci(os.environ, force=force)
     new = savable(read_report(report))
     old = read_baseline(baseline)
-    check_writable(baseline)
     stdout.write(plain_lines(changes(old, new), detect(sys.stdout)))
     if not accept_drop:
         require_no_sure_drop(new, old)
     write_text_atomically(baseline, baseline_text(new))
-    sys.stderr.write(f"updated {baseline}\n")
+    say(f"updated {baseline}")

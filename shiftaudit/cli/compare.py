@@ -24,14 +24,12 @@ def compare_reports(
     output_file: Annotated[Path | None, opt.output("Write to this file instead.")] = None,
 ) -> None:
     """Put two reports side by side, with paired intervals on the images they share. Informs, never judges."""
-    from shiftaudit.files import check_writable, write_text_atomically
+    from shiftaudit.files import write_text_atomically
     from shiftaudit.gate.compare import compare
     from shiftaudit.records.reading import read_report
     from shiftaudit.render.compare import render_comparison
     from shiftaudit.render.terminal import Terminal, detect
 
-    if output_file is not None:
-        check_writable(output_file)
     terminal = detect(sys.stdout) if output_file is None else Terminal()
     text = render_comparison(compare(read_report(a), read_report(b)), format, terminal)
     if output_file is not None:

@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
-from shiftaudit.cli.progress import warn
 from shiftaudit.cli.run_audit import ImageOptions, run_audit
+from shiftaudit.cli.stderr import warn
 from shiftaudit.cli.step_summary import append_step_summary
 from shiftaudit.cli.takes import only, takes, without
-from shiftaudit.errors import InputError, ShiftAuditError
-from shiftaudit.files import check_writable, write_text_atomically
-from shiftaudit.records import codec
+from shiftaudit.errors import InputError
+from shiftaudit.files import write_text_atomically
 from shiftaudit.records.gate import Rules
 from shiftaudit.records.settings import ModelOptions, RunOptions, Settings
-from shiftaudit.render.gate import github as gate_github
-from shiftaudit.render.gate import markdown as gate_markdown
-from shiftaudit.render.gate.formats import FORMATS, render_gate
-from shiftaudit.render.terminal import Terminal, detect
 
 if TYPE_CHECKING:
     from shiftaudit.records.gate import Baseline, GateResult, Rules
@@ -35,28 +28,11 @@ if TYPE_CHECKING:
 DEFAULT_BASELINE = Path("baseline.json")
 
 
-def errors_annotated(command: Callable[..., None]) -> Callable[..., None]:
-    """Show on GitHub why there is no verdict, where only the exit code of the step would be seen."""
-
-    @wraps(command)
-    def run(**given: Any) -> None:
-        try:
-            command(**given)
-        except ShiftAuditError as error:
-            if given["format"] == "github":
-                stdout.write(gate_github.render_error(error), utf8=True)
-                append_step_summary(gate_github.error_summary(error), os.environ)
-            raise
-
-    return run
-
-
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("gate")(gate)
 
 
-@errors_annotated
 @takes
 def gate(
     *,
@@ -84,10 +60,12 @@ def gate(
             help="evidence: exit 3 where an estimate lies beyond its limit, else 0; warn or pass: 0; fail: 3.",
         ),
     ] = "evidence",
-    format: Annotated[str, opt.form(*FORMATS, help="table, json, markdown, junit or github.")] = "table",
+    format: Annotated[
+        str, opt.form("table", "json", "markdown", "junit", "github", help="table, json, markdown, junit or github.")
+    ] = "table",
     output_file: Annotated[Path | None, opt.output("Write the result here instead.")] = None,
     save_report: Annotated[
-        Path | None, typer.Option("--save-report", help="Write the report of the MODEL scored now to this file.")
+        Path | None, opt.output("Write the report of the MODEL scored now to this file.", "--save-report")
     ] = None,
     run: Annotated[RunOptions, only("max_skipped")],
     settings: Annotated[Settings, only("batch_size", "workers", "device")],
@@ -97,8 +75,10 @@ def gate(
     """Fail when CANDIDATE is surely less shift-invariant (or less accurate) than the baseline, and never by noise."""
     from shiftaudit.gate.baseline import baseline_of, read_baseline
     from shiftaudit.gate.judge import check_settings, judge
+    from shiftaudit.records.codec import dumps
 
-    _check_outputs(output_file, save_report, images.paths)
+    if save_report is not None and not images.paths:
+        raise InputError("--save-report is for a MODEL that is scored now", hint="give MODEL and IMAGES")
     check_settings(rules, alpha, on_inconclusive)
     _refuse_same_file(candidate, baseline)
     against = read_baseline(baseline)
@@ -106,20 +86,10 @@ def gate(
         _score(candidate, images, against, options, settings, run, quiet=quiet) if images.paths else _read(candidate)
     )
     if save_report is not None:
-        write_text_atomically(save_report, codec.dumps(report))
+        write_text_atomically(save_report, dumps(report))
     result = judge(baseline_of(report), against, rules, alpha=alpha, on_inconclusive=on_inconclusive)
     _write(result, format, output_file, quiet=quiet)
     raise typer.Exit(result.exit_code)
-
-
-def _check_outputs(output_file: Path | None, save_report: Path | None, images: Sequence[Path]) -> None:
-    if save_report is not None and not images:
-        raise InputError("--save-report is for a MODEL that is scored now", hint="give MODEL and IMAGES")
-    if save_report is not None and save_report == output_file:
-        raise InputError(f"--save-report and --output-file both name {save_report}", hint="give two files")
-    for path in (output_file, save_report):
-        if path is not None:
-            check_writable(path)
 
 
 def _refuse_same_file(candidate: str, baseline: Path) -> None:
@@ -156,6 +126,9 @@ def _score(
     if Path(model).suffix == ".json":
         raise InputError(f"CANDIDATE is the report {model}, and IMAGES are for a MODEL", hint="leave out IMAGES")
     images.check()
+    from shiftaudit.models.source import check_source
+
+    check_source(model, options)
     from shiftaudit.gate.precheck import require_comparable
     from shiftaudit.models import load_model
     from shiftaudit.views.protocol import settings_of
@@ -172,12 +145,16 @@ def _score(
 
 
 def _write(result: GateResult, form: str, output_file: Path | None, *, quiet: bool) -> None:
+    from shiftaudit.render.gate import markdown
+    from shiftaudit.render.gate.formats import render_gate
+    from shiftaudit.render.terminal import Terminal, detect
+
     text = render_gate(result, form, detect(sys.stdout) if output_file is None else Terminal())
     if output_file is not None:
         write_text_atomically(output_file, text)
     else:
         stdout.write(text, utf8=form != "table")
     if form == "github":
-        problem = append_step_summary(gate_markdown.render(result), os.environ)
+        problem = append_step_summary(markdown.render(result), os.environ)
         if problem is not None:
             warn(problem, quiet=quiet)

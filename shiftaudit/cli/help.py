@@ -8,9 +8,6 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-import typer
-from typer.core import TyperCommand, TyperGroup
-
 from shiftaudit.cli.examples import COMMAND_GROUPS, EXAMPLES
 
 _WIDEST, _INDENT, _NAMES_UP_TO = 100, 2, 26
@@ -19,39 +16,6 @@ _FIRST, _LAST = ("Options", "Model", "Pictures", "Views"), ("Running",)
 _PLACEHOLDERS = {"int": "N", "float": "X", "path": "PATH", "file": "PATH"}
 
 Rows = list[tuple[str, str]]
-
-
-class Command(TyperCommand):
-    """A command with a readable help page, whose options are also `SHIFTAUDIT_<COMMAND>_<OPTION>` in the environment."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if ctx.auto_envvar_prefix is not None:
-            for option in _options(self):
-                # By the name that is typed, whatever the Python parameter is called.
-                option.envvar = f"{ctx.auto_envvar_prefix}_{_long_name(option).replace('-', '_').upper()}"
-                option.allow_from_autoenv = False
-        return super().parse_args(ctx, args)
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        _write(formatter, lambda width: command_help(self, ctx, width))
-
-
-class Group(TyperGroup):
-    """A group of commands, listed by what they are for."""
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        _write(formatter, lambda width: group_help(self, ctx, width))
-
-
-class App(typer.Typer):
-    """A Typer whose commands have the help pages of this module."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(cls=Group, **options)
-
-    def command(self, name: str | None = None, **options: Any) -> Any:
-        """As in Typer."""
-        return super().command(name, cls=Command, **options)
 
 
 def command_help(command: Any, ctx: Any, width: int) -> str:
@@ -87,7 +51,8 @@ def group_help(group: Any, ctx: Any, width: int) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _write(formatter: Any, page: Callable[[int], str]) -> None:
+def write_page(formatter: Any, page: Callable[[int], str]) -> None:
+    """The page at the terminal's width, its headings bold where there is colour."""
     from shiftaudit.render.terminal import detect
 
     terminal = detect(sys.stdout)
@@ -135,17 +100,19 @@ def _argument(parameter: Any) -> str:
     return name if parameter.required else f"[{name}]"
 
 
-def _options(command: Any) -> list[Any]:
+def options(command: Any) -> list[Any]:
+    """The options of a command that are shown."""
     return [one for one in command.params if one.param_type_name == "option" and not getattr(one, "hidden", False)]
 
 
-def _long_name(option: Any) -> str:
+def long_name(option: Any) -> str:
+    """Without its hyphens in front."""
     return str(max((name.lstrip("-") for name in option.opts), key=len))
 
 
 def _option_groups(command: Any, ctx: Any) -> list[tuple[str, Rows]]:
     groups: dict[str, Rows] = {"Options": []}
-    for option in _options(command):
+    for option in options(command):
         groups.setdefault(getattr(option, "rich_help_panel", None) or "Options", []).append(_option(option))
     groups["Options"].append(("-h, --help", "Show this page."))
     order = [*_FIRST, *(name for name in groups if name not in (*_FIRST, *_LAST)), *_LAST]

@@ -5,22 +5,27 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import traceback
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from shiftaudit.cli import stdout
+from shiftaudit.cli.command import App
 from shiftaudit.cli.config import find_file, load
-from shiftaudit.cli.help import App
+from shiftaudit.cli.stderr import forgiving, say, say_traceback
 from shiftaudit.errors import ShiftAuditError
+from shiftaudit.render.characters import clean
 from shiftaudit.version import __version__
 
 EXIT_INTERNAL = 4
 EXIT_INTERRUPTED = 130
 EXIT_CLOSED_PIPE = 141  # as if ended by SIGPIPE
-_DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+_COMPLETION = "_SHIFTAUDIT_COMPLETE"
+# The parent of all that Typer says about usage, which it does not export.
+_USAGE: Any = typer.BadParameter.__mro__[2]
+_DISK_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 app = App(
     name="shiftaudit",
@@ -94,34 +99,62 @@ def register_all() -> None:
 
 def main() -> None:
     """Run the command line and exit with the code of DESIGN: 0, 1, 2, 3, 4, or 130 when interrupted."""
-    debug = _wants_traceback()
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     _open_missing_streams()
-    stdout = sys.stdout
+    with forgiving():
+        code = _exit_code(arguments, debug=_wants_traceback())
+    sys.exit(code)
+
+
+def _exit_code(arguments: list[str], *, debug: bool) -> int:
+    """What the run ends with; whatever went wrong has been told. Code 1 is the gate's alone."""
+    before = sys.stdout
     try:
         register_all()
-        app(arguments, prog_name="shiftaudit")
+        code = app(arguments, prog_name="shiftaudit", standalone_mode=False)
+        stdout.finish()
     except SystemExit as stopped:
-        if stopped.code == EXIT_INTERRUPTED:
-            _tell_interrupted(arguments)
-        # Typer replaces stdout and exits with 1, which is for failed gates, when whoever read it has gone.
-        elif stopped.code == 1 and sys.stdout is not stdout:
-            sys.exit(EXIT_CLOSED_PIPE)
-        raise
+        # Typer replaces stdout and exits with 1 when whoever read it has gone, and exits where it completes words for a shell.
+        if sys.stdout is not before:
+            sys.stdout = before
+            return EXIT_CLOSED_PIPE
+        if _COMPLETION in os.environ:
+            return int(stopped.code or 0)
+        return _internal_error(stopped, debug)
     except ShiftAuditError as error:
-        _report(error, f"error: {error}", debug)
-        sys.exit(error.exit_code)
+        return _told(error, f"error: {error}", error.exit_code, debug)
+    except _USAGE as error:
+        error.message = clean(error.message)
+        error.show(file=sys.stderr)
+        return int(error.exit_code)
     except KeyboardInterrupt:
-        _tell_interrupted(arguments)
-        sys.exit(EXIT_INTERRUPTED)
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in _DISK_FULL:
-            _report(error, f"error: the results cannot be written: {error.strerror}", debug)
-            sys.exit(ShiftAuditError.exit_code)
-        _report(
-            error, f"internal error: {type(error).__name__}: {error} (run again with --debug for the traceback)", debug
-        )
-        sys.exit(EXIT_INTERNAL)
+        code = EXIT_INTERRUPTED
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
+            return _internal_error(error, debug)
+        stdout.discard()
+        message = f"error: the results cannot be written: {error.strerror}"
+        return _told(error, message, ShiftAuditError.exit_code, debug)
+    except BaseException as error:  # what a model raises may be no Exception
+        return _internal_error(error, debug)
+    if code == EXIT_INTERRUPTED:
+        hint = "; a run with --samples can be continued with --resume" if "score" in arguments else ""
+        say(f"interrupted: no result was written{hint}")
+    return code if isinstance(code, int) else 0
+
+
+def _internal_error(error: BaseException, debug: bool) -> int:
+    name = type(error).__name__
+    return _told(
+        error, f"internal error: {name}: {error} (run again with --debug for the traceback)", EXIT_INTERNAL, debug
+    )
+
+
+def _told(error: BaseException, line: str, code: int, debug: bool) -> int:
+    if debug:
+        say_traceback(error)
+    say(line)
+    return code
 
 
 def _wants_traceback() -> bool:
@@ -142,14 +175,3 @@ def _open_missing_streams() -> None:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # until the process ends
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-
-
-def _tell_interrupted(arguments: list[str]) -> None:
-    hint = "; a run with --samples can be continued with --resume" if "score" in arguments else ""
-    sys.stderr.write(f"interrupted: no result was written{hint}\n")
-
-
-def _report(error: Exception, line: str, debug: bool) -> None:
-    if debug:
-        traceback.print_exception(error)
-    sys.stderr.write(line.rstrip() + "\n")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from shiftaudit.cli import options as opt
-from shiftaudit.cli.progress import warn
+from shiftaudit.cli.stderr import warn
 from shiftaudit.cli.takes import takes, without
 from shiftaudit.cli.write_report import ReportOutputs
 
@@ -20,16 +20,15 @@ def register(app: typer.Typer) -> None:
 
 @takes
 def merge(
-    samples: Annotated[list[Path], typer.Argument(metavar="SAMPLES...", help="Files written by `score --samples`.")],
+    parts: Annotated[list[Path], typer.Argument(metavar="SAMPLES...", help="Files written by `score --samples`.")],
     outputs: Annotated[ReportOutputs, without("no_images")],
     quiet: opt.Quiet = False,
 ) -> None:
     """Put the samples files of all shards of a run together to the report that one process would have written."""
-    outputs.check()
     from shiftaudit.audit import shards as sharding
     from shiftaudit.audit.audit import summarise
 
-    header, lines, warnings = sharding.merge(samples)
+    header, lines, warnings = sharding.merge(parts)
     for warning in warnings:
         warn(warning, quiet=quiet)
     outputs.emit(summarise(header, lines))

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from shiftaudit.files import path_to_write
 from shiftaudit.records.options import Option, check_value
 
 Model = Annotated[
@@ -25,9 +26,9 @@ Quiet = Annotated[
 ]
 
 
-def output(help: str) -> Any:
-    """`--output-file`, the one name of the file that a command writes."""
-    return typer.Option("--output-file", "-o", help=help)
+def output(help: str, *names: str) -> Any:
+    """A file that a command writes, `--output-file` where it has no other name."""
+    return typer.Option(*(names or ("--output-file", "-o")), help=help, metavar="PATH", parser=path_to_write)
 
 
 def form(*formats: str, help: str) -> Any:

@@ -12,8 +12,8 @@ import typer
 
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
-from shiftaudit.cli.progress import warn
 from shiftaudit.cli.run_audit import ImageOptions, run_audit
+from shiftaudit.cli.stderr import warn
 from shiftaudit.cli.takes import only, takes, without
 from shiftaudit.errors import InputError, PatchError
 from shiftaudit.records.patch import PatchOptions
@@ -75,10 +75,13 @@ def patch(
     quiet: opt.Quiet = False,
 ) -> None:
     """Write a copy of MODEL whose downsampling is low-pass filtered (BlurPool); the copy needs tuning."""
-    chosen_format = _check_output(output_file, file_format, force=force, dry_run=dry_run)
+    from shiftaudit.models.source import check_source
+
+    check_source(model, options)
     for images in (verify, refit, tune):
         if images:
             ImageOptions(tuple(images)).check()
+    chosen_format = _check_output(output_file, file_format, dry_run=dry_run)
     from shiftaudit.models import load_model
 
     loaded = load_model(model, options)
@@ -114,18 +117,15 @@ def _original(model: str, options: ModelOptions) -> str:
     return shlex.join(words)
 
 
-def _check_output(output: Path | None, file_format: str | None, *, force: bool, dry_run: bool) -> str:
+def _check_output(output: Path | None, file_format: str | None, *, dry_run: bool) -> str:
     """The file's format; everything that can be wrong with the path is found before the model is loaded."""
     if dry_run:
         return ""
     if output is None:
         raise InputError("no output file was given", hint="name it with -o PATCHED.pt, or see the plan with --dry-run")
-    from shiftaudit.files import check_writable
     from shiftaudit.surgery.save import format_for
 
-    chosen = format_for(output, file_format)
-    check_writable(output, force=force)
-    return chosen
+    return format_for(output, file_format)
 
 
 def _plan(loaded: LoadedModel, choices: PatchOptions) -> PatchRecord:

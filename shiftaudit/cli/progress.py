@@ -45,15 +45,3 @@ def progress_bar(*, quiet: bool, unit: str = "images") -> Iterator[ProgressBar |
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield ProgressBar(progress, unit)
-
-
-def warn(message: str, *, quiet: bool = False) -> None:
-    """One line on stderr."""
-    if not quiet:
-        sys.stderr.write(f"warning: {message}\n")
-
-
-def note(message: str, *, quiet: bool = False) -> None:
-    """One line on stderr about a choice that was made."""
-    if not quiet:
-        sys.stderr.write(f"note: {message}\n")

@@ -13,8 +13,8 @@ import typer
 
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
-from shiftaudit.cli.progress import progress_bar, warn
 from shiftaudit.cli.run_audit import ImageOptions
+from shiftaudit.cli.stderr import warn
 from shiftaudit.cli.takes import only, takes, without
 from shiftaudit.errors import InputError
 from shiftaudit.records.refit import RefitSettings
@@ -56,12 +56,20 @@ def refit(
     quiet: opt.Quiet = False,
 ) -> None:
     """Win back what a patch cost in a minute, without labels or gradients: layer by layer, in closed form."""
-    target, file_format = _check_output(output_file, force=force)
+    if output_file is None:
+        raise InputError("no output file was given", hint="name it with -o FITTED.pt")
     images.check()
+    from shiftaudit.models.source import check_source
+
+    check_source(patched, ModelOptions())
+    check_source(teacher, options)
+    from shiftaudit.surgery.save import format_for
+
+    file_format = format_for(output_file)
     copy, original = _load(patched, teacher, options, where.device)
     result = fit(copy, original, images, settings, quiet=quiet)
-    _write(result, target, file_format)
-    _print(result, target, as_json=as_json)
+    _write(result, output_file, file_format)
+    _print(result, output_file, as_json=as_json)
 
 
 def fit(
@@ -81,22 +89,13 @@ def fit(
 
 @contextmanager
 def _observer(*, quiet: bool) -> Iterator[Observer | None]:
+    from shiftaudit.cli.progress import progress_bar
+
     with progress_bar(quiet=quiet, unit="batches") as bar:
         if bar is None:
             yield None
             return
         yield lambda done, total, layer: bar.update(done, total, f"fitting {layer}" if layer else "fitted")
-
-
-def _check_output(output: Path | None, *, force: bool) -> tuple[Path, str]:
-    """The file and its format; everything that can be wrong with the path is found before anything is loaded."""
-    if output is None:
-        raise InputError("no output file was given", hint="name it with -o FITTED.pt")
-    from shiftaudit.files import check_writable
-    from shiftaudit.surgery.save import format_for
-
-    check_writable(output, force=force)
-    return output, format_for(output)
 
 
 def _load(patched: str, teacher: str, options: ModelOptions, device: str) -> tuple[LoadedModel, LoadedModel]:

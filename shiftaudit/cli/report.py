@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from shiftaudit.cli import options as opt
+from shiftaudit.cli.stderr import say
 from shiftaudit.cli.write_report import print_report
 from shiftaudit.errors import InputError
 
@@ -49,4 +49,4 @@ def report(
     from shiftaudit.reports import save_report
 
     save_report(first, output_file, other=second, images=[] if no_images else images or [])
-    sys.stderr.write(f"wrote {output_file}\n")
+    say(f"wrote {output_file}")

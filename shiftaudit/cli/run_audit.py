@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from shiftaudit.cli.progress import note, progress_bar, warn
+from shiftaudit.cli.stderr import note, warn
 from shiftaudit.records.options import check_values, option
 from shiftaudit.records.report import AuditReport, Skipped
 
@@ -84,6 +84,7 @@ def run_audit(
     from shiftaudit.audit.audit import Audit
     from shiftaudit.audit.ranks import process_group, ranks
     from shiftaudit.audit.run import run
+    from shiftaudit.cli.progress import progress_bar
 
     here = ranks()
     quiet = quiet or not here.is_first

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,11 +32,12 @@ def score(
     quiet: opt.Quiet = False,
 ) -> None:
     """Score MODEL on pictures under circular and cropping shifts: does its answer stay, and where do its features alias?"""
-    outputs.check(run.samples, keep=[Path(model)])
+    from shiftaudit.models.source import check_source
     from shiftaudit.views.protocol import check_settings
 
     check_settings(settings)
     images.check()
+    check_source(model, options)
     from shiftaudit.audit.ranks import ranks
     from shiftaudit.models import load_model
 
@@ -55,7 +55,6 @@ def demo(
     quiet: opt.Quiet = False,
 ) -> None:
     """Score the bundled sample: a small trained network on 80 crops of real photographs. Needs no network access."""
-    outputs.check()
     from shiftaudit import sample
     from shiftaudit.models import load_model
 

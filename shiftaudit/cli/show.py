@@ -10,9 +10,10 @@ import typer
 
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
+from shiftaudit.cli.stderr import say
 from shiftaudit.cli.takes import only, takes
 from shiftaudit.errors import InputError
-from shiftaudit.files import check_writable, write_bytes_atomically
+from shiftaudit.files import write_bytes_atomically
 from shiftaudit.records.settings import ModelOptions, Settings
 from shiftaudit.records.words import Protocol
 
@@ -45,12 +46,13 @@ def show(
     options: ModelOptions,
 ) -> None:
     """Show which shifts of IMAGE flip MODEL's answer to what: over the whole grid of shifts and along the diagonal."""
-    if output_file is not None:
-        if output_file.suffix.lower() not in (".gif", ".png"):
-            raise InputError(f"-o got {output_file}; expected a name that ends in .gif or .png")
-        check_writable(output_file)
+    if output_file is not None and output_file.suffix.lower() not in (".gif", ".png"):
+        raise InputError(f"-o got {output_file}; expected a name that ends in .gif or .png")
     if not image.is_file():
         raise InputError(f"{image} is not a file", hint="`shiftaudit score` takes folders")
+    from shiftaudit.models.source import check_source
+
+    check_source(model, options)
     from shiftaudit.audit.microscope import look
     from shiftaudit.images.find import ImageFile
     from shiftaudit.models import load_model
@@ -67,7 +69,7 @@ def show(
     stdout.write(_text(seen, format), utf8=format == "json")
     if output_file is not None:
         write_bytes_atomically(output_file, _picture(seen, output_file.suffix.lower()))
-        sys.stderr.write(f"wrote {output_file}\n")
+        say(f"wrote {output_file}")
 
 
 def _text(seen: Microscope, format: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,6 +28,9 @@ def stages(
     options: Annotated[ModelOptions, only("arch", "trust", "size", "channels", "output")],
 ) -> None:
     """List the operations of MODEL that make feature maps smaller, and what `patch` would do with each."""
+    from shiftaudit.models.source import check_source, is_file
+
+    check_source(model, options)
     from shiftaudit.models import load_model
     from shiftaudit.records.codec import dumps
     from shiftaudit.render.stages import render
@@ -36,7 +38,7 @@ def stages(
     from shiftaudit.surgery.survey import survey
 
     # Which operations there are does not depend on the weights of a named network, so none are downloaded.
-    weights = None if Path(model).is_file() else "none"
+    weights = None if is_file(model) else "none"
     listed = survey(load_model(model, replace(options, weights=weights)))
     if format == "json":
         stdout.write(dumps(listed), utf8=True)

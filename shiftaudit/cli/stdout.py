@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 from shiftaudit.errors import InputError
 
@@ -11,28 +12,44 @@ from shiftaudit.errors import InputError
 def write(text: str, *, utf8: bool = False) -> None:
     """Write and flush. A reader that has gone is no error, so that the exit code stays that of the result.
 
+    What the encoding does not have is written as an escape (`\\u2192`).
+
     Args:
         utf8: for what a program reads (JSON, Markdown, XML, workflow commands), whatever the locale's encoding is.
 
     Raises:
         InputError: stdout cannot take it, such as a file on a full disk.
     """
+    encoding = "utf-8" if utf8 else getattr(sys.stdout, "encoding", None) or "utf-8"
+    data = text.encode(encoding, "backslashreplace")
     buffer = getattr(sys.stdout, "buffer", None)
     try:
-        if utf8 and buffer is not None:
-            sys.stdout.flush()
-            buffer.write(text.encode("utf-8", "backslashreplace"))
-            buffer.flush()
+        if buffer is None:  # a notebook's stream, which takes text alone
+            sys.stdout.write(data.decode(encoding))
         else:
-            sys.stdout.write(text)
             sys.stdout.flush()
-    except BrokenPipeError:
-        _discard_the_rest()
+            while data:  # an unbuffered stream may take a part only
+                data = data[buffer.write(data) :]
+            buffer.flush()
     except OSError as error:
-        _discard_the_rest()
+        _give_up(error)
+
+
+def finish() -> None:
+    """Write what others have left in the stream, help pages say; see `write` for what is raised."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _give_up(error)
+
+
+def discard() -> None:
+    """Drop what is left in the stream: Python tries to write it once more when it ends, and would end with a code of its own."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _give_up(error: OSError) -> None:
+    discard()
+    if not isinstance(error, BrokenPipeError):
         raise InputError(f"cannot write the result to stdout: {error.strerror or error}") from error
-
-
-def _discard_the_rest() -> None:
-    """Python tries to write what is left once more when it exits, and would exit with a code of its own."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

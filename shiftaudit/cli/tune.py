@@ -10,8 +10,8 @@ import typer
 
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
-from shiftaudit.cli.progress import warn
 from shiftaudit.cli.run_audit import ImageOptions
+from shiftaudit.cli.stderr import say, warn
 from shiftaudit.cli.takes import but, only, takes
 from shiftaudit.errors import InputError
 from shiftaudit.records.settings import ModelOptions, Settings
@@ -47,7 +47,7 @@ def tune(
     ],
     settings: TuneSettings,
     checkpoint: Annotated[
-        Path | None, typer.Option("--checkpoint", help="Write the state to this file at every check.")
+        Path | None, opt.output("Write the state to this file at every check.", "--checkpoint")
     ] = None,
     resume: Annotated[Path | None, typer.Option("--resume", help="Go on from a checkpoint.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")] = False,
@@ -67,8 +67,12 @@ def tune(
     quiet: opt.Quiet = False,
 ) -> None:
     """Win back what a patch cost, without labels: the original teaches the copy on your own pictures."""
-    target = _check_output(output_file, checkpoint, force=force)
+    target = _check_output(output_file)
     images.check()
+    from shiftaudit.models.source import check_source
+
+    check_source(patched, ModelOptions())
+    check_source(teacher, options)
     copy, original = _load(patched, teacher, options, where.device)
     files, known = _pictures(images, copy, quiet=quiet)
 
@@ -91,17 +95,12 @@ def tune_copy(
     return run(copy, original, files, settings, _observer(quiet=quiet)).record
 
 
-def _check_output(output: Path | None, checkpoint: Path | None, *, force: bool) -> Path:
+def _check_output(output: Path | None) -> Path:
     """Everything that can be wrong with the paths is found before anything is loaded."""
-    from shiftaudit.files import check_writable
-
     if output is None:
         raise InputError("no output file was given", hint="name it with -o TUNED.pt")
     if output.suffix.lower() not in (".pt", ".pth", ".ts"):
         raise InputError(f"a tuned copy is written as TorchScript, but -o got {output.name}", hint="end it in .pt")
-    check_writable(output, force=force)
-    if checkpoint is not None:
-        check_writable(checkpoint)
     return output
 
 
@@ -140,7 +139,7 @@ def _observer(*, quiet: bool) -> Observer:
         minutes = progress.seconds / 60
         left = minutes / progress.step * (progress.steps - progress.step)
         line = check_line(progress.check, progress.steps)
-        sys.stderr.write(f"{line}  ({minutes:.0f} min, about {left:.0f} left)\n")
+        say(f"{line}  ({minutes:.0f} min, about {left:.0f} left)")
 
     return observe
 

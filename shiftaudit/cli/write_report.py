@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shiftaudit.cli import stdout
-from shiftaudit.errors import InputError
-from shiftaudit.files import check_writable, write_text_atomically
+from shiftaudit.files import path_to_write, write_text_atomically
 from shiftaudit.records.options import check_values, option
 from shiftaudit.records.report import AuditReport
 
@@ -20,27 +19,15 @@ FORMATS = ("table", "json", "markdown")
 class ReportOutputs:
     """Where a report goes, and in which form."""
 
-    output_file: Path | None = option(None, "Write the report as JSON to this file.", flag="--output-file -o")
+    output_file: Path | None = option(
+        None, "Write the report as JSON to this file.", flag="--output-file -o", metavar="PATH", parse=path_to_write
+    )
     format: str = option("table", "table, json or markdown.", flag="--format -f", choices=FORMATS)
-    html: Path | None = option(None, "Write the report as one offline web page.")
+    html: Path | None = option(None, "Write the report as one offline web page.", metavar="PATH", parse=path_to_write)
     no_images: bool = option(False, "Embed no pictures in the web page.")
 
     def __post_init__(self) -> None:
         check_values(self)
-
-    def check(self, *more: Path | None, keep: Sequence[Path] = ()) -> None:
-        """Everything that could fail when the results are there, checked before the work begins.
-
-        Raises:
-            InputError: a file that cannot be written, two results for one file, or one for a file to `keep`.
-        """
-        outputs = [path for path in (self.output_file, self.html, *more) if path is not None]
-        for number, path in enumerate(outputs):
-            check_writable(path)
-            if path.is_file() and any(kept.is_file() and path.samefile(kept) for kept in keep):
-                raise InputError(f"cannot write {path}: it is the model", hint="choose another path")
-            if path.absolute() in [other.absolute() for other in outputs[:number]]:
-                raise InputError(f"two results would be written to {path}", hint="give each its own file")
 
     def emit(self, report: AuditReport, images: Sequence[Path] = ()) -> None:
         """Write the report's files, then print it: a report on disk is not lost to a closed pipe."""

@@ -44,8 +44,6 @@ _INTERPOLATIONS = {
     "hamming": Image.Resampling.HAMMING,
     "lanczos": Image.Resampling.LANCZOS,
 }
-INTERPOLATIONS = tuple(_INTERPOLATIONS)
-"""Names of the filters that images are resized with."""
 
 _ORIENTATION_TAG = 0x0112
 _ORIENTATIONS = {

@@ -30,7 +30,9 @@ def imported_model(source: str, seed: int) -> Built:
         try:
             with stdout_to_stderr():
                 found = seeded(found, seed)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise ModelError(f"{source} failed: {type(error).__name__}: {last_line(error)}") from error
     if not isinstance(found, nn.Module):
         raise InputError(f"{source} returned {type(found).__name__}; expected an nn.Module")
@@ -51,7 +53,9 @@ def _imported(source: str) -> Any:
             found: Any = importlib.import_module(module_name)
             for part in attribute.split("."):
                 found = getattr(found, part)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise InputError(
             f"{source} cannot be imported: {type(error).__name__}: {last_line(error)}",
             hint="expected package.module:callable, importable from the current folder",

@@ -17,16 +17,11 @@ from shiftaudit.models.importing import imported_model
 from shiftaudit.models.loaded import LoadedModel, input_channels, state_sha256
 from shiftaudit.models.named import Built
 from shiftaudit.models.preprocessing import preset, with_options
+from shiftaudit.models.source import FORMS, check_source, is_file, is_folder
 from shiftaudit.models.torchscript import load_torchscript, settle_batch
 from shiftaudit.records.report import ModelInfo, Preprocessing
 from shiftaudit.records.settings import ModelOptions
 from shiftaudit.records.words import ModelKind
-
-_FORMS = (
-    "a torchvision name (resnet50), timm:NAME, package.module:callable, "
-    "or a TorchScript, .pt2, .safetensors or state-dict file"
-)
-_FILE_SUFFIXES = (".pt", ".pth", ".pt2", ".safetensors", ".ts", ".bin", ".ckpt", ".onnx")
 
 
 def load_model(source: str, options: ModelOptions | None = None, *, device: str = "cpu") -> LoadedModel:
@@ -45,13 +40,12 @@ def load_model(source: str, options: ModelOptions | None = None, *, device: str 
     'none (seed 0)'
     """
     options = options or ModelOptions()
-    if not source:
-        raise InputError(f"MODEL is empty; expected {_FORMS}")
+    check_source(source, options)
     _check_device(device)
     path = Path(source)
-    if _is_file(path):
+    if is_file(path):
         model = _from_file(path, options, device)
-    elif _is_folder(path) and not named.is_torchvision(source):
+    elif is_folder(path) and not named.is_torchvision(source):
         raise InputError(f"{source} is a folder; expected a model", hint="put MODEL before IMAGES")
     else:
         model = _from_name(source, options)
@@ -60,20 +54,6 @@ def load_model(source: str, options: ModelOptions | None = None, *, device: str 
     if model.info.kind in (archives.TORCHSCRIPT, archives.PT2):
         return settle_batch(model, device)
     return model.to(device)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False  # too long for a path
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False
 
 
 def _check_device(device: str) -> None:
@@ -92,9 +72,8 @@ def _build(name: str, weights: str, options: ModelOptions, n_classes: int | None
     if named.is_torchvision(name):
         return named.torchvision_model(name, weights, options.seed, n_classes), "torchvision"
     if name.lower().endswith(".onnx"):
-        raise InputError(f"{name} is an ONNX file; expected {_FORMS}")
-    what = "no such file" if name.lower().endswith(_FILE_SUFFIXES) or "/" in name else "no such torchvision model"
-    raise InputError(f"MODEL got {name!r}: {what}; expected {_FORMS}", hint=named.similar_names(name))
+        raise InputError(f"{name} is an ONNX file; expected {FORMS}")
+    raise InputError(f"MODEL got {name!r}: no such torchvision model; expected {FORMS}", hint=named.similar_names(name))
 
 
 def _filled(name: str, path: Path, tensors: dict[str, Tensor], options: ModelOptions) -> tuple[Built, ModelKind]:
@@ -108,10 +87,8 @@ def _filled(name: str, path: Path, tensors: dict[str, Tensor], options: ModelOpt
 
 
 def _from_name(source: str, options: ModelOptions) -> LoadedModel:
-    if options.arch is not None:
-        raise InputError(f"--arch goes with a file of weights, but {source} is no file")
     weights = options.weights
-    if weights is not None and _is_file(Path(weights)):
+    if weights is not None and is_file(Path(weights)):
         file = Path(weights)
         tensors = checkpoint.load_state(file, archives.kind_of(file), trust=options.trust)
         if isinstance(tensors, nn.Module):
@@ -119,8 +96,6 @@ def _from_name(source: str, options: ModelOptions) -> LoadedModel:
         _refuse_patched(file, _carried(file))
         built, kind = _filled(source, file, tensors, options)
     else:
-        if weights is not None and (weights.lower().endswith(_FILE_SUFFIXES) or "/" in weights):
-            raise InputError(f"--weights got {weights!r}: no such file")
         built, kind = _build(source, weights or named.DEFAULT, options)
         if kind == "import" and weights not in (None, named.DEFAULT):
             raise InputError(

@@ -97,7 +97,9 @@ class LoadedModel:
         try:
             with stdout_to_stderr(), interrupts_kept():
                 return self.module(batch)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             what, kind = last_line(error), type(error).__name__
             # TorchScript's own last line names the error's type already.
             what = what if what.startswith(kind) else f"{kind}: {what}"

@@ -12,10 +12,10 @@ import torchvision
 from torch import nn
 
 from shiftaudit.errors import InputError, ModelError
-from shiftaudit.images.decode import INTERPOLATIONS
 from shiftaudit.models.loaded import last_line
 from shiftaudit.models.preprocessing import from_transforms, preset
 from shiftaudit.records.report import Preprocessing
+from shiftaudit.records.words import INTERPOLATIONS
 
 DEFAULT, NO_WEIGHTS = "DEFAULT", "none"
 TIMM = "timm:"

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from shiftaudit.errors import InputError
-from shiftaudit.images.decode import INTERPOLATIONS, MAX_SIDE
+from shiftaudit.images.decode import MAX_SIDE
 from shiftaudit.records.report import Preprocessing
 from shiftaudit.records.settings import ModelOptions
+from shiftaudit.records.words import INTERPOLATIONS
 
 IMAGENET = Preprocessing(
     size=224,

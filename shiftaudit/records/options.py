@@ -29,7 +29,7 @@ class Option:
     metavar: str | None = None
     group: str | None = None
     """Heading of the help page that it stands under."""
-    choices: tuple[str, ...] = ()
+    choices: tuple[str | int, ...] = ()
     least: float | None = None
     above: float | None = None
     most: float | None = None
@@ -94,12 +94,13 @@ def check_value(name: str, value: Any, described: Option) -> None:
         raise InputError(f"{name} got {value}; expected {expected}")
 
 
-def in_words(choices: tuple[str, ...]) -> str:
+def in_words(choices: tuple[str | int, ...]) -> str:
     """
     >>> in_words(("table", "json", "markdown"))
     'table, json or markdown'
     """
-    return " or ".join([", ".join(choices[:-1])] * (len(choices) > 1) + [choices[-1]])
+    *others, last = map(str, choices)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def number_or_off(value: Any) -> float | None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from shiftaudit.errors import InputError
+from shiftaudit.files import path_to_write
 from shiftaudit.records.options import check_values, option
-from shiftaudit.records.words import BOTH, PROTOCOLS
+from shiftaudit.records.words import BOTH, INTERPOLATIONS, PROTOCOLS
 
 PRESET_NAMES = ("zhang", "aps", "azulay")
 
@@ -78,16 +79,21 @@ class ModelOptions:
     arch: str | None = option(None, "Network of a state dict or safetensors file.", group=_MODEL)
     """A torchvision name, `timm:NAME` or an import string."""
     trust: bool = option(False, "Load files that can run Python: .pt2 and pickled modules.", group=_MODEL)
-    size: int | None = option(None, "Side of the network's input in pixels.", group=_MODEL)
+    size: int | None = option(None, "Side of the network's input in pixels.", group=_MODEL, least=1)
     resize: int | None = option(None, "Length the shorter side is resized to before the crop.", group=_MODEL)
     mean: tuple[float, ...] | None = option(
         None, "Subtracted, in [0, 1] units: one value or one a channel.", group=_MODEL, parse=_numbers
     )
     std: tuple[float, ...] | None = option(None, "Divided by, in [0, 1] units.", group=_MODEL, parse=_numbers)
-    interpolation: str | None = option(None, "bilinear, bicubic, nearest, box, hamming, lanczos.", group=_MODEL)
-    channels: int | None = option(None, "1 (grey) or 3 (RGB).", group=_MODEL)
+    interpolation: str | None = option(
+        None, "bilinear, bicubic, nearest, box, hamming, lanczos.", group=_MODEL, choices=INTERPOLATIONS
+    )
+    channels: int | None = option(None, "1 (grey) or 3 (RGB).", group=_MODEL, choices=(1, 3))
     output: str | None = option(None, "Key or index of the logits among several outputs.", group=_MODEL)
     seed: int = option(0, "Of random weights.")
+
+    def __post_init__(self) -> None:
+        check_values(self)
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,9 @@ def parse_shard(text: str) -> Shard:
 class RunOptions:
     """How a run is carried out. Only `precision` and `shard` change what the report is about."""
 
-    samples: Path | None = option(None, "Write every prediction, one JSON line a picture.", group=_RUN)
+    samples: Path | None = option(
+        None, "Write every prediction, one JSON line an image.", group=_RUN, metavar="PATH", parse=path_to_write
+    )
     resume: bool = option(False, "Go on from the --samples file of an interrupted run.", group=_RUN)
     shard: Shard | None = option(
         None, "Score the i-th of n parts (i/n); put parts together with merge.", group=_RUN, parse=parse_shard

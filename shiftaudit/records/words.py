@@ -18,6 +18,9 @@ Role = Literal["unshifted", "circular", "crop", "padding"]
 UNSHIFTED: Final = "unshifted"
 PADDING: Final = "padding"
 
+INTERPOLATIONS: tuple[str, ...] = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
+"""The filters that images are resized with."""
+
 OpName = Literal[
     "conv",
     "patch_embedding",

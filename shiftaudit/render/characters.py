@@ -16,9 +16,9 @@ _REPLACED = dict.fromkeys((*_CONTROL, *_TURNING, *_UNWRITABLE), "\N{REPLACEMENT 
 
 def clean(text: str) -> str:
     """The text with a replacement character for each one that a terminal would obey, that a page cannot hold, or that would
-    change the direction of what stands behind it.
+    change the direction of what stands behind it; and for the mark of a command that CI runners look for within lines (`##[`).
 
     >>> clean("a\\x1b[31mb\\u202ec")
     'a�[31mb�c'
     """
-    return text.translate(_REPLACED)
+    return text.translate(_REPLACED).replace("##[", "#\N{REPLACEMENT CHARACTER}[")

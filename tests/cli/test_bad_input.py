@@ -100,7 +100,7 @@ def test_bad_pictures_are_skipped_and_listed_and_the_good_ones_are_scored(folder
         ("mixed", ("--max-skipped", "1"), "more than --max-skipped 1"),
         ("good", ("-o", "nowhere/report.json"), "cannot write nowhere/report.json"),
         ("good", ("-o", "empty"), "cannot write empty: it is a folder"),
-        ("good", ("-o", "model.pt"), "cannot write model.pt: it is the model"),
+        ("good", ("-o", "model.pt"), "cannot write model.pt: it is read as MODEL"),
         ("good", ("-o", "a.json", "--html", "a.json"), "two results would be written to a.json"),
         ("good", ("--format", "yaml"), "--format got 'yaml'; expected table, json or markdown"),
         ("good", ("--size", "0"), "--size got 0"),

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import pytest
 import typer
 
+from shiftaudit.cli.command import App
 from shiftaudit.cli.config import Config
-from shiftaudit.cli.help import App
 from shiftaudit.cli.takes import but, only, takes, without
 from shiftaudit.errors import InputError
 from shiftaudit.records.options import check_values, number_or_off, option
