@@ -57,9 +57,13 @@ class Settings:
         check_values(self)
 
 
-def _numbers(text: str) -> tuple[float, ...]:
-    """
-    >>> _numbers("0.5,0.25")
+def numbers(text: str) -> tuple[float, ...]:
+    """Numbers separated by commas.
+
+    Raises:
+        ValueError: the text is none.
+
+    >>> numbers("0.5,0.25")
     (0.5, 0.25)
     """
     try:
@@ -82,9 +86,9 @@ class ModelOptions:
     size: int | None = option(None, "Side of the network's input in pixels.", group=_MODEL, least=1)
     resize: int | None = option(None, "Length the shorter side is resized to before the crop.", group=_MODEL)
     mean: tuple[float, ...] | None = option(
-        None, "Subtracted, in [0, 1] units: one value or one a channel.", group=_MODEL, parse=_numbers
+        None, "Subtracted, in [0, 1] units: one value or one a channel.", group=_MODEL, parse=numbers
     )
-    std: tuple[float, ...] | None = option(None, "Divided by, in [0, 1] units.", group=_MODEL, parse=_numbers)
+    std: tuple[float, ...] | None = option(None, "Divided by, in [0, 1] units.", group=_MODEL, parse=numbers)
     interpolation: str | None = option(
         None, "bilinear, bicubic, nearest, box, hamming, lanczos.", group=_MODEL, choices=INTERPOLATIONS
     )
