@@ -11,7 +11,7 @@ FORMS = (
     "a torchvision name (resnet50), timm:NAME, package.module:callable, "
     "or a TorchScript, .pt2, .safetensors or state-dict file"
 )
-_FILE_SUFFIXES = (".pt", ".pth", ".pt2", ".safetensors", ".ts", ".bin", ".ckpt", ".onnx")
+_FILE_SUFFIXES = (".pt", ".pth", ".pt2", ".safetensors", ".ts", ".bin", ".ckpt")
 
 
 def check_source(source: str, options: ModelOptions) -> None:
