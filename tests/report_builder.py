@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from shiftaudit.metrics.measures import protocol_result
+from shiftaudit.records.cause import Cause, CauseBin, Damage, Split
 from shiftaudit.records.report import (
+    SCHEMA_VERSION,
     AuditReport,
     DataInfo,
     Environment,
@@ -23,7 +25,6 @@ from shiftaudit.records.report import (
     Level,
     Metric,
     ModelInfo,
-    PaddingCheck,
     PhaseError,
     Preprocessing,
     ProtocolInfo,
@@ -116,7 +117,7 @@ def make_report(
     preprocessing = Preprocessing(224, 256, (0.5,), (0.5,), "bilinear", 1, "options")
     env = Environment("3.11.2", "2.14.1", "0.29.1", "2.0.0", "12.0.0", "linux", "cpu", 1, "float32")
     return AuditReport(
-        schema_version=1,
+        schema_version=SCHEMA_VERSION,
         tool_version="0.1.0",
         model=ModelInfo(source, "torchscript", sha256, None, None, preprocessing),
         data=DataInfo(len(rows), sum(row.label is not None for row in rows), manifest, (), limit),
@@ -140,6 +141,7 @@ STAGES = (
     ("layer3.0.conv2", "conv", 16, 2, 4, 28, 14, 256, 0.150, 0.177),
     ("layer4.0.conv2", "conv", 32, 2, 5, 14, 7, 512, 0.170, 0.162),
 )
+DAMAGES = {1: 0.079, 2: 0.147, 3: 0.101, 4: 0.109, 5: 0.060}
 CLASS_NAMES = ("tabby cat", "golden retriever", "<b>sports car</b>", "espresso")
 
 
@@ -171,7 +173,7 @@ def _views(
     )
 
 
-def _result(images: Sequence[ImageResult], protocol: str, *, degenerate: bool, padding: bool) -> ProtocolResult:
+def _result(images: Sequence[ImageResult], protocol: str, *, degenerate: bool) -> ProtocolResult:
     counts: dict[Shift, list[int]] = defaultdict(lambda: [0, 0])
     consistency, agreement, change, js = [], [], [], []
     for image in images:
@@ -201,10 +203,9 @@ def _result(images: Sequence[ImageResult], protocol: str, *, degenerate: bool, p
         "consistency_incorrect": metric(None, 0),
     }
     by_shift = tuple(ShiftCount(dy, dx, m, a) for (dy, dx), (m, a) in sorted(counts.items()))
-    check = PaddingCheck((32, 32), n, n - 1) if padding else None
     worst = max(by_shift, key=lambda count: 1 - count.n_agree / count.n_images)
     cell = WorstShift(worst.dy, worst.dx, 0 if worst.n_images == n else 4, worst.n_images, worst.n_agree)
-    return ProtocolResult(metrics, by_shift, 9 * n, 2, 0.999 if degenerate else 0.3, degenerate, cell, check)
+    return ProtocolResult(metrics, by_shift, 9 * n, 2, 0.999 if degenerate else 0.3, degenerate, cell)
 
 
 def _stage(row: tuple[str, str, int, int, int, int, int, int, float, float], n: int, scale: float) -> Stage:
@@ -228,12 +229,40 @@ def _stage(row: tuple[str, str, int, int, int, int, int, int, float, float], n: 
                 for e in (error_in, error_out, 1.3 * error_in, 1.3 * error_out)
             ),
             by_phase=phases if protocol == "circular" else (),
-            padding=metric(0.002, n, higher=False, half=0.001) if protocol == "circular" else None,
+            floor=0.02 if protocol == "crop" else None,
         )
         for protocol, factor in (("circular", 1.0), ("crop", 1.2))
     }
     strides = ((float(stride),) * 2, (float(layer),) * 2)
-    return Stage(name, op, *strides, level, (before, before), (after, after), channels, errors)
+    together = tuple(row[0] for row in STAGES if row[2] == stride)
+    damage = Damage(
+        metric(0.3 * DAMAGES[level], n // 5, higher=False),
+        metric(DAMAGES[level] * scale, n // 5, higher=False),
+        together,
+    )
+    return Stage(name, op, *strides, level, (before, before), (after, after), channels, errors, True, damage)
+
+
+def _cause(n: int, scale: float) -> Cause:
+    def split(observed: float, aliasing: float, border: float) -> Split:
+        numbers = (observed, aliasing, border, aliasing + border - observed, (observed + aliasing - border) / 2)
+        found = [metric(number * scale, n, higher=False, half=0.01) for number in numbers]
+        return Split(*found, min(found[:2], key=lambda one: one.value or 0.0))
+
+    bins = [
+        CauseBin(nearest, farthest, n // 5, *(scale * value for value in (observed, aliasing, border, 0.1, 0.05)))
+        for nearest, farthest, observed, aliasing, border in (
+            (1, 2, 0.06, 0.055, 0.01),
+            (3, 4, 0.08, 0.07, 0.03),
+            (5, 8, 0.11, 0.09, 0.06),
+            (9, 16, 0.12, 0.11, 0.09),
+            (17, 32, 0.13, 0.12, 0.12),
+        )
+    ]
+    cause: Cause = Cause(
+        "circular", split(0.093, 0.05, 0.072), split(0.12, 0.11, 0.09), tuple(bins), (32.0, 32.0), n, ()
+    )
+    return cause
 
 
 def _levels(stages: Sequence[Stage]) -> tuple[Level, ...]:
@@ -273,13 +302,13 @@ def fake_report(
             views[protocol] = _views(rng, protocol, reach, answer, shifts, amount)
         label = answer if index % 5 else (answer + 1) % 4
         images.append(
-            ImageResult(f"{index:064x}", f"pets & cars/{index:03d} <i>.jpg", label, answer, 0.8, False, views, answer)
+            ImageResult(f"{index:064x}", f"pets & cars/{index:03d} <i>.jpg", label, answer, 0.8, False, views)
         )
-    protocols = {p: _result(images, p, degenerate=degenerate, padding=p == "circular") for p in ("circular", "crop")}
+    protocols = {p: _result(images, p, degenerate=degenerate) for p in ("circular", "crop")}
     measured = tuple(_stage(row, n, scale) for row in STAGES) if stages else ()
     shifts_spec = f"grid:{grid}" if grid else "8"
     return AuditReport(
-        1,
+        SCHEMA_VERSION,
         "0.1.0",
         ModelInfo(
             source,
@@ -290,7 +319,7 @@ def fake_report(
             Preprocessing(224, 256, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear", 3, "weights"),
         ),
         DataInfo(n, n, "cd" * 32, tuple(Skipped(*entry) for entry in skipped)),
-        ProtocolInfo(("circular", "crop"), shifts_spec, None, 32, 16, 256, 0, stages, 4, "ef" * 32),
+        ProtocolInfo(("circular", "crop"), shifts_spec, None, 32, 16, 256, 0, stages, 4, 1, "ef" * 32),
         Environment("3.11.2", "2.14.1", "0.29.1", "2.1.0", "11.0.0", "Linux-x86_64", "cpu", 2, "float32"),
         protocols,
         measured,
@@ -298,4 +327,6 @@ def fake_report(
         (SkippedStage("avgpool", "adaptive_avg_pool", "its output is smaller than 2×2"),) if stages else (),
         tuple(images),
         tuple(names) if names else None,
+        _cause(n, scale) if stages else None,
+        8 if stages else 0,
     )

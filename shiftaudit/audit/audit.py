@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -15,9 +16,9 @@ import torchvision
 from shiftaudit.audit.samples import Line, path_of
 from shiftaudit.audit.scorer import Scorer
 from shiftaudit.errors import InputError
-from shiftaudit.images.stream import ImageFile, stream, without_duplicates
+from shiftaudit.images.stream import DecodedImage, ImageFile, stream, without_duplicates
 from shiftaudit.metrics.measures import protocol_result
-from shiftaudit.metrics.stages import stage_report
+from shiftaudit.metrics.stages import cause_report, stage_report
 from shiftaudit.models import LoadedModel
 from shiftaudit.models.precision import precision_of
 from shiftaudit.records.report import SCHEMA_VERSION, AuditReport, DataInfo, Environment, Skipped, manifest_sha256
@@ -25,6 +26,9 @@ from shiftaudit.records.samples import ImageScore, SamplesHeader, StageLayout
 from shiftaudit.records.settings import Settings
 from shiftaudit.version import __version__
 from shiftaudit.views.protocol import resolve
+
+CALIBRATION_IMAGES = 8
+"""Their 28 pairs give the unit of stage errors."""
 
 
 class Observer(Protocol):
@@ -71,7 +75,20 @@ class Audit:
             skipped_stages=self._scorer.prepared.stages.skipped if self.protocol.stages else (),
             class_names=model.class_names,
             limit=limit,
+            not_sampled=self._scorer.damage.not_sampled if self._scorer.damage else (),
         )
+
+    def calibrate(self, files: Sequence[ImageFile]) -> None:
+        """Find the unit of stage errors, from the first readable images: of the whole folder, whatever part is scored here."""
+        if not self.header.layout or self.header.calibration:
+            return
+        images: list[DecodedImage] = []
+        for item in stream(files, self.model.preprocessing, self.protocol.canvas, 0):
+            images += [item] if isinstance(item, DecodedImage) else []
+            if len(images) == CALIBRATION_IMAGES:
+                break
+        found = self._scorer.calibrate([image.pixels for image in images])
+        self.header = replace(self.header, calibration=found, n_calibration=len(images))
 
     @property
     def n_classes(self) -> int:
@@ -119,6 +136,7 @@ def audit(
         ModelError: the model failed.
     """
     run = Audit(model, settings or Settings(), limit=limit)
+    run.calibrate(files)
     with closing(run.lines(files, labels or {}, observer)) as lines:
         return summarise(run.header, [*skipped, *lines])
 
@@ -136,7 +154,7 @@ def summarise(header: SamplesHeader, lines: Iterable[Line]) -> AuditReport:
         raise InputError(f"{what} ({reasons})", hint="point IMAGES at readable images")
     images = [score.image for score in scores]
     protocol = header.protocol
-    found = stage_report(header.layout, scores, protocol.protocols)
+    found = stage_report(header, scores)
     return AuditReport(
         schema_version=SCHEMA_VERSION,
         tool_version=header.tool_version,
@@ -159,6 +177,8 @@ def summarise(header: SamplesHeader, lines: Iterable[Line]) -> AuditReport:
         skipped_stages=header.skipped_stages + found.skipped,
         per_image=tuple(images),
         class_names=header.class_names,
+        cause=cause_report(header, scores),
+        n_calibration=header.n_calibration,
     )
 
 
@@ -189,7 +209,7 @@ def environment(settings: Settings) -> Environment:
 def _layout(scorer: Scorer) -> tuple[StageLayout, ...]:
     discovery = scorer.prepared.stages
     layout = []
-    for stage in discovery.stages:
+    for place, stage in enumerate(discovery.stages):
         before, after = discovery.slots[stage.input_slot], discovery.slots[stage.output_slot]
         layout.append(
             StageLayout(
@@ -202,6 +222,7 @@ def _layout(scorer: Scorer) -> tuple[StageLayout, ...]:
                 channels=after.channels,
                 input_slot=stage.input_slot,
                 output_slot=stage.output_slot,
+                grid=scorer.damage.grid_of(place) if scorer.damage else None,
             )
         )
     return tuple(layout)

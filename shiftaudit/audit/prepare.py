@@ -62,7 +62,7 @@ def prepare(model: LoadedModel, protocol: ProtocolInfo, settings: Settings) -> P
     if protocol.stages and stages.stages:
         seen = original.first_alike(lambda form: _look(form, image, settings), keep_strided=True, pack=pack)
         if seen is not None and seen[1].measures_the_same_as(stages):
-            watched, stages = seen[0], replace(stages, slots=seen[1].slots)
+            watched, stages = seen[0], stages.placed_as(seen[1])
     return Prepared(fast, watched, stages, n_classes, batch)
 
 

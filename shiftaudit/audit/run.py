@@ -43,13 +43,16 @@ def run(
     options, here = options or RunOptions(), here or Ranks()
     _check(options, here)
     audit.header = replace(audit.header, shard=str(options.shard) if options.shard else None)
+    whole = files
     if options.precision is not None:
         files = sorted(files, key=lambda file: hashlib.sha256(file.relative.encode("utf-8", "replace")).digest())
     shard = options.shard or here.shard
     own = shard.take(files)
     before: list[Line] = list(skipped) if shard.index == 1 else []
     if options.resume and options.samples is not None:
-        before = _resumed(options.samples, audit.header) or before
+        audit.header, earlier = _resumed(options.samples, audit.header)
+        before = earlier or before
+    audit.calibrate(whole)
     done = {path_of(line) for line in before}
     lines = _Rows(before, options, audit.protocol.protocols)
     waiting = [file for file in own if file.relative not in done]
@@ -84,8 +87,8 @@ def _check(options: RunOptions, here: Ranks) -> None:
         )
 
 
-def _resumed(samples: Path, header: SamplesHeader) -> list[Line]:
-    """The rows an interrupted run left; none when it left nothing.
+def _resumed(samples: Path, header: SamplesHeader) -> tuple[SamplesHeader, list[Line]]:
+    """The header with the calibration of an interrupted run, and the rows it left; none when it left nothing.
 
     Raises:
         InputError: they are of another model, protocol or shard.
@@ -94,7 +97,7 @@ def _resumed(samples: Path, header: SamplesHeader) -> list[Line]:
     if not path.exists():
         path = samples
     if not path.exists():
-        return []
+        return header, []
     found, lines = read_samples(path, allow_cut=True)
     for name in ("model", "protocol", "shard", "limit", "layout"):
         if getattr(found, name) != getattr(header, name):
@@ -107,7 +110,7 @@ def _resumed(samples: Path, header: SamplesHeader) -> list[Line]:
             f"{path} was computed in {found.environment.precision}, this run in {header.environment.precision}",
             hint="start afresh without --resume, or with the same --autocast",
         )
-    return lines
+    return replace(header, calibration=found.calibration, n_calibration=found.n_calibration), lines
 
 
 class _Rows:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,15 +18,18 @@ from torch import Tensor
 
 from shiftaudit.audit import answers
 from shiftaudit.audit.batches import even_parts
+from shiftaudit.audit.damages import DamageScorer
 from shiftaudit.audit.prepare import forward, prepare
 from shiftaudit.errors import ModelError
 from shiftaudit.models import LoadedModel
+from shiftaudit.records.cause import ImageDamage
 from shiftaudit.records.report import ImageResult, Preprocessing, ProtocolInfo, Shift, Views
-from shiftaudit.records.samples import ImageScore, SlotErrors
+from shiftaudit.records.samples import Calibration, ImageScore, SlotErrors
 from shiftaudit.records.settings import Settings
-from shiftaudit.records.words import CIRCULAR, CROP, PADDING, UNSHIFTED, Protocol, Role
+from shiftaudit.records.words import CIRCULAR, CROP, UNSHIFTED, Protocol, Role
+from shiftaudit.stages.calibrate import calibrate
 from shiftaudit.stages.measure import Row, StageProbe
-from shiftaudit.views.protocol import ViewPlan, plan_views
+from shiftaudit.views.protocol import plan_views
 from shiftaudit.views.shifts import centre, cut
 
 
@@ -38,7 +41,7 @@ class _View:
 
     @property
     def protocol(self) -> Protocol:
-        """How it is cut: unshifted views are the same under both, and the padding check is a circular shift."""
+        """How it is cut: unshifted views are the same under both."""
         return CROP if self.role == CROP else CIRCULAR
 
     @property
@@ -60,6 +63,11 @@ class Scorer:
         self.prepared = prepare(model, info, settings)
         stages = self.prepared.stages
         self._probe = StageProbe(stages) if info.stages and stages.stages else None
+        self.damage: DamageScorer | None = None
+        if self._probe is not None and info.damage:
+            used = model.preprocessing
+            example = torch.empty(1, used.channels, used.size, used.size, device=self._device)
+            self.damage = DamageScorer(self.prepared, settings, example)
 
     def score(self, pixels: NDArray[np.uint8], image_id: str, path: str, label: int | None) -> ImageScore:
         """Score one canvas of shape (C, canvas, canvas), uint8.
@@ -67,11 +75,9 @@ class Scorer:
         Raises:
             ModelError: the model failed, or returned NaN or infinite logits.
         """
-        canvas = torch.from_numpy(pixels).to(self._device)[None].contiguous(memory_format=torch.channels_last)
-        normalised = canvas.float().div_(255).sub_(self._mean).div_(self._std)
-        plan = plan_views(self.info, image_id, self.size, self.prepared.stages.total_stride)
-        views = list(_order(plan, self.info.stage_views if self._probe else 0))
-        logits = self._forward(normalised, views)
+        canvas = self._normalised(pixels)
+        views = list(_order(plan_views(self.info, image_id), self.info.stage_views if self._probe else 0))
+        logits = self._forward(canvas, views)
         bad = ~torch.isfinite(logits).all(-1)
         if bad.any():
             view = views[int(bad.nonzero()[0])]
@@ -79,7 +85,35 @@ class Scorer:
                 f"the model returned NaN or infinite logits for {path} ({view.role}, shift {view.shift})",
                 hint="check the preprocessing (--mean, --std, --size) and the weights",
             )
-        return self._collect(logits, views, image_id, path, label)
+        score = self._collect(logits, views, image_id, path, label)
+        return replace(score, damage=self._damage(canvas, logits, views, image_id))
+
+    def calibrate(self, images: Sequence[NDArray[np.uint8]]) -> tuple[Calibration, ...]:
+        """The unit of stage errors in every slot, from canvases of different images."""
+        if self._probe is None:
+            return ()
+        views = [centre(self._normalised(pixels), self.size) for pixels in images]
+        batches = (torch.cat(list(part)) for part in even_parts(views, self.prepared.batch))
+        return calibrate(self.prepared.stages, self._run_watched, batches, len(views))
+
+    def _normalised(self, pixels: NDArray[np.uint8]) -> Tensor:
+        canvas = torch.from_numpy(pixels).to(self._device)[None].contiguous(memory_format=torch.channels_last)
+        return canvas.float().div_(255).sub_(self._mean).div_(self._std)
+
+    def _damage(self, canvas: Tensor, logits: Tensor, views: list[_View], image_id: str) -> ImageDamage | None:
+        """Views of the first protocol taken apart."""
+        if self.damage is None:
+            return None
+        lead = self.info.protocols[0]
+        rows = [index for index, view in enumerate(views) if view.role == lead]
+
+        def pixels(shift: Shift) -> Tensor:
+            return self._pixels(canvas, _View(lead if any(shift) else UNSHIFTED, shift, False))
+
+        return self.damage.score(pixels, image_id, [views[row].shift for row in rows], logits[[0, *rows]])
+
+    def _run_watched(self, batch: Tensor) -> Tensor:
+        return forward(self.prepared.watched, batch, self._settings)
 
     def _forward(self, canvas: Tensor, views: list[_View]) -> Tensor:
         logits = []
@@ -97,7 +131,7 @@ class Scorer:
             first = views[0].role == UNSHIFTED
             rows = [view.row for view in views[first:]]
             with self._probe.watching(rows, first_is_reference=first, is_last=is_last):
-                return forward(self.prepared.watched, batch, self._settings)
+                return self._run_watched(batch)
 
     def _pixels(self, canvas: Tensor, view: _View) -> Tensor:
         if view.role == UNSHIFTED:
@@ -121,7 +155,6 @@ class Scorer:
                 js_divergence=tuple(float(divergence[row]) for row in rows),
                 near_ties=int(ties[rows].sum()),
             )
-        padding = [int(predictions[index]) for index, view in enumerate(views) if view.role == PADDING]
         image = ImageResult(
             id=image_id,
             path=path,
@@ -130,19 +163,17 @@ class Scorer:
             probability=float(probabilities[0]),
             near_tie=bool(ties[0]),
             views=collected,
-            padding_prediction=padding[0] if padding else None,
-            padding_shift=next((view.shift for view in views if view.role == PADDING), None),
         )
         return ImageScore(image, self._slot_errors(views))
 
     def _slot_errors(self, views: list[_View]) -> dict[str, SlotErrors]:
-        """Per role, per slot, per watched view: (1 − cos, relative L2)."""
+        """Per role, per slot, per watched view."""
         if self._probe is None:
             return {}
         watched = [view.role for view in views if view.watched][1:]
         return {
             role: tuple(
-                tuple((_finite(c), _finite(r)) for (c, r), of in zip(slot, watched, strict=True) if of == role)
+                tuple(_finite(error) for error, of in zip(slot, watched, strict=True) if of == role)
                 for slot in self._probe.errors
             )
             for role in dict.fromkeys(watched)
@@ -153,17 +184,13 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _order(plan: ViewPlan, n_watched: int) -> Iterator[_View]:
-    """The unshifted view, then the watched views of each protocol, the padding check, and all the others."""
+def _order(plan: dict[Protocol, tuple[Shift, ...]], n_watched: int) -> Iterator[_View]:
+    """The unshifted view, then the watched views of each protocol, and all the others."""
     yield _View(UNSHIFTED, (0, 0), True)
-    for protocol, shifts in plan.shifts.items():
-        for shift in shifts[:n_watched]:
-            yield _View(protocol, shift, True)
-    if plan.padding is not None:
-        yield _View(PADDING, plan.padding, True)
-    for protocol, shifts in plan.shifts.items():
-        for shift in shifts[n_watched:]:
-            yield _View(protocol, shift, False)
+    for watched in (True, False):
+        for protocol, shifts in plan.items():
+            for shift in shifts[:n_watched] if watched else shifts[n_watched:]:
+                yield _View(protocol, shift, watched)
 
 
 def _per_channel(preprocessing: Preprocessing, values: tuple[float, ...]) -> Tensor:

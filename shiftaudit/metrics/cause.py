@@ -1,6 +1,6 @@
 """From the rows of images to why answers change: the damage of each grid of stages, and the split of a change. No torch.
 
-Every number is a mean over images of a mean over the image's views, with an interval clustered by image; overlap and ceiling are
+Every number is a mean over images of a mean over the image's views, with an interval clustered by image; overlap and shares are
 differences taken within each view, so their intervals are paired.
 """
 
@@ -77,12 +77,15 @@ def _split(table: _Table, views: Sequence[Sequence[SplitView]], of: Callable[[Ch
     def metric(number: Callable[[SplitView], float], kind: Kind) -> Metric:
         return table.metric([[number(view) for view in of_image] for of_image in views], kind)
 
+    observed = metric(lambda v: of(v.observed), kind)
+    aliasing = metric(lambda v: of(v.aliasing), kind)
     return Split(
-        observed=metric(lambda v: of(v.observed), kind),
-        aliasing=metric(lambda v: of(v.aliasing), kind),
+        observed=observed,
+        aliasing=aliasing,
         border=metric(lambda v: of(v.border), kind),
         overlap=metric(lambda v: of(v.aliasing) + of(v.border) - of(v.observed), "real"),
-        ceiling=metric(lambda v: of(v.observed) - of(v.border), "real"),
+        aliasing_share=metric(lambda v: (of(v.observed) + of(v.aliasing) - of(v.border)) / 2, "real"),
+        ceiling=min(observed, aliasing, key=lambda one: one.value or 0.0),
     )
 
 

@@ -14,14 +14,13 @@ from shiftaudit.metrics.vocabulary import METRICS
 from shiftaudit.records.report import (
     ImageResult,
     Metric,
-    PaddingCheck,
     ProtocolResult,
     Shift,
     ShiftCount,
     Views,
     WorstShift,
 )
-from shiftaudit.records.words import CIRCULAR, Protocol
+from shiftaudit.records.words import Protocol
 
 DEGENERATE_SHARE = 0.95
 SMALLEST_SUBGROUP = 10
@@ -69,7 +68,6 @@ def protocol_result(
         top_class_share=share,
         degenerate=degenerate,
         worst_shift=worst,
-        padding=_padding(images) if protocol == CIRCULAR else None,
     )
 
 
@@ -111,14 +109,6 @@ def _flips(worst: WorstShift) -> Metric:
     flips = worst.n_views - worst.n_agree
     low, high = wilson(flips, worst.n_views)
     return Metric(flips / worst.n_views, low, high, worst.n_views, worst.n_views, "wilson", False)
-
-
-def _padding(images: Sequence[ImageResult]) -> PaddingCheck | None:
-    checked = [image for image in images if image.padding_prediction is not None]
-    shift = next((image.padding_shift for image in checked), None)
-    if shift is None:
-        return None
-    return PaddingCheck(shift, len(checked), sum(image.padding_prediction == image.prediction for image in checked))
 
 
 def _degenerate(images: Sequence[ImageResult]) -> tuple[float, bool]:

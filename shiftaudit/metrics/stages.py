@@ -1,7 +1,7 @@
 """From per-image errors of watched tensors to the stages of a report. No torch.
 
-An image's error at a stage is the mean over its watched views; the report's is the mean over images, with an interval clustered
-by image.
+An image's error at a stage is the mean over its watched views, in units of the distance of two unrelated images; the report's is
+the mean over images, with an interval clustered by image.
 """
 
 from __future__ import annotations
@@ -10,16 +10,20 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shiftaudit.metrics.cause import cause, damage
 from shiftaudit.metrics.intervals import ClusterBootstrap
+from shiftaudit.records.cause import Cause, Damage
 from shiftaudit.records.report import Level, Metric, PhaseError, Shift, SkippedStage, Stage, StageErrors
-from shiftaudit.records.samples import ImageScore, SlotErrors, StageLayout
-from shiftaudit.records.words import CIRCULAR, PADDING, Protocol
+from shiftaudit.records.samples import Calibration, ImageScore, SamplesHeader, SlotErrors, StageLayout
+from shiftaudit.records.words import CIRCULAR, Protocol
 
-_COSINE, _L2 = 0, 1
+Unit = Literal["error", "cosine"]
+"""A distance in units of that of unrelated images, or as 1 − cos: half the square, for maps of equal spread."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +35,17 @@ class StageReport:
     skipped: tuple[SkippedStage, ...]
 
 
-def stage_report(
-    layout: Sequence[StageLayout], scores: Sequence[ImageScore], protocols: Sequence[Protocol]
-) -> StageReport:
-    """Aggregate the errors of every stage.
+def stage_report(header: SamplesHeader, scores: Sequence[ImageScore]) -> StageReport:
+    """Aggregate the errors and the damage of every stage.
 
     Args:
-        layout: the network's stages, as discovered.
+        header: of the run: the network's stages, as discovered, and the calibration of their errors.
         scores: one entry an image, with errors by slot.
-        protocols: those to report.
     """
-    table = _Table(scores)
+    layout, protocols, size = header.layout, header.protocol.protocols, header.model.preprocessing.size
+    table = _Table(scores, header.calibration)
     numbers = _levels(layout)
+    damages = _damages(layout, scores)
     stages, skipped = [], []
     for stage in layout:
         errors = {p: found for p in protocols if (found := table.stage_errors(stage, p)) is not None}
@@ -60,9 +63,36 @@ def stage_report(
                 output_size=stage.output_size,
                 channels=stage.channels,
                 errors=errors,
+                fits=_fits(stage, size),
+                damage=None if stage.grid is None else damages.get(stage.grid),
             )
         )
     return StageReport(tuple(stages), tuple(_level_records(layout, numbers, table, protocols)), tuple(skipped))
+
+
+def cause_report(header: SamplesHeader, scores: Sequence[ImageScore]) -> Cause | None:
+    """Why answers change, where that was measured."""
+    layout, protocol = header.layout, header.protocol
+    total = (max((s.stride[0] for s in layout), default=1.0), max((s.stride[1] for s in layout), default=1.0))
+    lead = protocol.protocols[0]
+    left_out = [stage.name for stage in header.not_sampled]
+    return cause([score.damage for score in scores], lead, total, protocol.max_shift(lead), left_out)
+
+
+def _damages(layout: Sequence[StageLayout], scores: Sequence[ImageScore]) -> dict[int, Damage]:
+    """The damage of every sampling grid, by its number."""
+    rows = [score.damage for score in scores]
+    names: dict[int, list[str]] = defaultdict(list)
+    for stage in layout:
+        if stage.grid is not None:
+            names[stage.grid].append(stage.name)
+    found = {grid: damage(rows, grid, together) for grid, together in names.items()}
+    return {grid: one for grid, one in found.items() if one is not None}
+
+
+def _fits(stage: StageLayout, size: int) -> bool:
+    """Whether stride × map is the input's size, on both axes."""
+    return all(math.isclose(s * n, size) for s, n in zip(stage.stride, stage.output_size, strict=True))
 
 
 def _key(stride: tuple[float, float]) -> tuple[float, float]:
@@ -82,7 +112,7 @@ def _level_records(
         members = [stage for stage in layout if _key(stage.stride) == stride]
         errors: dict[Protocol, Metric] = {}
         for protocol in protocols:
-            per_stage = [table.per_image(stage.output_slot, protocol, _COSINE) for stage in members]
+            per_stage = [table.per_image(stage.output_slot, protocol) for stage in members]
             if (
                 per_stage
                 and (metric := table.metric(np.mean([v for v, _ in per_stage], axis=0), per_stage)) is not None
@@ -95,19 +125,25 @@ def _level_records(
 class _Table:
     """Errors of all images, indexed by slot and role."""
 
-    def __init__(self, scores: Sequence[ImageScore]) -> None:
+    def __init__(self, scores: Sequence[ImageScore], calibration: Sequence[Calibration]) -> None:
         self._scores = scores
+        self._calibration = calibration
         self._bootstrap = ClusterBootstrap(len(scores))
 
-    def per_image(self, slot: int, role: str, which: int) -> tuple[NDArray[np.float64], int]:
+    def per_image(self, slot: int, role: str, unit: Unit = "error") -> tuple[NDArray[np.float64], int]:
         """The mean error of each image (NaN where it has none), and the number of comparisons behind them."""
         means, n_pairs = np.full(len(self._scores), np.nan), 0
+        scale = self._unit(slot)
         for row, score in enumerate(self._scores):
-            values = [value for pair in _errors(score.slot_errors, role, slot) if (value := pair[which]) is not None]
+            values = [value for value in _errors(score.slot_errors, role, slot) if value is not None]
             if values:
-                means[row] = math.fsum(values) / len(values)
+                numbers = [value / scale if unit == "error" else value * value / 2 for value in values]
+                means[row] = math.fsum(numbers) / len(numbers)
                 n_pairs += len(values)
         return means, n_pairs
+
+    def _unit(self, slot: int) -> float:
+        return self._calibration[slot].distance if self._calibration else math.sqrt(2)
 
     def metric(self, means: NDArray[np.float64], parts: Sequence[tuple[NDArray[np.float64], int]]) -> Metric | None:
         n_pairs = sum(n for _, n in parts)
@@ -115,45 +151,49 @@ class _Table:
             return None
         return self._bootstrap.metric(means, n_pairs=n_pairs, higher_is_better=False, kind="real")
 
-    def _slot_metric(self, slot: int, role: str, which: int) -> Metric | None:
-        part = self.per_image(slot, role, which)
+    def _slot_metric(self, slot: int, role: str, unit: Unit) -> Metric | None:
+        part = self.per_image(slot, role, unit)
         return self.metric(part[0], [part])
 
     def stage_errors(self, stage: StageLayout, protocol: Protocol) -> StageErrors | None:
         found = [
-            self._slot_metric(slot, protocol, which)
-            for which in (_COSINE, _L2)
+            self._slot_metric(slot, protocol, unit)
+            for unit in get_args(Unit)
             for slot in (stage.input_slot, stage.output_slot)
         ]
-        before, after, before_l2, after_l2 = found
-        if before is None or after is None or before_l2 is None or after_l2 is None:
+        before, after, before_cos, after_cos = found
+        if before is None or after is None or before_cos is None or after_cos is None:
             return None
         circular = protocol == CIRCULAR
         return StageErrors(
             input=before,
             output=after,
-            input_l2=before_l2,
-            output_l2=after_l2,
+            input_cos=before_cos,
+            output_cos=after_cos,
             by_phase=self._by_phase(stage) if circular else (),
-            padding=self._slot_metric(stage.output_slot, PADDING, _COSINE) if circular else None,
+            floor=None if circular or not self._calibration else self._floor(stage.output_slot),
         )
+
+    def _floor(self, slot: int) -> float:
+        return self._calibration[slot].floor / self._unit(slot)
 
     def _by_phase(self, stage: StageLayout) -> tuple[PhaseError, ...]:
         if not all(math.isclose(s, round(s)) for s in stage.stride):
             return ()
         step = (round(stage.stride[0]), round(stage.stride[1]))
         sums: dict[Shift, list[float]] = defaultdict(list)
+        unit = self._unit(stage.output_slot)
         for score in self._scores:
             shifts = score.image.views[CIRCULAR].shifts
             for (dy, dx), error in zip(shifts, _errors(score.slot_errors, CIRCULAR, stage.output_slot), strict=False):
-                if (value := error[_COSINE]) is not None:
-                    sums[dy % step[0], dx % step[1]].append(value)
+                if error is not None:
+                    sums[dy % step[0], dx % step[1]].append(error)
         return tuple(
-            PhaseError(py, px, len(values), math.fsum(values) / len(values))
+            PhaseError(py, px, len(values), math.fsum(values) / len(values) / unit)
             for (py, px), values in sorted(sums.items())
         )
 
 
-def _errors(slot_errors: dict[str, SlotErrors], role: str, slot: int) -> tuple[tuple[float | None, float | None], ...]:
+def _errors(slot_errors: dict[str, SlotErrors], role: str, slot: int) -> tuple[float | None, ...]:
     of_role = slot_errors.get(role)
     return of_role[slot] if of_role else ()

@@ -21,14 +21,52 @@ TERMS: tuple[Term, ...] = (
     Term(
         "equivariance_error",
         "equivariance error",
-        "Features of the moved picture should be the moved features. The error says how far from that a stage"
-        " is: 0 means the features just move along (nothing aliases), 1 means they have nothing in common. It"
-        " is given where features enter a stage and where they leave it; the difference is what the stage "
-        "adds.",
-        "1 − cos(T F(x), F(Tx)) per image over C×H×W, averaged; T is the fractional Fourier shift by (dy, "
-        "dx)/stride under circular, and the overlap with bilinear interpolation under crop",
-        ZHANG + " (internal feature distance), with a fractional shift instead of only whole-stride ones",
+        "Features of the moved image should be the moved features. The error says how far from that a stage is: 0 means "
+        "they just move along (nothing aliases), 1 that they are no closer than the features of another image. It is "
+        "given where features enter a stage and where they leave it. A factor or an addend in a channel changes nothing, "
+        "so a folded batch-norm, a bias, a frozen or packed file have the same errors. Aliasing, padding, nonlinearities "
+        "and a grid that does not fit the input move it; constant channels are left out.",
+        "d / D, d² = mean over channels of min(2, mean over positions of (V − T R)² / var R): R and V the maps of the "
+        "unshifted and the shifted view, T the fractional Fourier shift by (dy, dx)/stride (under crop: of the map "
+        "continued by its mirror image, on the overlap), D the mean of the same over pairs of the first 8 images",
+        ZHANG + " (internal feature distance), with a fractional shift and a calibrated scale",
         unit="error",
+    ),
+    Term(
+        "damage",
+        "damage of a stage",
+        "What a stage's choice of samples does to the answers. The image stays where it is, and this one operation "
+        "keeps other samples than usual, as it would had the image moved; the answer is compared with the usual one. "
+        "Stages between the same two strides (a branch and its shortcut) sample together. Damages do not add up: "
+        "each alone may do nearly what all do at once. Padding has a small part in it, since the far border is "
+        "continued as the operation pads.",
+        "mean over images of ½ Σ |p − q| between the probabilities at another phase and at phase (0, 0), the phase drawn from "
+        "all others; and the share of answers that change",
+        NONE,
+        unit="probability",
+    ),
+    Term(
+        "cause",
+        "cause of a change",
+        "A shifted view differs in two ways: stages keep other samples of it (aliasing), and its content lies elsewhere to "
+        "the border (padding, the wrapped or new edge, and whatever else depends on place). Each is also made alone: the "
+        "image at rest, sampled where the shifted view would be; and the shifted view, sampled where the image at rest was. "
+        "In a network with circular padding the first does all of the change and the second nothing; at multiples of the "
+        "total stride, the lattice, it is the other way round. Elsewhere both owe something to a third thing, the sampling "
+        "grid that lies otherwise to the border (by half a pixel of the last map at most), and either may do what both do. "
+        "So each is given half of what it does first and half of what it does last (Shapley), where that cancels.",
+        "aliasing causes (observed + aliasing alone − border alone) / 2, the border the rest; overlap = aliasing alone + "
+        "border alone − observed. In shares of answers that change against the unshifted one, and in mean total variation",
+        "Shapley, A Value for n-Person Games, 1953; the two counterfactuals are defined here",
+    ),
+    Term(
+        "ceiling",
+        "ceiling of a filter",
+        "The most that a perfect anti-aliasing could win on these views: no more than answers change now, and no more than "
+        "aliasing alone changes. Where it is nothing, no filter helps.",
+        "min(observed, aliasing alone), in points of agreement with the unshifted answer",
+        NONE,
+        unit="share",
     ),
     Term(
         "shift",
@@ -130,14 +168,6 @@ TERMS: tuple[Term, ...] = (
         "share of the most frequent unshifted answer is (nearly) 1",
         NONE,
         unit="share",
-    ),
-    Term(
-        "padding_check",
-        "padding check",
-        "One more circular shift, by the network's total stride. Aliasing cancels there exactly, so answers "
-        "that still change change because of padding at the image border, which a BlurPool cannot mend.",
-        "share of images with top-1 changed at the shift (total stride, total stride)",
-        NONE,
     ),
     Term(
         "interval",

@@ -76,9 +76,11 @@ class Split:
     border: Metric
     """What padding, the wrapped or new edge, and whatever else depends on place would change alone."""
     overlap: Metric
-    """aliasing + border − observed: what either alone would change."""
+    """aliasing + border − observed: what either alone would change, and what both owe to the grid's other place to the border."""
+    aliasing_share: Metric
+    """(observed + aliasing − border) / 2: what aliasing causes of the change; the border causes the rest."""
     ceiling: Metric
-    """observed − border: what a perfect anti-aliasing could win."""
+    """The smaller of observed and aliasing: the most that a perfect anti-aliasing could win."""
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from shiftaudit.records.cause import Cause, Damage
 from shiftaudit.records.metric import Metric as Metric
 from shiftaudit.records.metric import Shift as Shift
 from shiftaudit.records.shown import Shown
 from shiftaudit.records.words import CIRCULAR, ModelKind, OpName, Protocol
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,8 @@ class ProtocolInfo:
     stages: bool
     stage_views: int
     """Shifted views per image and protocol on which the feature measures were taken."""
+    damage: int
+    """Shifted views per image that were taken apart into aliasing and border."""
     protocol_hash: str
 
     def max_shift(self, protocol: Protocol) -> int:
@@ -138,15 +141,6 @@ class WorstShift:
 
 
 @dataclass(frozen=True)
-class PaddingCheck:
-    """One circular shift by the network's total stride: aliasing cancels there, so what is left is padding."""
-
-    shift: Shift
-    n_images: int
-    n_agree: int
-
-
-@dataclass(frozen=True)
 class ProtocolResult:
     """All measures of one protocol."""
 
@@ -160,7 +154,6 @@ class ProtocolResult:
     degenerate: bool
     """True when (nearly) all predictions are one class: a constant classifier is perfectly consistent."""
     worst_shift: WorstShift | None = None
-    padding: PaddingCheck | None = None
 
 
 @dataclass(frozen=True)
@@ -175,15 +168,16 @@ class PhaseError:
 
 @dataclass(frozen=True)
 class StageErrors:
-    """Equivariance error of one stage under one protocol: 1 − cos, and the relative L2 distance."""
+    """Equivariance error of one stage under one protocol: 0 = features move along, 1 = no closer than another image."""
 
     input: Metric
     output: Metric
-    input_l2: Metric
-    output_l2: Metric
+    input_cos: Metric
+    """1 − cos of the same standardised maps, uncalibrated: 0 = move along, 1 = uncorrelated."""
+    output_cos: Metric
     by_phase: tuple[PhaseError, ...] = ()
-    padding: Metric | None = None
-    """Output error at one shift by the network's total stride: padding alone (circular only)."""
+    floor: float | None = None
+    """What interpolation alone can be charged with at the output, at its worst; None where nothing is interpolated."""
 
 
 @dataclass(frozen=True)
@@ -203,6 +197,10 @@ class Stage:
     channels: int
     """Of the output."""
     errors: dict[Protocol, StageErrors]
+    fits: bool = True
+    """The network's input is as large as stride × map. Where it is not, a shift moves the sampling grid itself."""
+    damage: Damage | None = None
+    """What sampling elsewhere does to the answers; None where it was not tried."""
 
 
 @dataclass(frozen=True)
@@ -249,8 +247,6 @@ class ImageResult:
     probability: float
     near_tie: bool
     views: dict[Protocol, Views]
-    padding_prediction: int | None = None
-    padding_shift: Shift | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -269,3 +265,7 @@ class AuditReport(Shown):
     skipped_stages: tuple[SkippedStage, ...]
     per_image: tuple[ImageResult, ...]
     class_names: tuple[str, ...] | None = None
+    cause: Cause | None = None
+    """Why answers change; None where it was not measured."""
+    n_calibration: int = 0
+    """Images whose distance from each other is a stage error of 1; with fewer than two, that of uncorrelated maps is."""

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shiftaudit.records.cause import ImageDamage
 from shiftaudit.records.report import Environment, ImageResult, ModelInfo, ProtocolInfo, SkippedStage
 from shiftaudit.records.words import OpName
 
-SlotErrors = tuple[tuple[tuple[float | None, float | None], ...], ...]
-"""[slot][view] → (1 − cos, relative L2); None where the maps could not be compared."""
+SlotErrors = tuple[tuple[float | None, ...], ...]
+"""[slot][view] → distance, see `shiftaudit.stages.standard`; None where the maps could not be compared."""
 
 
 @dataclass(frozen=True)
 class ImageScore:
-    """The answers on one image and, by role (`circular`, `crop`, `padding`), the errors in every watched tensor."""
+    """The answers on one image and, by protocol, the errors in every watched tensor."""
 
     image: ImageResult
     slot_errors: dict[str, SlotErrors]
+    damage: ImageDamage | None = None
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,20 @@ class StageLayout:
     channels: int
     input_slot: int
     output_slot: int
+    grid: int | None
+    """Number of the sampling grid, which stages between the same two strides share; None where it cannot be sampled elsewhere."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the maps of unrelated images give in one slot, in the units of its errors."""
+
+    distance: float
+    """The mean distance of two images: an error of 1."""
+    floor: float
+    """What interpolation alone is charged with at half a pixel (crop)."""
+    n_constant: int
+    """Channels that say the same everywhere, and are left out."""
 
 
 @dataclass(frozen=True)
@@ -47,5 +63,11 @@ class SamplesHeader:
     skipped_stages: tuple[SkippedStage, ...]
     class_names: tuple[str, ...] | None
     limit: int | None
+    not_sampled: tuple[SkippedStage, ...] = ()
+    """Stages that cannot be sampled elsewhere, and why."""
+    calibration: tuple[Calibration, ...] = ()
+    """By slot; empty before the first images were seen."""
+    n_calibration: int = 0
+    """Images the calibration was made with."""
     shard: str | None = None
     """`i/n` where the file holds one of n shards."""

@@ -42,6 +42,8 @@ class Settings:
     )
     """Per image and protocol; the answers are compared on all views. None for 2 of random shifts, which are a fair draw of
     all, and for every shift of a grid or diagonal."""
+    damage: int = option(1, "Shifted views taken apart into aliasing and border.", group=_VIEWS, least=0)
+    """Per image; stages are sampled elsewhere as often. Three more answers each; 0 for none."""
     seed: int = option(0, "Of the shifts, and of random weights.", group=_VIEWS, least=0)
     batch_size: int | None = option(None, "Views in one pass [by the size of feature maps].", group=_RUN, least=1)
     """Changes no result beyond float noise."""

@@ -13,10 +13,9 @@ PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 BOTH: Final = "both"
 """The choice of all protocols, where one could be chosen alone."""
 
-Role = Literal["unshifted", "circular", "crop", "padding"]
-"""What a view is there for: the reference, a protocol, or the check that separates padding from aliasing."""
+Role = Literal["unshifted", "circular", "crop"]
+"""What a view is there for: the reference, or a protocol."""
 UNSHIFTED: Final = "unshifted"
-PADDING: Final = "padding"
 
 INTERPOLATIONS: tuple[str, ...] = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 """The filters that images are resized with."""

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from shiftaudit.metrics.vocabulary import METRICS
+from shiftaudit.records.cause import Damage
 from shiftaudit.records.report import AuditReport, ImageResult, ProtocolResult, Stage
 from shiftaudit.records.words import CIRCULAR, Protocol
+
+NO_DAMAGE = 1e-4
+"""A total variation below this is rounding."""
+LITTLE = 0.002
+"""A total variation below this is not worth a filter."""
 
 _KNOWN = {measure.name: place for place, measure in enumerate(METRICS)}
 
@@ -17,12 +23,9 @@ def metric_names(protocols: Iterable[ProtocolResult]) -> list[str]:
     return sorted(names, key=lambda name: _KNOWN.get(name, len(_KNOWN)))
 
 
-def added(stage: Stage, protocol: Protocol) -> float | None:
-    """What a stage adds to the equivariance error: output minus input, None where either was not measured."""
-    errors = stage.errors.get(protocol)
-    if errors is None or errors.output.value is None:
-        return None
-    return errors.output.value - (errors.input.value or 0.0)
+def damage(stage: Stage) -> float | None:
+    """What sampling elsewhere at a stage does to the probabilities (mean total variation); None where it was not tried."""
+    return None if stage.damage is None else stage.damage.variation.value
 
 
 def stage_protocol(report: AuditReport) -> Protocol | None:
@@ -33,14 +36,31 @@ def stage_protocol(report: AuditReport) -> Protocol | None:
     return None
 
 
-def worst_stage(report: AuditReport, protocol: Protocol | None = None) -> int | None:
-    """Index of the stage that adds most error, None when no stage adds any."""
-    protocol = protocol or stage_protocol(report)
-    if protocol is None:
-        return None
-    gains = [(added(stage, protocol) or 0.0, -index) for index, stage in enumerate(report.stages)]
-    best = max(gains, default=(0.0, 0))
-    return -best[1] if best[0] > 0 else None
+def worst_stage(report: AuditReport) -> int | None:
+    """Index of the stage that does most damage, the first of those that sample together; None when none does any."""
+    found = [(damage(stage) or 0.0, -index) for index, stage in enumerate(report.stages)]
+    best = max(found, default=(0.0, 0))
+    return -best[1] if best[0] > NO_DAMAGE else None
+
+
+def together(report: AuditReport) -> list[Damage]:
+    """The damage of every sampling grid, each once, in order."""
+    return list(dict.fromkeys(stage.damage for stage in report.stages if stage.damage is not None))
+
+
+def nothing_to_win(report: AuditReport) -> bool:
+    """Whether a perfect filter would win nothing: no answer hangs on where stages sample, as far as these images show."""
+    cause = report.cause
+    if cause is None or cause.left_out:
+        return False
+    high = cause.variation.aliasing.ci_high
+    return (cause.variation.aliasing.value or 0.0) <= NO_DAMAGE or (high is not None and high <= LITTLE)
+
+
+def no_sign_of_a_win(report: AuditReport) -> bool:
+    """Whether the estimate of what aliasing causes is nothing, however wide its interval."""
+    cause = report.cause
+    return cause is not None and not cause.left_out and (cause.variation.aliasing_share.value or 0.0) <= 0
 
 
 def flips(image: ImageResult) -> tuple[int, int]:

@@ -23,6 +23,7 @@ def render(report: AuditReport) -> str:
     parts.append(_verdicts(report))
     if report.protocols:
         parts.append(_metrics(report))
+    parts.append(_cause(report))
     parts.append(_stages(report))
     if report.data.skipped:
         parts.append(_skipped(report))
@@ -56,7 +57,7 @@ def _subtitle(report: AuditReport) -> str:
 def _verdicts(report: AuditReport) -> str:
     lines = []
     for protocol, result in report.protocols.items():
-        more = [text for text in (sentences.worst_shift_text(result), sentences.padding_text(result)) if text]
+        more = [text for text in (sentences.worst_shift_text(result),) if text]
         words = " ".join([sentences.consistency_sentence(result), *more])
         lines.append(f"- **{escape(sentences.protocol_title(report, protocol))}.** {escape(words)}")
     return "\n".join(lines)
@@ -76,17 +77,35 @@ def _metrics(report: AuditReport) -> str:
     return table(heading, rows, right=range(1, len(heading)))
 
 
+def _cause(report: AuditReport) -> str:
+    cause = report.cause
+    if cause is None:
+        return ""
+    heading = ["Moved by", "Views", "Change", "Aliasing alone", "Border alone"]
+    rows = [
+        [
+            sentences.distance_text(cause, one),
+            f"{one.n_views:,}",
+            *(numbers.number(value, 3) for value in (one.observed, one.aliasing, one.border)),
+        ]
+        for one in cause.by_distance
+    ]
+    words = escape(" ".join(sentences.cause_texts(report)))
+    below = "Mean total variation of the probabilities."
+    return f"### Why answers change\n\n{words}\n\n{table(heading, rows, right=range(1, 5))}\n\n<sub>{below}</sub>"
+
+
 def _stages(report: AuditReport) -> str:
     protocol = findings.stage_protocol(report)
     parts = []
     if report.stages:
         worst = findings.worst_stage(report)
         rows = [_stage_row(stage, protocol, index == worst) for index, stage in enumerate(report.stages)]
-        heading = ["Stage", "Op", "Stride", "Size", "Error in", "Error out", "Adds"]
-        title = (
-            f"### Stages, input to output\n\nEquivariance error, {escape(protocol or 'not measured')}; 0 means that "
-        )
-        parts.append(title + "features just move along.\n\n" + table(heading, rows, right=range(2, 7)))
+        heading = ["Stage", "Op", "Stride", "Size", "Error in", "Error out", "Damage"]
+        what = f"Equivariance error, {protocol or 'not measured'}: 0 means that features just move along, 1 that they are no "
+        what += "closer than another image's."
+        title = f"### Stages, input to output\n\n{escape(' '.join([what, *sentences.stage_notes(report)]))}"
+        parts.append(title + "\n\n" + table(heading, rows, right=range(2, 7)))
     parts += [
         f"- not measured: {escape(skipped.name)} ({escape(skipped.op)}): {escape(skipped.reason)}"
         for skipped in report.skipped_stages
@@ -96,7 +115,6 @@ def _stages(report: AuditReport) -> str:
 
 def _stage_row(stage: Stage, protocol: Protocol | None, marked: bool) -> list[str]:
     errors = stage.errors.get(protocol) if protocol else None
-    gain = findings.added(stage, protocol) if protocol else None
     ends = [errors.input.value, errors.output.value] if errors else [None, None]
     sizes = [numbers.pair_text((float(y), float(x))) for y, x in (stage.input_size, stage.output_size)]
     cells = [
@@ -104,8 +122,8 @@ def _stage_row(stage: Stage, protocol: Protocol | None, marked: bool) -> list[st
         escape(stage.op),
         numbers.pair_text(stage.stride),
         "→".join(sizes),
-        *(numbers.number(value, 4) for value in ends),
-        numbers.number(gain, 4),
+        *(numbers.number(value, 3) for value in ends),
+        numbers.number(findings.damage(stage)),
     ]
     return [f"**{cell}**" for cell in cells] if marked else cells
 

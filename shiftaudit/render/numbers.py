@@ -95,15 +95,6 @@ def pair_text(pair: tuple[float, float]) -> str:
     return y if y == x else f"{y}×{x}"
 
 
-def signed_number(value: float | None) -> str:
-    """A small number with four places and its sign: what a stage adds.
-
-    >>> signed_number(0.0123), signed_number(-0.5), signed_number(0.0), signed_number(None)
-    ('+0.0123', '−0.5000', '0', '–')
-    """
-    return ("+" if value is not None and value > 0 else "") + number(value, 4).replace("-", "−", 1)
-
-
 def images_text(n: int) -> str:
     """How many images, in words.
 

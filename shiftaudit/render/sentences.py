@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from shiftaudit.records.report import AuditReport, Preprocessing, ProtocolResult
+from shiftaudit.records.cause import Cause, CauseBin
+from shiftaudit.records.report import AuditReport, Metric, Preprocessing, ProtocolResult
 from shiftaudit.records.words import CIRCULAR, Protocol
+from shiftaudit.render import findings
 from shiftaudit.render.findings import flips, is_degenerate, worst_stage
-from shiftaudit.render.numbers import images_text, interval_text, odds, percent, signed
+from shiftaudit.render.numbers import images_text, interval_text, number, odds, pair_text, percent, signed
 
 
 def class_name(report: AuditReport, index: int) -> str:
@@ -99,7 +101,7 @@ def lead_sentence(report: AuditReport) -> str | None:
         return f"No tried shift changes the answer {whole}."
     text = f"{moved:,} of {total:,} pictures change their answer under some tried shift."
     worst = worst_stage(report)
-    return text if worst is None else f"{text} The stage that adds most error is `{report.stages[worst].name}`."
+    return text if worst is None else f"{text} Sampling elsewhere at `{report.stages[worst].name}` does most damage."
 
 
 def degenerate_text(report: AuditReport) -> str:
@@ -112,24 +114,101 @@ def degenerate_text(report: AuditReport) -> str:
     )
 
 
-def padding_text(result: ProtocolResult) -> str | None:
-    """What the shift by the total stride shows, None where it was not made."""
-    check = result.padding
-    if check is None or not check.n_images:
-        return None
-    changed = check.n_images - check.n_agree
-    share = changed / check.n_images
-    verdict = "no answer changes there" if not changed else f"{percent(share)} of answers still change there"
-    return (
-        f"A shift by the total stride ({signed(check.shift[0])}, {signed(check.shift[1])}) cannot alias: {verdict}"
-        + ("." if not changed else ", because of padding at the border.")
-    )
+def cause_texts(report: AuditReport) -> list[str]:
+    """Why answers change, in a sentence or three; none where it was not measured."""
+    cause = report.cause
+    if cause is None:
+        return []
+    split, points = cause.answers, _points
+    of = f"Of {cause.n_views:,} views taken apart ({cause.protocol})"
+    if not split.observed.value:
+        lines = [f"{of}, none changes the answer."]
+    elif findings.nothing_to_win(report):
+        lines = [
+            f"{of}, {points(split.observed)} % change the answer, none of it by aliasing: padding, edges and whatever else "
+            "depends on place do. A filter has nothing to win."
+        ]
+    else:
+        lines = [
+            f"{of}, {points(split.observed)} % change the answer. Aliasing causes {points(split.aliasing_share)} of these points "
+            f"{points_interval(split.aliasing_share)}; padding, edges and whatever else depends on place the rest.",
+            f"Alone they change {points(split.aliasing)} % and {points(split.border)} %: a filter can win at most "
+            f"{points(split.ceiling)} points {points_interval(split.ceiling)}.",
+        ]
+    if cause.left_out:
+        lines.append(f"Not sampled elsewhere, so counted with the border: {', '.join(cause.left_out)}.")
+    return lines + geometry_texts(report)
+
+
+def distance_text(cause: Cause, one: CauseBin) -> str:
+    """A range of distances, marked where it holds multiples of the total stride."""
+    place = range_text(one)
+    step = round(max(cause.total_stride))
+    marks = [str(m) for m in range(step, one.farthest + 1, step) if m >= one.nearest] if step > 1 else []
+    return place + (f" (lattice: {', '.join(marks[:4])})" if marks else "")
+
+
+def range_text(one: CauseBin) -> str:
+    """A range of distances."""
+    return f"{one.nearest} px" if one.nearest == one.farthest else f"{one.nearest} to {one.farthest} px"
+
+
+def stage_notes(report: AuditReport) -> list[str]:
+    """How the columns of the stages hang together, in sentences."""
+    lines = []
+    grids = findings.together(report)
+    if grids and report.cause is not None:
+        total = sum(grid.variation.value or 0.0 for grid in grids)
+        lines.append(
+            f"Damage: mean total variation of the probabilities when these stages alone sample elsewhere. Sum {number(total)}; "
+            f"all at once {number(report.cause.variation.aliasing.value)}."
+        )
+    if any(len(grid.together) > 1 for grid in grids):
+        lines.append("Stages between the same two strides sample together and share one number.")
+    if report.stages and report.n_calibration < 2:
+        lines.append("Too few images to say what another image is; an error of 1 is that of uncorrelated maps.")
+    return lines
+
+
+def geometry_texts(report: AuditReport) -> list[str]:
+    """The stages whose grid does not fit the input, in a sentence; none where all fit."""
+    size = report.model.preprocessing.size
+    odd = [stage for stage in report.stages if not stage.fits]
+    if not odd:
+        return []
+    first = odd[0]
+    return [
+        f"The grid itself moves at {len(odd)} of {len(report.stages)} stages: the input of {size} px is not stride × map, from "
+        f"{first.name} on ({pair_text(first.stride)} × {pair_text((float(first.output_size[0]), float(first.output_size[1])))} "
+        "px). That part of a change is neither aliasing nor padding; it is counted with the border."
+    ]
+
+
+def points_interval(metric: Metric) -> str:
+    """An interval of a share or of a difference of shares, in points."""
+    if metric.ci_low is None or metric.ci_high is None:
+        return ""
+    return f"[{metric.ci_low * 100:.1f}, {metric.ci_high * 100:.1f}]".replace("-", "−")
+
+
+def _points(metric: Metric) -> str:
+    return "–" if metric.value is None else f"{metric.value * 100:.1f}"
 
 
 def next_step(report: AuditReport) -> str:
     """What to do now."""
     if is_degenerate(report):
         return "Next: make the model answer sensibly before measuring it; `shiftaudit explain degenerate` says why."
+    if findings.nothing_to_win(report):
+        return (
+            "Next: a filter has nothing to win here; look at padding and at the framing of the images. `shiftaudit explain "
+            "cause` says how that was found."
+        )
+    if findings.no_sign_of_a_win(report):
+        return (
+            "Next: these images show nothing that a filter could win; `--damage 8` looks closer. `shiftaudit explain cause` says "
+            "how that was found."
+        )
     stem = report.model.source.rsplit(":", 1)[-1].rsplit(".", 1)[0] or "model"
     return (
         f"Next: `shiftaudit patch {report.model.source} -o {stem}-aa.pt` writes an anti-aliased copy (it "

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shiftaudit.metrics.vocabulary import label_of
+from shiftaudit.records.cause import Cause
 from shiftaudit.records.report import AuditReport, ProtocolResult, Stage
 from shiftaudit.records.words import Protocol
 from shiftaudit.render import findings, numbers, sentences
@@ -43,6 +44,7 @@ def _draw(console: Console, report: AuditReport) -> None:
         _verdict(console, report, protocol, result)
     if report.protocols:
         console.print(_metrics(report, narrow=console.width < NARROW))
+    _cause(console, report)
     _stages(console, report)
     _notes(console, report)
     console.print(Text(clean(sentences.next_step(report)), style="cyan"))
@@ -66,9 +68,7 @@ def _headline(console: Console, report: AuditReport) -> None:
 def _verdict(console: Console, report: AuditReport, protocol: Protocol, result: ProtocolResult) -> None:
     console.print(Text(clean(sentences.protocol_title(report, protocol)), style="bold"))
     lines = [Text(sentences.consistency_sentence(result), style="bold")]
-    lines += [
-        Text(line) for line in (sentences.worst_shift_text(result), sentences.padding_text(result)) if line is not None
-    ]
+    lines += [Text(line) for line in (sentences.worst_shift_text(result),) if line is not None]
     for line in lines:
         console.print(Padding(line, (0, 0, 0, 2)))
     console.print()
@@ -103,6 +103,40 @@ def _add_row(table: Table, label: str, cells: Iterable[tuple[str, str]], *, narr
     table.add_row(Text(label), *(Text(text) for pair in cells for text in pair[: 1 if narrow else 2]))
 
 
+def _cause(console: Console, report: AuditReport) -> None:
+    """What of the change is aliasing: sentences, and the change against the distance moved."""
+    lines = sentences.cause_texts(report)
+    if not lines or report.cause is None:
+        return
+    console.print()
+    console.print(Text("Why answers change", style="bold"))
+    for line in lines:
+        console.print(Padding(Text(clean(line)), (0, 0, 0, 2)))
+    if report.cause.by_distance:
+        console.print(Padding(_distances(report.cause, narrow=console.width < NARROW), (0, 0, 0, 2)))
+        console.print(Padding(Text("mean total variation of the probabilities", style="dim"), (0, 0, 0, 2)))
+
+
+def _distances(cause: Cause, *, narrow: bool) -> Table:
+    """Change against distance, with a bar."""
+    table = _new_table()
+    for heading in (
+        ("moved by", "change", "border") if narrow else ("moved by", "views", "change", "aliasing", "border")
+    ):
+        table.add_column(heading, justify="left" if heading == "moved by" else "right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    top = max(one.observed for one in cause.by_distance)
+    for one in cause.by_distance:
+        change, aliasing, border = (numbers.number(value, 3) for value in (one.observed, one.aliasing, one.border))
+        bar = "█" * round(one.observed / top * _BAR_CELLS) if top > 0 else ""
+        if narrow:
+            table.add_row(*map(Text, (sentences.range_text(one), change, border)))
+        else:
+            cells = (sentences.distance_text(cause, one), f"{one.n_views:,}", change, aliasing, border, bar)
+            table.add_row(*map(Text, cells))
+    return table
+
+
 def _stages(console: Console, report: AuditReport) -> None:
     if not report.stages and not report.skipped_stages:
         reason = "none found" if report.protocol.stages else "not measured (--no-stages)"
@@ -112,16 +146,17 @@ def _stages(console: Console, report: AuditReport) -> None:
     console.print()
     if report.stages:
         heading = "Stages, input to output"
-        heading += f": equivariance error, {protocol} (0 = features move along)" if protocol else ""
+        heading += (
+            f": error, {protocol} (0 = moves along, 1 = another image), and damage to the answers" if protocol else ""
+        )
         console.print(Text(clean(heading), style="bold"))
         console.print(_stage_table(report, protocol, console.width))
         worst = findings.worst_stage(report)
-        if worst is not None and protocol is not None:
-            gain = numbers.number(findings.added(report.stages[worst], protocol))
-            console.print(
-                Text.assemble("◀ adds most: ", (clean(report.stages[worst].name), "bold"), f" (+{gain})"),
-                overflow="fold",
-            )
+        if worst is not None:
+            name = (clean(report.stages[worst].name), "bold")
+            console.print(Text.assemble("◀ does most damage: ", name), overflow="fold")
+        for line in sentences.stage_notes(report):
+            console.print(Text(clean(line), style="dim"))
     for skipped in report.skipped_stages:
         console.print(Text(clean(f"Not measured: {skipped.name} ({skipped.op}): {skipped.reason}"), style="dim"))
     console.print()
@@ -133,18 +168,18 @@ def _stage_table(report: AuditReport, protocol: Protocol | None, width: int) -> 
     table.add_column("stage", overflow="fold")
     if not narrow:
         table.add_column("op", overflow="fold")
-    for heading in ("stride", *(() if narrow else ("size", "in")), "out", "adds"):
+    for heading in ("stride", *(() if narrow else ("size", "in")), "out", "damage"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     worst = findings.worst_stage(report)
-    top = max((findings.added(stage, protocol) or 0.0 for stage in report.stages), default=0.0) if protocol else 0.0
+    top = max((findings.damage(stage) or 0.0 for stage in report.stages), default=0.0)
     rows = []
     for index, stage in enumerate(report.stages):
-        end = (_bar(stage, protocol, top) if wide else "") + ("◀" if index == worst else "")
-        error_in, error_out, gain = _error_texts(stage, protocol)
-        row = [clean(stage.op), _stride_text(stage), _size_text(stage), error_in, error_out, gain, end]
+        end = (_bar(stage, top) if wide else "") + ("◀" if index == worst else "")
+        (error_in, error_out), damage = _error_texts(stage, protocol), numbers.number(findings.damage(stage))
+        row = [clean(stage.op), _stride_text(stage), _size_text(stage), error_in, error_out, damage, end]
         if narrow:
-            row = [numbers.pair_text(stage.stride), error_out, gain, end]
+            row = [numbers.pair_text(stage.stride), error_out, damage, end]
         rows.append(row)
     headings = [str(column.header) for column in table.columns]
     # A column has one blank of padding and one of the box beside it.
@@ -178,18 +213,17 @@ def _size_text(stage: Stage) -> str:
     return f"{before}→{after}"
 
 
-def _error_texts(stage: Stage, protocol: Protocol | None) -> tuple[str, str, str]:
+def _error_texts(stage: Stage, protocol: Protocol | None) -> tuple[str, str]:
     errors = stage.errors.get(protocol) if protocol else None
-    if errors is None or protocol is None:
-        return "–", "–", "–"
-    before, after = (numbers.number(value, 4) for value in (errors.input.value, errors.output.value))
-    return before, after, numbers.signed_number(findings.added(stage, protocol))
+    if errors is None:
+        return "–", "–"
+    return numbers.number(errors.input.value, 3), numbers.number(errors.output.value, 3)
 
 
-def _bar(stage: Stage, protocol: Protocol | None, top: float) -> str:
-    """A bar as long as what the stage adds."""
-    gain = findings.added(stage, protocol) if protocol else None
-    return "█" * round(gain / top * _BAR_CELLS) + " " if gain is not None and gain > 0 and top > 0 else ""
+def _bar(stage: Stage, top: float) -> str:
+    """A bar as long as the damage a stage does."""
+    value = findings.damage(stage) or 0.0
+    return "█" * round(value / top * _BAR_CELLS) + " " if value > 0 and top > 0 else ""
 
 
 def _notes(console: Console, report: AuditReport) -> None:

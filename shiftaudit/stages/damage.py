@@ -107,7 +107,7 @@ class _Rehearsal(PhaseMode):
     def at_site(self, site: Site, call: OpCall, result: Tensor) -> Tensor:
         try:
             again = self.sampled(site, call, result, [0], (0, 0))
-            self.sampled(site, call, result, [0], tuple(n - 1 for n in site.grid.phases))  # type: ignore[arg-type]
+            self.sampled(site, call, result, [0], (site.grid.phases[0][-1], site.grid.phases[1][-1]))
         except (NotImplementedError, RuntimeError) as error:
             self.failed[site.stage] = str(error).splitlines()[0]
             return result

@@ -107,43 +107,6 @@ def _rolled_axis(length: int, shift: int) -> list[tuple[slice, slice]]:
     return [(slice(shift, None), slice(0, length - shift)), (slice(0, shift), slice(length - shift, None))]
 
 
-def _axis_overlap(length: int, delta: float) -> tuple[slice, slice, slice, float] | None:
-    """Where f[i − delta] exists on 0..length−1: slices of the target, its two source samples, and the second one's weight."""
-    whole = math.floor(delta)
-    weight = delta - whole
-    start = max(0, whole + (1 if weight else 0))
-    stop = min(length, length + whole)
-    if stop <= start:
-        return None
-    low = slice(start - whole, stop - whole)
-    high = slice(start - whole - 1, stop - whole - 1) if weight else low
-    return slice(start, stop), low, high, weight
-
-
-def overlap(reference: Tensor, view: Tensor, dy: float, dx: float) -> tuple[Tensor, Tensor] | None:
-    """The part both maps share when `view` is `reference` moved by (dy, dx) feature pixels without wrap-around.
-
-    Args:
-        reference, view: (H, W, C).
-
-    Returns:
-        The moved reference (bilinear between samples) and the view, both cut to the overlap: the border that is left out has
-        ceil(|dy|) rows and ceil(|dx|) columns, at the side the content comes from. None when nothing overlaps.
-    """
-    rows, columns = _axis_overlap(view.shape[0], dy), _axis_overlap(view.shape[1], dx)
-    if rows is None or columns is None:
-        return None
-    target_y, low_y, high_y, weight_y = rows
-    target_x, low_x, high_x, weight_x = columns
-    moved = reference[low_y]
-    if weight_y:
-        moved = torch.lerp(moved, reference[high_y], weight_y)
-    cut = moved[:, low_x]
-    if weight_x:
-        cut = torch.lerp(cut, moved[:, high_x], weight_x)
-    return cut, view[target_y, target_x]
-
-
 @lru_cache(maxsize=512)
 def mirrored_shift_matrix(length: int, delta: float) -> Tensor:
     """The matrix M of a fractional shift without wrap-around: (M f)[i] = f[i − delta], for 0 ≤ delta < 1.

@@ -53,6 +53,13 @@ class Discovery:
         strides = [self.slots[stage.output_slot].stride for stage in self.stages]
         return (max((s[0] for s in strides), default=1.0), max((s[1] for s in strides), default=1.0))
 
+    def placed_as(self, other: Discovery) -> Discovery:
+        """The same stages under the same names, with their slots and calls where they are in another form of the network."""
+        stages = tuple(
+            replace(own, samplers=form.samplers) for own, form in zip(self.stages, other.stages, strict=True)
+        )
+        return replace(self, stages=stages, slots=other.slots)
+
     def measures_the_same_as(self, other: Discovery) -> bool:
         """Whether both have the same stages and tensors in the same order, whatever they are named and where they are called."""
 

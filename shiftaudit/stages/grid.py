@@ -1,10 +1,11 @@
 """Where the sampling grids of a network lie: which phase each stage has when the grid follows a shift. Integers only, no torch.
 
-Under a circular shift by d input pixels (content moves by +d), the values a network with circular padding computes are those it
-computes on the picture at rest, sampled at other phases: a stage whose input has cumulative stride a and whose output has c takes
-them `p = (c/a)·⌈d/c⌉ − ⌈d/a⌉` pixels further on, and its output has moved by ⌈d/c⌉. All stages between the same two strides, such
-as the main branch and the shortcut of a residual block, share one phase: otherwise their maps would lie beside each other, which
-no shift of the picture does.
+Under a circular shift by d input pixels (content moves by +d), a network with circular padding computes the values that it
+computes on the image at rest when it samples that at other phases. A stage whose input has cumulative stride a and whose output
+has c takes them `p = (c/a)·[d/c] − [d/a]` pixels further on, and its output has moved by [d/c]; [·] is the nearest whole number,
+so that of all such phases these leave the grid nearest to where it was, and borders count as little as can be. All stages between
+the same two strides, such as the main branch and the shortcut of a residual block, share one phase: otherwise their maps would
+lie beside each other, which no shift of the image does.
 """
 
 from __future__ import annotations
@@ -33,20 +34,20 @@ class Grid:
         )
 
     def phase(self, shift: Shift) -> Shift:
-        """The phase (py, px) at which this stage samples when the picture moves by `shift`; (0, 0) is the picture at rest.
+        """The phase (py, px) at which this stage samples when the image moves by `shift`; (0, 0) is the image at rest.
 
         >>> stem, next_one = Grid((1, 1), (2, 2)), Grid((2, 2), (4, 4))
         >>> [(stem.phase((d, 0))[0], next_one.phase((d, 0))[0]) for d in (0, 1, 2, 3, 4)]
-        [(0, 0), (1, 1), (0, 1), (1, 0), (0, 0)]
+        [(0, 0), (1, 0), (0, 1), (1, -1), (0, 0)]
         """
         found = []
         for d, before, after in zip(shift, self.before, self.after, strict=True):
             a, c = round(before), round(after)
-            found.append(c // a * -(-d // c) - -(-d // a))
+            found.append(c // a * _nearest(d, c) - _nearest(d, a))
         return found[0], found[1]
 
     def shift(self, phase: Shift) -> Shift:
-        """The shift of the picture under which this stage, and none before it, has another phase: `phase`.
+        """The shift of the image under which this stage, and none before it, has another phase: `phase`.
 
         >>> Grid((2, 2), (4, 4)).phase(Grid((2, 2), (4, 4)).shift((1, 0)))
         (1, 0)
@@ -54,9 +55,16 @@ class Grid:
         return -phase[0] * round(self.before[0]), -phase[1] * round(self.before[1])
 
     @property
-    def phases(self) -> tuple[int, int]:
-        """How many phases there are along each axis."""
-        return round(self.after[0]) // round(self.before[0]), round(self.after[1]) // round(self.before[1])
+    def phases(self) -> tuple[range, range]:
+        """The phases along each axis, those nearest to 0."""
+        counts = [round(after) // round(before) for before, after in zip(self.before, self.after, strict=True)]
+        rows, columns = (range(-((n - 1) // 2), n // 2 + 1) for n in counts)
+        return rows, columns
+
+
+def _nearest(shift: int, stride: int) -> int:
+    """`shift / stride`, rounded; halves up."""
+    return (2 * shift + stride) // (2 * stride)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """One operation at another phase: the same windows, begun a few rows and columns further on, over a map that stays.
 
-An operation of stride s keeps every s-th of the values it could compute. Which ones is its phase (py, px), 0 ≤ p < s, in pixels
+An operation of stride s keeps every s-th of the values it could compute. Which ones is its phase (py, px), in pixels
 of its own input: `out[i] = f(window that begins at i·s + p)`. At phase (0, 0) that is the operation itself. Windows that reach
-past the far border see the map continued as the operation pads it: zeros for a convolution, the border row for a maximum (the
+past a border see the map continued as the operation pads it: zeros for a convolution, the border row for a maximum (the
 same as −∞ wherever a window holds one row of the map), the counting rules of average pooling, and what an explicit padding
 operation just before did. Where nothing is padded, the map begins anew at the other side, as under a circular shift.
 """
@@ -21,7 +21,7 @@ from shiftaudit.stages import ops
 from shiftaudit.stages.ops import OpCall
 
 Phase = tuple[int, int]
-"""(py, px) in pixels of the operation's input; (0, 0) is what the network does."""
+"""(py, px) in pixels of the operation's input, negative for further up or left; (0, 0) is what the network does."""
 
 
 @dataclass(frozen=True)
@@ -184,16 +184,17 @@ def _average(call: OpCall, sliding: _Sliding, at: Sampling) -> Tensor:
     if not any(sliding.own) and all(c <= n for c, n in zip(sliding.covered, source.shape[-2:], strict=True)):
         return sums / area
     counted = source.new_ones(1, 1, *source.shape[-2:])
-    (top, left), phase = sliding.own, at.phase
+    (top, left), (down, right) = sliding.own, at.phase
     if bound["count_include_pad"]:
-        counted = F.pad(counted, (left, left + phase[1], top, top + phase[0]), value=1.0)
-        top = left = 0
-    count = F.avg_pool2d(
-        window(counted, Border((top, left), mode="constant"), phase, sliding.covered),
-        kernel,
-        stride,
-        divisor_override=1,
-    )
+        # The padding that counts is as wide as the operation pads, and reaches to where the windows have moved.
+        counted = F.pad(
+            counted, (left + max(0, -right), left + max(0, right), top + max(0, -down), top + max(0, down)), value=1.0
+        )
+        top, left = max(0, down), max(0, right)
+        begin = Border((0, 0), mode="constant"), (top, left)
+    else:
+        begin = Border((top, left), mode="constant"), at.phase
+    count = F.avg_pool2d(window(counted, *begin, sliding.covered), kernel, stride, divisor_override=1)
     return sums / count.clamp_min(1)
 
 

@@ -1,8 +1,11 @@
 """Feature maps on one scale, however the network is written down: each channel centred, and divided by its own spread.
 
 A batch-norm behind a convolution, folded into it or not, a bias that the norm takes off again, frozen or packed weights: all of
-these change a channel of the map by a factor and an addend, and none changes what the network computes. A channel's mean and
-standard deviation over the positions of the unshifted map take both out.
+these change a channel of the map by a factor and an addend, and none changes what the network computes. Differences do not see
+the addend, and dividing by the standard deviation over the positions of the unshifted map takes out the factor.
+
+A channel that is nearly constant on one image would count without bound, so a channel counts at most as one of an unrelated map
+does, whose mean square difference is 2 variances.
 """
 
 from __future__ import annotations
@@ -24,60 +27,68 @@ UNRELATED = math.sqrt(2)
 
 
 @dataclass(frozen=True)
-class Scale:
-    """z = gain · f + offset, per channel; both 0 for constant channels, so that they never count."""
+class Spread:
+    """The spread of a map's channels."""
 
-    gain: Tensor
-    offset: Tensor
+    weight: Tensor
+    """(C,) 1 / variance over positions; 0 for constant channels, so that they never count."""
     n_live: int
 
-    def of(self, features: Tensor) -> Tensor:
-        """The map (H, W, C) on this scale."""
-        return torch.addcmul(self.offset, features, self.gain)
+    def distance(self, difference: Tensor) -> float:
+        """The root mean square of a difference (H, W, C) that may be overwritten, in standard deviations, over live channels.
+
+        >>> spread = spread_of(torch.tensor([[[1.0, 7.0], [3.0, 7.0]]]))
+        >>> spread.distance(torch.tensor([[[0.5, 9.0], [-0.5, 9.0]]])), spread.n_live
+        (0.5, 1)
+        """
+        if not self.n_live:
+            return 0.0
+        squares = _channel_means(difference.mul_(difference)) * self.weight
+        return math.sqrt(float(squares.clamp_max(2).sum()) / self.n_live)
 
 
-def scale_of(features: Tensor) -> Scale:
-    """The scale on which a map (H, W, C), float32, has mean 0 and standard deviation 1 in every channel that is not constant.
+def spread_of(features: Tensor) -> Spread:
+    """The spread of a map (H, W, C), float32."""
+    mean = features.mean((0, 1))
+    centred = features - mean
+    variance = _channel_means(centred.mul_(centred))
+    largest = float((mean.square() + variance).max())
+    live = variance > DEAD**2 * largest
+    return Spread(torch.where(live, 1 / variance, torch.zeros_like(variance)), int(live.sum()))
 
-    >>> scale = scale_of(torch.tensor([[[1.0, 7.0], [3.0, 7.0]]]))
-    >>> scale.of(torch.tensor([[[1.0, 7.0], [3.0, 7.0]]])).flatten().tolist(), scale.n_live
-    ([-1.0, 0.0, 1.0, 0.0], 1)
-    """
+
+def _channel_means(features: Tensor) -> Tensor:
+    """(C,) means over positions, as a matrix product: reductions along the first axis are slow."""
     flat = features.reshape(-1, features.shape[-1])
-    mean = flat.mean(0)
-    deviation = (flat - mean).square_().mean(0).sqrt_()
-    largest = float(torch.hypot(mean, deviation).max())
-    live = deviation > DEAD * largest
-    gain = torch.where(live, 1 / deviation, torch.zeros_like(deviation))
-    return Scale(gain, -mean * gain, int(live.sum()))
+    return (flat.new_ones(1, len(flat)) @ flat)[0] / len(flat)
 
 
 class Reference:
     """The unshifted view of one image in one place of the network, to compare shifted views with.
 
     Args:
-        features: (H, W, C), float32.
+        features: (H, W, C); they are copied.
     """
 
     _MAX_RESIDUES = 16
     """Fractional shifts that are kept: all there are up to a stride of 4, where maps are large."""
 
     def __init__(self, features: Tensor) -> None:
-        self._scale = scale_of(features)
-        self._standard = self._scale.of(features)
-        self._moved: dict[tuple[float, float, bool], tuple[Tensor, float]] = {}
+        self._features = features.float().clone(memory_format=torch.contiguous_format)
+        self._spread = spread_of(self._features)
+        self._moved: dict[tuple[float, float, bool], Tensor] = {}
 
     @property
     def n_constant(self) -> int:
         """Channels that are left out since they say the same everywhere."""
-        return int(self._standard.shape[-1]) - self._scale.n_live
+        return int(self._features.shape[-1]) - self._spread.n_live
 
-    def compare(self, view: Tensor, dy: float, dx: float, *, wraps: bool) -> tuple[float, float] | None:
-        """(1 − cos, distance) between the reference moved by (dy, dx) feature pixels and a view (H, W, C).
+    def compare(self, view: Tensor, dy: float, dx: float, *, wraps: bool) -> float | None:
+        """The distance between the reference moved by (dy, dx) feature pixels and a view (H, W, C).
 
-        The distance is the root of the mean square difference over positions and channels that are not constant, on the
-        reference's scale: 0 for a view that moved along, about √2 for a map of something else. A map that is constant
-        throughout moves along whatever happens: (0, 0).
+        It is the root of the mean square difference over positions and channels that are not constant, in standard deviations
+        of the reference's channels: 0 for a view that moved along, near √2 and never above it for a map of something else. A
+        map that is constant throughout moves along whatever happens.
 
         Args:
             wraps: the content wraps around (circular); else only the overlap is compared (crop).
@@ -85,65 +96,46 @@ class Reference:
         Returns:
             None where nothing overlaps.
         """
-        if not self._scale.n_live:
-            return 0.0, 0.0
-        view = self._scale.of(view)
         whole_y, whole_x = math.floor(dy), math.floor(dx)
-        moved, norm = self._residue(dy - whole_y, dx - whole_x, wraps)
+        moved = self._residue(dy - whole_y, dx - whole_x, wraps)
         if wraps:
-            difference = equivariance.rolled_difference(moved, view, whole_y, whole_x)
-        else:
-            pair = equivariance.shared_part(moved, view, dy, dx)
-            if pair is None:
-                return None
-            norm, view = equivariance.norm(pair[0]), pair[1]
-            difference = pair[0] - view
-        distance = equivariance.norm(difference)
-        cosine, _ = equivariance.combine_norms(norm, equivariance.norm(view), distance)
-        positions = difference.shape[0] * difference.shape[1]
-        return cosine, distance / math.sqrt(positions * self._scale.n_live)
+            return self._spread.distance(equivariance.rolled_difference(moved, view.float(), whole_y, whole_x))
+        pair = equivariance.shared_part(moved, view, dy, dx)
+        return None if pair is None else self._spread.distance(pair[0] - pair[1])
 
-    def _residue(self, dy: float, dx: float, wraps: bool) -> tuple[Tensor, float]:
+    def _residue(self, dy: float, dx: float, wraps: bool) -> Tensor:
         key = (dy, dx, wraps)
         if key not in self._moved:
             if len(self._moved) >= self._MAX_RESIDUES:
                 self._moved.pop(next(iter(self._moved)))
-            moved = (equivariance.fourier_shift if wraps else equivariance.mirrored_shift)(self._standard, dy, dx)
-            # A shift along x comes out turned round, and its norm is the same either way.
-            norm = equivariance.norm(moved if moved.is_contiguous() else moved.transpose(0, 1)) if wraps else math.nan
-            self._moved[key] = (moved, norm)
+            self._moved[key] = (equivariance.fourier_shift if wraps else equivariance.mirrored_shift)(
+                self._features, dy, dx
+            )
         return self._moved[key]
 
 
 def unrelated_distance(maps: Sequence[Tensor]) -> float:
-    """What `Reference.compare` gives, on average over pairs, for maps (H, W, C) of different images: the calibration.
+    """What `Reference.compare` gives at no shift, on average over ordered pairs, for maps (H, W, C) of different images.
 
-    Each map is standardised by its own moments, so that the result lies between 0 (all alike) and 2, and near √2 for maps that
-    have nothing in common. √2 for fewer than two maps, or where all of them are constant.
+    It lies between 0 (all alike) and √2. √2 for fewer than two maps, or where all of them are alike or constant.
 
-    >>> torch.manual_seed(0) and round(unrelated_distance(list(torch.randn(4, 32, 32, 8))), 2)
-    1.41
+    >>> torch.manual_seed(0) and round(unrelated_distance(list(torch.randn(4, 32, 32, 8))), 1)
+    1.4
     """
-    scales = [scale_of(features) for features in maps]
-    rows = [scale.of(features).flatten() for scale, features in zip(scales, maps, strict=True)]
-    if len(rows) < 2:
+    if len(maps) < 2:
         return UNRELATED
-    positions = maps[0].shape[0] * maps[0].shape[1]
-    products = _gram(rows)
-    live = torch.stack([scale.gain > 0 for scale in scales]).double().cpu()
-    shared = live @ live.T
-    # What a channel that is constant in one of two maps adds to the other's square is taken off again: it does not count.
-    alone = positions * (live.sum(1)[:, None] + live.sum(1)[None] - 2 * shared)
-    squares = products.diagonal()[:, None] + products.diagonal()[None] - 2 * products - alone
-    pairs = [(i, j) for i in range(len(rows)) for j in range(i) if shared[i, j]]
-    distances = [math.sqrt(max(0.0, float(squares[i, j] / (positions * shared[i, j])))) for i, j in pairs]
+    stacked = torch.stack([features.flatten(0, 1) for features in maps]).permute(2, 0, 1).contiguous()
+    stacked -= stacked.mean((1, 2), keepdim=True)
+    products = torch.bmm(stacked, stacked.mT).double() / stacked.shape[-1]
+    own = products.diagonal(dim1=1, dim2=2)
+    squares = own[:, :, None] + own[:, None, :] - 2 * products
+    spreads = [spread_of(features) for features in maps]
+    distances = []
+    for i, spread in enumerate(spreads):
+        scaled = (squares[:, i] * spread.weight[:, None].double()).clamp(0, 2).sum(0) / max(1, spread.n_live)
+        distances += [math.sqrt(float(value)) for j, value in enumerate(scaled) if j != i and spread.n_live]
     mean = math.fsum(distances) / len(distances) if distances else 0.0
-    return mean if mean > 0 else UNRELATED
-
-
-def _gram(rows: Sequence[Tensor]) -> Tensor:
-    stacked = torch.stack(list(rows))
-    return (stacked @ stacked.T).double().cpu()
+    return mean if mean > 1e-6 else UNRELATED
 
 
 def interpolation_floor(features: Tensor) -> float:
@@ -152,13 +144,11 @@ def interpolation_floor(features: Tensor) -> float:
     An inner window of the map is moved with nothing but itself to go by, and compared with the Fourier shift of the whole map
     cut to the same window. In units of `Reference.compare`.
     """
-    scale = scale_of(features)
+    spread = spread_of(features)
     edges = [(length // 8, length - length // 8) for length in features.shape[:2]]
-    if not scale.n_live or min(stop - start for start, stop in edges) < 2:
+    if not spread.n_live or min(stop - start for start, stop in edges) < 2:
         return 0.0
-    standard = scale.of(features)
     inner = tuple(slice(start, stop) for start, stop in edges)
-    guessed = equivariance.mirrored_shift(standard[inner].contiguous(), 0.5, 0.5)[1:, 1:]
-    exact = equivariance.fourier_shift(standard, 0.5, 0.5)[inner][1:, 1:]
-    positions = guessed.shape[0] * guessed.shape[1]
-    return equivariance.norm(guessed - exact) / math.sqrt(positions * scale.n_live)
+    guessed = equivariance.mirrored_shift(features[inner].contiguous(), 0.5, 0.5)[1:, 1:]
+    exact = equivariance.fourier_shift(features, 0.5, 0.5)[inner][1:, 1:]
+    return spread.distance(guessed - exact)

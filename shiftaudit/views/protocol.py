@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 from shiftaudit.errors import InputError
 from shiftaudit.images.decode import MAX_SIDE
@@ -30,15 +29,6 @@ PRESETS: dict[str, Settings] = {
 
 
 _PRESET_INPUT = "the published protocol is for inputs of 224 px; use --shifts and --max-shift for others"
-
-
-@dataclass(frozen=True)
-class ViewPlan:
-    """The shifted views of one image; the unshifted view comes before them."""
-
-    shifts: dict[Protocol, tuple[Shift, ...]]
-    padding: Shift | None
-    """The circular shift by the network's total stride, None where it is unknown or leaves the view as it is."""
 
 
 def chosen_protocols(choice: str) -> tuple[Protocol, ...]:
@@ -79,6 +69,7 @@ def resolve(settings: Settings, size: int) -> tuple[Settings, ProtocolInfo]:
         seed=settings.seed,
         stages=settings.stages,
         stage_views=_stage_views(settings) if settings.stages else 0,
+        damage=_damage_views(settings),
         protocol_hash="",
     )
     return settings, replace(described, protocol_hash=protocol_hash(described))
@@ -126,6 +117,11 @@ def _stage_views(settings: Settings) -> int:
     return settings.stage_views
 
 
+def _damage_views(settings: Settings) -> int:
+    """How many shifted views of an image are taken apart into aliasing and border."""
+    return settings.damage if settings.stages else 0
+
+
 def _with_preset(settings: Settings, name: str) -> Settings:
     preset = PRESETS[name]
     default = Settings()
@@ -138,29 +134,18 @@ def _with_preset(settings: Settings, name: str) -> Settings:
 
 def protocol_hash(info: ProtocolInfo) -> str:
     """Twelve hex digits of everything in a protocol that changes which views the answers come from."""
-    decisive = {k: v for k, v in asdict(info).items() if k not in ("protocol_hash", "stages", "stage_views")}
+    decisive = {k: v for k, v in asdict(info).items() if k not in ("protocol_hash", "stages", "stage_views", "damage")}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def plan_views(info: ProtocolInfo, image_id: str, size: int, total_stride: tuple[float, float]) -> ViewPlan:
-    """The views of one image. Depends on the protocol, the image's bytes and the network's total stride only."""
-    shifts = {
+def plan_views(info: ProtocolInfo, image_id: str) -> dict[Protocol, tuple[Shift, ...]]:
+    """The shifts of one image by protocol. They depend on the protocol and the image's bytes only."""
+    return {
         protocol: draw_shifts(
             info.shifts, info.max_shift(protocol), seed=info.seed, image_id=image_id, protocol=protocol
         )
         for protocol in info.protocols
     }
-    return ViewPlan(shifts, _padding_shift(info, size, total_stride))
-
-
-def _padding_shift(info: ProtocolInfo, size: int, total_stride: tuple[float, float]) -> Shift | None:
-    if CIRCULAR not in info.protocols or not all(math.isclose(s, round(s)) for s in total_stride):
-        return None
-    dy, dx = (round(s) for s in total_stride)
-    # A network without stages has nothing to alias; a stride that divides the input's side rolls it onto itself.
-    if (dy, dx) == (1, 1) or dy % size == 0 or dx % size == 0:
-        return None
-    return dy, dx
 
 
 def settings_of(info: ProtocolInfo) -> Settings:
@@ -170,7 +155,8 @@ def settings_of(info: ProtocolInfo) -> Settings:
     >>> resolve(settings_of(info), 64)[1] == info
     True
     """
-    views = Settings(seed=info.seed, stages=info.stages, stage_views=info.stage_views if info.stages else None)
+    stage_views = info.stage_views if info.stages else None
+    views = Settings(seed=info.seed, stages=info.stages, stage_views=stage_views, damage=info.damage)
     protocol = BOTH if len(info.protocols) > 1 else info.protocols[0]
     if info.preset is not None:
         return replace(views, preset=info.preset)

@@ -93,7 +93,7 @@ def test_stage_errors_are_those_of_the_network_as_it_is(
     for ours, theirs in zip(fast.stages, slow.stages, strict=True):
         for protocol, errors in theirs.errors.items():
             assert ours.errors[protocol].output.value == pytest.approx(errors.output.value, abs=1e-6)
-            assert ours.errors[protocol].input_l2.value == pytest.approx(errors.input_l2.value, abs=1e-6)
+            assert ours.errors[protocol].input_cos.value == pytest.approx(errors.input_cos.value, abs=1e-6)
 
 
 def test_a_convolution_with_a_hook_keeps_it() -> None:

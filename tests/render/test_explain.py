@@ -31,7 +31,7 @@ def test_explanations_are_the_golden_ones(golden: Callable[[str, str], None], wi
 
 
 def test_a_title_does_not_say_the_same_twice() -> None:
-    assert explain("padding_check").startswith("padding_check\n")
+    assert explain("shift").startswith("shift: shift (dy, dx)\n")
     assert explain("max_flips").startswith("max_flips: flips at the worst shift\n")
 
 

@@ -42,7 +42,7 @@ def test_long_stage_names_break_where_they_have_parts(width: int) -> None:
     report = fake_report()
     stages = tuple(dataclasses.replace(s, name=f"_blocks.1._depthwise_conv/{s.name}") for s in report.stages)
     text = render(dataclasses.replace(report, stages=stages), Terminal(width))
-    table = text.partition("\nstage")[2].partition("◀ adds most")[0]
+    table = text.partition("\nstage")[2].partition("◀ does most damage")[0]
     words = re.findall(r"^([\w./]+)", table, re.M)
     assert "".join(words) == "".join(stage.name for stage in stages)
     assert all(word[-1] in "./_" or any(stage.name.endswith(word) for stage in stages) for word in words), words
@@ -61,7 +61,7 @@ def test_the_verdict_stands_before_the_stages_and_names_the_interval() -> None:
     assert verdict < next(i for i, line in enumerate(lines) if line.startswith("Stages"))
 
 
-def test_the_stage_that_adds_most_is_marked_and_no_other() -> None:
+def test_the_stage_that_does_most_damage_is_marked_and_no_other() -> None:
     marked = [line for line in render(fake_report(), Terminal(120)).splitlines() if line.endswith("◀")]
     assert [line.split()[0] for line in marked] == ["maxpool"]
 
@@ -91,9 +91,7 @@ def test_colour_adds_escape_sequences_and_nothing_else() -> None:
 def test_unknown_and_missing_metrics_do_no_harm() -> None:
     report = fake_report()
     result = report.protocols["circular"]
-    odd = dataclasses.replace(
-        result, metrics={"brand_new_measure": metric(0.5, 3)}, worst_shift=None, padding=None, by_shift=()
-    )
+    odd = dataclasses.replace(result, metrics={"brand_new_measure": metric(0.5, 3)}, worst_shift=None, by_shift=())
     text = render(dataclasses.replace(report, protocols={"circular": odd, "crop": report.protocols["crop"]}))
     assert "brand new measure" in text
     assert "Consistency could not be measured." in text

@@ -40,24 +40,6 @@ def test_shifting_there_and_back_returns_an_odd_sized_map() -> None:
     torch.testing.assert_close(back, maps, atol=2e-6, rtol=0)
 
 
-@pytest.mark.parametrize("delta", [0.0, 1.0, -2.0, 0.5, -0.25, 1.75])
-def test_overlap_compares_only_rows_that_both_views_have(delta: float) -> None:
-    ramp = torch.arange(8, dtype=torch.float32).view(8, 1, 1).expand(8, 3, 1)
-    pair = metrics.overlap(ramp, ramp - delta, delta, 0.0)
-    assert pair is not None
-    moved, view = pair
-    # A linear ramp moved by delta is the ramp minus delta: bilinear interpolation is exact on it.
-    torch.testing.assert_close(moved, view)
-    assert moved.shape[0] == 8 - int(np.ceil(abs(delta)))
-
-
-def test_overlap_is_none_when_the_shift_leaves_the_map() -> None:
-    maps = torch.ones(4, 4, 1)
-    assert metrics.overlap(maps, maps, 4.0, 0.0) is None
-    assert metrics.overlap(maps, maps, 0.0, -3.5) is None
-    assert metrics.overlap(maps, maps, 3.0, 0.0) is not None
-
-
 @settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 999), noise=st.sampled_from([0.0, 1e-4, 0.1, 3.0]))
 def test_equivariance_error_equals_numpy_in_double_precision(seed: int, noise: float) -> None:

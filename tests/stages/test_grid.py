@@ -17,9 +17,9 @@ def test_sampling_at_the_phases_of_a_shift_keeps_the_samples_a_moved_signal_give
         for before, after in itertools.pairwise(strides):
             factor = after // before
             phase = Grid((before, 1), (after, 1)).phase((shift, 0))[0]
-            assert 0 <= phase < factor
-            moved, at_rest = moved[::factor], at_rest[phase::factor]
-            by = -(-shift // after)
+            assert abs(phase) <= factor
+            moved, at_rest = moved[::factor], (at_rest[phase:] + at_rest[:phase])[::factor]
+            by = (2 * shift + after) // (2 * after)
             assert [at_rest[(i - by) % len(at_rest)] for i in range(len(moved))] == moved
 
 

@@ -41,7 +41,7 @@ def _sampled(func, args, phase, kwargs=None, rows=(1,)):
     return resampled(call, out, Sampling(rows, phase)), out
 
 
-PHASES = [(0, 0), (1, 0), (0, 1), (1, 1)]
+PHASES = [(0, 0), (1, 0), (0, 1), (1, 1), (-1, 0), (-1, 1)]
 
 
 @pytest.mark.parametrize("phase", PHASES)

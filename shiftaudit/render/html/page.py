@@ -11,6 +11,7 @@ from shiftaudit.metrics.terms import TERMS
 from shiftaudit.metrics.vocabulary import METRICS
 from shiftaudit.records.report import AuditReport, ImageResult
 from shiftaudit.render.findings import least_stable, metric_names
+from shiftaudit.render.html.cause import cause_parts
 from shiftaudit.render.html.compare import compare_part
 from shiftaudit.render.html.images import SHOWN, images_part
 from shiftaudit.render.html.maps import shift_maps
@@ -42,6 +43,7 @@ def render(
             "protocols": list(dict.fromkeys(name for _, side in sides for name in side.protocols)),
             "compared": None if other is None else compare_part(report, other),
             "shift_maps": shift_maps(sides),
+            "causes": cause_parts(sides),
             "stages": stages_part(sides),
             "images": images_part(report, other, thumbnails or {}),
             "terms": [*(measure for measure in METRICS if measure.name in shown), *TERMS],

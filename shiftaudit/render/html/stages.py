@@ -1,4 +1,4 @@
-"""The page's part about stages: what comes in, what is added, stage by stage from input to output."""
+"""The page's part about stages: the error that comes in and goes out, and the damage, from input to output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from shiftaudit.records.words import Protocol
 from shiftaudit.render import findings
 from shiftaudit.render.html import svg
 from shiftaudit.render.html.maps import PhaseMap, phase_maps
-from shiftaudit.render.numbers import number, pair_text, signed_number
+from shiftaudit.render.numbers import number, pair_text
+from shiftaudit.render.sentences import stage_notes
 
 _MAPS = 8
 
@@ -26,7 +27,7 @@ class Row:
     bar: svg.Bar
     before: str
     after: str
-    added: str
+    damage: str
     worst: bool
 
 
@@ -38,6 +39,7 @@ class Chart:
     source: str
     rows: tuple[Row, ...]
     skipped: tuple[SkippedStage, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,9 @@ def stages_part(sides: Sequence[tuple[str, AuditReport]]) -> StagesPart | None:
     top = max((end for end in ends if end is not None), default=0.0)
     charts = []
     for label, report in measured:
-        worst = findings.worst_stage(report, protocol)
+        worst = findings.worst_stage(report)
         rows = [_row(stage, protocol, top, index == worst) for index, stage in enumerate(report.stages)]
-        charts.append(Chart(label, report.model.source, tuple(rows), report.skipped_stages))
+        charts.append(Chart(label, report.model.source, tuple(rows), report.skipped_stages, tuple(stage_notes(report))))
     maps = [one for label, report in measured for one in phase_maps(label, report, _MAPS // len(measured))]
     return StagesPart(protocol, number(top), tuple(charts), tuple(maps))
 
@@ -75,7 +77,6 @@ def _ends(stage: Stage, protocol: Protocol | None) -> tuple[float | None, float 
 
 def _row(stage: Stage, protocol: Protocol | None, top: float, worst: bool) -> Row:
     before, after = _ends(stage, protocol)
-    gain = findings.added(stage, protocol) if protocol else None
     title = f"{stage.name}: error in {number(before)}, out {number(after)}"
     sizes = [pair_text((float(y), float(x))) for y, x in (stage.input_size, stage.output_size)]
     return Row(
@@ -86,6 +87,6 @@ def _row(stage: Stage, protocol: Protocol | None, top: float, worst: bool) -> Ro
         bar=svg.gain_bar(before, after, top, title, worst=worst),
         before=number(before, 4),
         after=number(after, 4),
-        added=signed_number(gain),
+        damage=number(findings.damage(stage)),
         worst=worst,
     )
