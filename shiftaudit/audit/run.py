@@ -10,7 +10,8 @@ from pathlib import Path
 
 from shiftaudit.audit.audit import Audit, Observer, summarise
 from shiftaudit.audit.ranks import Ranks, gather
-from shiftaudit.audit.samples import Line, SamplesWriter, partial_path, path_of, read_samples
+from shiftaudit.audit.samples import Line, SamplesWriter, drop_empty_partial, partial_path, path_of, read_samples
+from shiftaudit.audit.shards import images_differ, run_images, sha256_of
 from shiftaudit.errors import InputError
 from shiftaudit.images.find import ImageFile
 from shiftaudit.metrics.counts import view_counts
@@ -42,7 +43,11 @@ def run(
     """
     options, here = options or RunOptions(), here or Ranks()
     _check(options, here)
-    audit.header = replace(audit.header, shard=str(options.shard) if options.shard else None)
+    audit.header = replace(
+        audit.header,
+        shard=str(options.shard) if options.shard else None,
+        images=run_images(files, labels, skipped) if options.samples is not None else None,
+    )
     whole = files
     if options.precision is not None:
         files = sorted(files, key=lambda file: hashlib.sha256(file.relative.encode("utf-8", "replace")).digest())
@@ -50,12 +55,12 @@ def run(
     own = shard.take(files)
     before: list[Line] = list(skipped) if shard.index == 1 else []
     if options.resume and options.samples is not None:
-        audit.header, earlier = _resumed(options.samples, audit.header)
+        audit.header, earlier = _resumed(options.samples, audit.header, own)
         before = earlier or before
     audit.calibrate(whole)
     done = {path_of(line) for line in before}
-    lines = _Rows(before, options, audit.protocol.protocols)
     waiting = [file for file in own if file.relative not in done]
+    lines = _Rows(before, options, audit.protocol.protocols, waiting=len(waiting))
     with closing(audit.lines(waiting, labels, observer)) as scored:
         lines.collect(scored, audit.header)
     everything = gather(here, lines.rows)
@@ -87,12 +92,13 @@ def _check(options: RunOptions, here: Ranks) -> None:
         )
 
 
-def _resumed(samples: Path, header: SamplesHeader) -> tuple[SamplesHeader, list[Line]]:
+def _resumed(samples: Path, header: SamplesHeader, files: Sequence[ImageFile]) -> tuple[SamplesHeader, list[Line]]:
     """The header with the calibration of an interrupted run, and the rows it left; none when it left nothing.
 
     Raises:
-        InputError: they are of another model, protocol or shard.
+        InputError: they are of another model, protocol or shard, of other images or labels.
     """
+    drop_empty_partial(samples)
     path = partial_path(samples)
     if not path.exists():
         path = samples
@@ -101,10 +107,11 @@ def _resumed(samples: Path, header: SamplesHeader) -> tuple[SamplesHeader, list[
     found, lines = read_samples(path, allow_cut=True)
     for name in ("model", "protocol", "shard", "limit", "layout"):
         if getattr(found, name) != getattr(header, name):
-            raise InputError(
-                f"{path} is of another run: its {name} differs",
-                hint="start afresh without --resume, or with the same options",
-            )
+            raise _of_another_run(path, f"its {name} differs")
+    difference = images_differ(found, header)
+    if difference is not None:
+        raise _of_another_run(path, f"its {difference} differ")
+    _check_contents(path, lines, files)
     if found.environment.precision != header.environment.precision:
         raise InputError(
             f"{path} was computed in {found.environment.precision}, this run in {header.environment.precision}",
@@ -113,11 +120,29 @@ def _resumed(samples: Path, header: SamplesHeader) -> tuple[SamplesHeader, list[
     return replace(header, calibration=found.calibration, n_calibration=found.n_calibration), lines
 
 
+def _of_another_run(path: Path, why: str) -> InputError:
+    return InputError(
+        f"{path} is of another run: {why}",
+        hint="start afresh without --resume and with another --samples, or with the same options",
+    )
+
+
+def _check_contents(path: Path, lines: Sequence[Line], files: Sequence[ImageFile]) -> None:
+    """Refuse rows of images that have other contents now: names alone do not tell two folders apart."""
+    by_name = {file.relative: file.path for file in files}
+    for line in lines:
+        if isinstance(line, ImageScore):
+            file = by_name.get(line.image.path)
+            if file is None or sha256_of(file) != line.image.id:
+                raise _of_another_run(path, f"the contents of {line.image.path} differ")
+
+
 class _Rows:
     """Rows as they come: kept, written, counted, and watched for precision."""
 
-    def __init__(self, before: list[Line], options: RunOptions, protocols: Sequence[Protocol]) -> None:
+    def __init__(self, before: list[Line], options: RunOptions, protocols: Sequence[Protocol], *, waiting: int) -> None:
         self.rows = before
+        self._waiting = waiting
         self._options = options
         self._sequences = (
             {} if options.precision is None else {p: ConfidenceSequence(options.precision) for p in protocols}
@@ -128,7 +153,7 @@ class _Rows:
     def collect(self, scored: Iterator[Line], header: SamplesHeader) -> None:
         """Take rows until there are no more, or enough."""
         path = self._options.samples
-        writer = SamplesWriter(path, header, lines=self.rows) if path is not None else None
+        writer = SamplesWriter(path, header, self.rows) if path is not None and self._unwritten(path) else None
         try:
             while not self._enough() and (line := next(scored, None)) is not None:
                 if writer is not None:
@@ -141,6 +166,10 @@ class _Rows:
         finally:
             if writer is not None:
                 writer.close()
+
+    def _unwritten(self, path: Path) -> bool:
+        """Whether there is anything to write: not where a complete file has every row already."""
+        return not (self._options.resume and self._waiting == 0 and path.exists() and not partial_path(path).exists())
 
     def _watch(self, line: Line) -> None:
         if isinstance(line, ImageScore):

@@ -1,23 +1,30 @@
 """The samples file: one JSON line an image, with every prediction at full precision, after a header line.
 
 It is what an interrupted run is resumed from and what shards are merged by: a report is a function of these lines. While a run
-goes on, lines go to `FILE.partial`; the name becomes FILE when the run is complete.
+goes on, lines are added to `FILE.partial`, each of them out of this process's hands before the next image; the name becomes FILE
+when the run is complete. No line that is on the disk is ever written again.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from shiftaudit.errors import InputError
+from shiftaudit.files import open_atomically
 from shiftaudit.records.codec import structure
+from shiftaudit.records.json_files import parse_json
 from shiftaudit.records.report import Skipped
 from shiftaudit.records.samples import ImageScore, SamplesHeader
 
 Line = ImageScore | Skipped
+
+_LONGEST_ROW = 64 * 2**20
 
 
 def path_of(line: Line) -> str:
@@ -26,33 +33,68 @@ def path_of(line: Line) -> str:
 
 
 class SamplesWriter:
-    """Appends lines to `FILE.partial` as they are measured; `commit` gives the file its name."""
+    """Adds lines to `FILE.partial` as they are measured; `commit` gives the file its name.
 
-    def __init__(self, path: Path, header: SamplesHeader, *, lines: list[Line] | None = None) -> None:
+    Args:
+        lines: those that stand in the file already, or that an unfinished or finished file is to begin with.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path, header: SamplesHeader, lines: Iterable[Line] = ()) -> None:
         self._path = path
         self._partial = partial_path(path)
-        self._file: IO[str] = self._partial.open("w", encoding="utf-8")
-        self._write(asdict(header))
-        for line in lines or []:
-            self.write(line)
+        if self._partial.exists():
+            cut = _end_of_last_row(self._partial)
+        else:
+            # In one step: a file that begins with somebody's rows never holds only some of them.
+            with open_atomically(self._partial) as file:
+                file.writelines(_row(asdict(item)) for item in (header, *lines))
+            cut = None
+        self._file = os.open(self._partial, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
+        if cut is not None:
+            os.ftruncate(self._file, cut)
 
     def write(self, line: Line) -> None:
         """Append one image: its score, or why it was skipped."""
-        self._write(asdict(line))
-
-    def _write(self, data: dict[str, Any]) -> None:
-        self._file.write(json.dumps(data, allow_nan=False, separators=(",", ":")) + "\n")
+        left = memoryview(_row(asdict(line)))
+        try:
+            while left:
+                left = left[os.write(self._file, left) :]
+        except OSError as error:
+            raise InputError(
+                f"cannot write {self._partial}: {error.strerror or error}",
+                hint="the rows so far are kept: make room and go on with --resume",
+            ) from error
 
     def close(self) -> None:
         """Stop writing and keep the partial file, to resume from."""
-        self._file.close()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
     def commit(self) -> None:
         """The run is complete: give the file its name."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        os.fsync(self._file)
+        self.close()
         self._partial.replace(self._path)
+
+
+def _row(data: dict[str, Any]) -> bytes:
+    return (json.dumps(data, allow_nan=False, separators=(",", ":")) + "\n").encode()
+
+
+def _end_of_last_row(path: Path) -> int:
+    """How many bytes of the file are whole rows: one that was killed may have been writing its last."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        for block in range(-(-size // 2**16), 0, -1):
+            file.seek((block - 1) * 2**16)
+            found = file.read(2**16).rfind(b"\n")
+            if found >= 0:
+                return (block - 1) * 2**16 + found + 1
+    return 0
 
 
 def partial_path(path: Path) -> Path:
@@ -64,32 +106,38 @@ def partial_path(path: Path) -> Path:
     return path.with_name(path.name + ".partial")
 
 
+def drop_empty_partial(path: Path) -> None:
+    """Remove an unfinished file without a whole header line: its run had not begun."""
+    partial = partial_path(path)
+    with suppress(OSError):
+        if partial.is_file() and _end_of_last_row(partial) == 0:
+            partial.unlink()
+
+
 def read_samples(path: Path, *, allow_cut: bool = False) -> tuple[SamplesHeader, list[Line]]:
     """The header and lines of a samples file.
 
     With `allow_cut` a last line that was cut short is left out: a run that was killed may have been writing it.
 
     Raises:
-        InputError: the file is missing or is not a samples file.
+        InputError: the file is missing, is not a samples file, or is of a version that did not say which images it is about.
     """
+    rows: list[Any] = []
     try:
-        raw = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a readable samples file: {error}") from error
-    rows = raw.split("\n")
-    last = rows.pop()
-    if last and not allow_cut:
-        raise InputError(f"{path} ends in the middle of a line", hint="continue that run with --resume")
-    parsed = []
-    for number, row in enumerate(rows, start=1):
-        try:
-            parsed.append(json.loads(row))
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}, line {number}, is not JSON: {error}") from error
-    if not parsed:
+        with path.open("rb") as file:
+            while row := file.readline(_LONGEST_ROW):
+                if row.endswith(b"\n"):
+                    rows.append(parse_json(row, f"{path}, line {len(rows) + 1},"))
+                elif not allow_cut:
+                    raise InputError(f"{path} ends in the middle of a line", hint="continue that run with --resume")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not a readable samples file: {getattr(error, 'strerror', error)}") from error
+    if not rows:
         raise InputError(f"{path} holds no complete header line", hint="remove it and start the run again")
-    header = structure(parsed[0], SamplesHeader, f"the first line of {path}")
-    return header, [_line(data, path) for data in parsed[1:]]
+    header = structure(rows[0], SamplesHeader, f"the first line of {path}")
+    if header.images is None:
+        raise InputError(f"{path} does not say which images its run is about", hint="start the run again")
+    return header, [_line(data, path) for data in rows[1:]]
 
 
 def _line(data: Any, path: Path) -> Line:

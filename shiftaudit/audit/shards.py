@@ -1,4 +1,4 @@
-"""Split the images of one run over processes and machines, and put the rows together again.
+"""What belongs to one run: its images and labels, their parts on several machines, and the rows put together again.
 
 A report is a function of its rows, and a row of one image alone, so shards that are merged give the very report that one
 process would have written.
@@ -6,21 +6,65 @@ process would have written.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from shiftaudit.audit.samples import Line, read_samples
+from shiftaudit.audit.samples import Line, path_of, read_samples
 from shiftaudit.errors import InputError
-from shiftaudit.records.samples import SamplesHeader
-from shiftaudit.records.settings import parse_shard
+from shiftaudit.images.find import ImageFile
+from shiftaudit.records.report import Skipped
+from shiftaudit.records.samples import RunImages, SamplesHeader
+from shiftaudit.records.settings import Shard, parse_shard
+
+
+def run_images(files: Sequence[ImageFile], labels: Mapping[str, int], skipped: Sequence[Skipped]) -> RunImages:
+    """What a run is about, without reading any image."""
+    return RunImages(
+        n_files=len(files),
+        n_unusable=len(skipped),
+        names_sha256=_sha256(f"{file.relative}\0{_size(file.path)}" for file in files),
+        labels_sha256=_sha256(f"{name}\0{label}" for name, label in labels.items()),
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, empty where it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    except OSError:
+        return ""
+    return digest.hexdigest()
+
+
+def images_differ(a: SamplesHeader, b: SamplesHeader) -> str | None:
+    """`images` or `labels`, if two runs are about different ones."""
+    if a.images is None or b.images is None or a.images == b.images:
+        return None
+    return "labels" if replace(a.images, labels_sha256=b.images.labels_sha256) == b.images else "images"
+
+
+def _sha256(rows: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(rows)).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
 
 
 def merge(paths: Sequence[Path]) -> tuple[SamplesHeader, list[Line], tuple[str, ...]]:
     """The header, all lines and warnings of samples files that belong to one run.
 
     Raises:
-        InputError: the files are of different runs, a shard is missing, or one is there twice.
+        InputError: the files are of different runs, a shard or a row is missing, or one is there twice.
     """
     read = [(path, *read_samples(path)) for path in paths]
     first_path, first, _ = read[0]
@@ -28,7 +72,12 @@ def merge(paths: Sequence[Path]) -> tuple[SamplesHeader, list[Line], tuple[str, 
         field = _differing_field(first, header)
         if field is not None:
             raise InputError(f"{first_path} and {path} are not of one run: their {field} differs")
+        difference = images_differ(first, header)
+        if difference is not None:
+            raise InputError(f"{first_path} and {path} are not of one run: their {difference} differ")
     _check_complete([(path, header) for path, header, _ in read])
+    for path, header, lines in read:
+        _check_rows(path, header, lines)
     warnings = tuple(
         f"{path} was made in another environment than {first_path}; numbers agree to about 1e-5"
         for path, header, _ in read[1:]
@@ -43,6 +92,21 @@ def _differing_field(a: SamplesHeader, b: SamplesHeader) -> str | None:
             return name
     # Another machine computes the same to 1e-5; another precision does not.
     return "precision" if a.environment.precision != b.environment.precision else None
+
+
+def _check_rows(path: Path, header: SamplesHeader, lines: Sequence[Line]) -> None:
+    assert header.images is not None  # `read_samples` refuses such a file
+    shard = Shard(1, 1) if header.shard is None else parse_shard(header.shard)
+    expected = len(shard.take(range(header.images.n_files))) + (header.images.n_unusable if shard.index == 1 else 0)
+    counts = Counter(map(path_of, lines))
+    twice = next((name for name, count in counts.items() if count > 1), None)
+    if twice is not None:
+        raise InputError(f"{path} holds two rows of {twice}", hint="it was edited, or two runs wrote to it at once")
+    if len(counts) != expected:
+        raise InputError(
+            f"{path} holds {len(counts)} rows, but its run is about {expected} images",
+            hint="continue that run with --resume",
+        )
 
 
 def _check_complete(shards: Sequence[tuple[Path, SamplesHeader]]) -> None:

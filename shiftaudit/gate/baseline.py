@@ -11,8 +11,9 @@ from typing import Any, overload
 from shiftaudit.errors import InputError, NoVerdictError
 from shiftaudit.gate.consistent import digest, require_consistent
 from shiftaudit.metrics.counts import view_counts
-from shiftaudit.records.codec import plain, read_json, structure
+from shiftaudit.records.codec import plain, structure
 from shiftaudit.records.gate import BASELINE_SCHEMA_VERSION, Baseline, BaselineData, BaselineImage
+from shiftaudit.records.json_files import read_json
 from shiftaudit.records.reading import as_report, check_schema
 from shiftaudit.records.report import AuditReport, ImageResult
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from shiftaudit.errors import InputError
 from shiftaudit.models.preprocessing import check
 from shiftaudit.records.codec import plain, structure
+from shiftaudit.records.json_files import parse_json
 from shiftaudit.records.patch import PatchRecord
 from shiftaudit.records.refit import RefitRecord
 from shiftaudit.records.report import Preprocessing
@@ -55,10 +56,7 @@ class Carried:
         """
         if not text:
             return cls()
-        try:
-            data = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"{path} carries a damaged {EXTRA_FILE}: {error}") from error
+        data = parse_json(text, f"the {EXTRA_FILE} carried by {path}")
         if not isinstance(data, dict):
             raise InputError(f"{path} carries a damaged {EXTRA_FILE}: expected an object, got {type(data).__name__}")
         version = data.get("schema_version", CARRIED_SCHEMA_VERSION)

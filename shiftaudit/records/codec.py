@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from functools import lru_cache
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -210,23 +209,3 @@ def _parts(data: Any, kind: Any) -> list[tuple[str, Any, Any]]:
         inner = [arguments[0]] * len(data) if arguments[-1] is Ellipsis else arguments
         return [(f"[{place}]", value, hint) for place, (value, hint) in enumerate(zip(data, inner, strict=False))]
     return []
-
-
-def read_json(path: Path) -> Any:
-    """The parsed JSON of a file.
-
-    Raises:
-        InputError: the file is missing, unreadable or not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist") from error
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:  # what json and the decoder of UTF-8 raise are ValueErrors
-        raise InputError(f"{path} is not a readable JSON file: {error}") from error
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number in JSON; expected null")

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from shiftaudit.errors import InputError, NoVerdictError
-from shiftaudit.records.codec import read_json, structure
+from shiftaudit.records.codec import structure
+from shiftaudit.records.json_files import read_json
 from shiftaudit.records.report import SCHEMA_VERSION, AuditReport
 
 

@@ -51,6 +51,19 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class RunImages:
+    """The images and labels of a whole run, all shards together: rows of another run are told by them."""
+
+    n_files: int
+    """Files to be scored."""
+    n_unusable: int
+    """What looked like an image and was found to be none before anything was read."""
+    names_sha256: str
+    """Of the files' names and sizes."""
+    labels_sha256: str
+
+
+@dataclass(frozen=True)
 class SamplesHeader:
     """First line of a samples file: what makes rows of two files belong to one report."""
 
@@ -71,3 +84,5 @@ class SamplesHeader:
     """Images the calibration was made with."""
     shard: str | None = None
     """`i/n` where the file holds one of n shards."""
+    images: RunImages | None = None
+    """None until a run has them."""

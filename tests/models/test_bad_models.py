@@ -311,7 +311,7 @@ PREPROCESSING = {"size": 8, "resize": 8, "mean": [0.5], "std": [0.5], "interpola
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "carries a damaged shiftaudit.json"),
+        ("{", "is not readable JSON"),
         ("[1]", "expected an object, got list"),
         (json.dumps({"preprocessing": [1]}), "is not a valid Preprocessing"),
         (json.dumps({"preprocessing": {"size": 8}}), "is not a valid Preprocessing"),
