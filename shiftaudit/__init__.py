@@ -9,7 +9,7 @@
 
 Models    load_model, survey (its stages), patch, plan_patch, refit, BlurPool
 Images    score, look (one image under many shifts), find_images
-Reports   load_report, format_report, save_report, compare, dumps
+Reports   load_report, format_report, save_report, compare, leaderboard, dumps
 Gates     judge, read_baseline, baseline_of, Rules; assert_shift_invariant, ShiftConsistency
 Options   Settings, ModelOptions, PatchOptions, RefitSettings, Preprocessing
 Errors    ShiftAuditError, and what derives from it, is what a caller can put right
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from shiftaudit.records.report import AuditReport, Preprocessing
     from shiftaudit.records.settings import ModelOptions, Settings
     from shiftaudit.render.terminal import Terminal
-    from shiftaudit.reports import format_report, save_report
+    from shiftaudit.reports import format_report, leaderboard, save_report
     from shiftaudit.surgery.blurpool import BlurPool
     from shiftaudit.surgery.patch import PatchResult, patch, plan_patch
     from shiftaudit.surgery.survey import StageList, survey
@@ -69,7 +69,7 @@ _PUBLIC = {
     "records.report": ("AuditReport", "Preprocessing"),
     "records.settings": ("ModelOptions", "Settings"),
     "render.terminal": ("Terminal",),
-    "reports": ("format_report", "save_report"),
+    "reports": ("format_report", "leaderboard", "save_report"),
     "surgery.blurpool": ("BlurPool",),
     "surgery.patch": ("PatchResult", "patch", "plan_patch"),
     "surgery.survey": ("StageList", "survey"),
@@ -111,6 +111,7 @@ __all__ = [
     "find_images",
     "format_report",
     "judge",
+    "leaderboard",
     "load_model",
     "load_report",
     "look",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from shiftaudit.errors import InputError
 from shiftaudit.files import check_writable, write_bytes_atomically
 from shiftaudit.records.gate import Comparison, GateResult
+from shiftaudit.records.leaderboard import Leaderboard, entry_of, ranked
 from shiftaudit.records.options import Option, check_value
 from shiftaudit.records.report import AuditReport
 
@@ -36,8 +37,11 @@ _BY_SUFFIX = {
 """What is written into a file, by how its name ends."""
 
 
+Result = AuditReport | Comparison | GateResult | Leaderboard
+
+
 def format_report(
-    report: AuditReport | Comparison | GateResult,
+    report: Result,
     format: str = "table",
     *,
     images: str | Path | Sequence[str | Path] = (),
@@ -46,9 +50,10 @@ def format_report(
     """A report, a comparison or a gate's result as text that ends in a newline.
 
     Args:
-        report: from `score`, `read_report`, `compare` or `judge`.
+        report: from `score`, `read_report`, `compare`, `judge` or `leaderboard`.
         format: of a report `table`, `heatmap`, `markdown`, `html`, `csv` (a row a view) or `json`; of a comparison `table`,
-            `json` or `markdown`; of a gate's result `table`, `json`, `markdown`, `junit` or `github`.
+            `json` or `markdown`; of a gate's result `table`, `json`, `markdown`, `junit` or `github`; of a
+            leaderboard `table`, `csv`, `html` or `json`.
         images: what was scored, for the thumbnails of `html`.
         terminal: width and colour of `table` and `heatmap`; 80 columns without colour by default.
 
@@ -65,6 +70,8 @@ def format_report(
         from shiftaudit.render.compare import render_comparison
 
         text = render_comparison(report, format, terminal)
+    elif isinstance(report, Leaderboard):
+        text = _board_text(report, format, terminal)
     elif format == "html":
         text = web_page(report, images=images)
     else:
@@ -72,12 +79,16 @@ def format_report(
     return text if text.endswith("\n") else text + "\n"
 
 
-def formats_of(report: AuditReport | Comparison | GateResult) -> tuple[str, ...]:
+def formats_of(report: Result) -> tuple[str, ...]:
     """What `format_report` can make of it."""
     if isinstance(report, GateResult):
         from shiftaudit.render.gate import formats
 
         return formats.FORMATS
+    if isinstance(report, Leaderboard):
+        from shiftaudit.render import leaderboard
+
+        return leaderboard.FORMATS
     if isinstance(report, Comparison):
         from shiftaudit.render import compare
 
@@ -102,6 +113,44 @@ def _text(report: AuditReport, format: str, terminal: Terminal | None) -> str:
 
     draw = heatmap.render if format == "heatmap" else table.render
     return draw(report, terminal)
+
+
+def _board_text(board: Leaderboard, format: str, terminal: Terminal | None) -> str:
+    if format == "json":
+        from shiftaudit.records.codec import dumps
+
+        return dumps(board)
+    if format == "html":
+        from shiftaudit.render.html import leaderboard as page
+
+        return page.render(board)
+    from shiftaudit.render import leaderboard
+
+    return leaderboard.render_csv(board) if format == "csv" else leaderboard.render(board, terminal)
+
+
+def leaderboard(reports: Sequence[AuditReport]) -> Leaderboard:
+    """Several reports side by side, the most consistent model first, for `format_report`."""
+    return ranked([entry_of(report) for report in reports])
+
+
+def board_format(path: Path) -> str:
+    """What is written into a file of many models.
+
+    Raises:
+        InputError: it cannot be written into a file whose name ends like this.
+    """
+    format = file_format(path)
+    if format not in formats_of(Leaderboard(())):
+        raise InputError(
+            f"several models cannot be written to {path}", hint="end its name in .csv, .html, .json or .txt"
+        )
+    return format
+
+
+def save_board(board: Leaderboard, path: Path) -> None:
+    """Write many models into a file, as `save_report` does one."""
+    write_bytes_atomically(path, format_report(board, board_format(path)).encode())
 
 
 def web_page(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 COMMAND_GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Measure", ("demo", "score", "stages", "show", "merge")),
+    ("Measure", ("demo", "score", "sweep", "stages", "show", "merge")),
     ("Read", ("report", "explain", "compare")),
     ("Mend", ("patch", "refit", "tune", "advise")),
     ("In CI", ("baseline", "gate")),
@@ -24,6 +24,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "# labels from a file; inputs scaled to [-1, 1]",
         "shiftaudit score model.pt photos/ --labels labels.csv --mean 0.5 --std 0.5",
     ),
+    "sweep": (
+        "shiftaudit sweep resnet18 resnet50 model.pt photos/ -o sweep.html",
+        "# all of a family; started again, it goes on where it was stopped",
+        "shiftaudit sweep 'timm:resnet*' photos/ -o sweep.csv",
+    ),
     "stages": (
         "shiftaudit stages resnet50",
         "shiftaudit stages model.pt --tree",
@@ -43,6 +48,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "shiftaudit report report.json",
         "shiftaudit report report.json --format heatmap",
         "shiftaudit report report.json -o page.html --images photos/",
+        "# a figure for a paper; a row for each view; many models side by side",
+        "shiftaudit report report.json -o figure.pdf",
+        "shiftaudit report report.json -o rows.csv",
+        "shiftaudit report a.json b.json c.json --format csv",
         "# before and after on one page",
         "shiftaudit report before.json after.json -o page.html",
     ),

@@ -72,6 +72,7 @@ def common(
 # Each module of a subcommand has `register(app)`; none of them imports torch at the top.
 COMMANDS: tuple[str, ...] = (
     "score",
+    "sweep",
     "refit",
     "tune",
     "advise",

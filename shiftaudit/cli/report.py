@@ -10,7 +10,6 @@ import typer
 from shiftaudit.cli import options as opt
 from shiftaudit.cli.stderr import say
 from shiftaudit.cli.write_report import print_report
-from shiftaudit.errors import InputError
 
 
 def register(app: typer.Typer) -> None:
@@ -19,11 +18,10 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    report: opt.Report,
-    other: Annotated[
-        Path | None,
-        typer.Argument(metavar="OTHER.json", help="A second report, shown as what comes after the first."),
-    ] = None,
+    reports: Annotated[
+        list[Path],
+        typer.Argument(metavar="REPORT.json...", help="Reports written by `shiftaudit score -o`, one or several."),
+    ],
     output_file: Annotated[
         Path | None,
         opt.output("Write it to this file instead: .html, .json, .md, .txt; .csv, .parquet (rows); .svg, .png, .pdf."),
@@ -33,20 +31,26 @@ def report(
     ] = None,
     no_images: Annotated[bool, typer.Option("--no-images", help="Embed no pictures, even with --images.")] = False,
     format: Annotated[
-        str, opt.form("table", "heatmap", "markdown", "json", help="Without -o: table, heatmap, markdown or json.")
+        str,
+        opt.form(
+            "table", "heatmap", "markdown", "csv", "json", help="Without -o: table, heatmap, markdown, csv or json."
+        ),
     ] = "table",
 ) -> None:
-    """Show a saved report again: as a web page with -o, else on the terminal. Needs no model and no torch."""
+    """Show a saved report again: as a page, figure or rows with -o, else on the terminal. Needs no model and no torch.
+
+    Several reports are shown side by side, the most consistent model first; two on a page as before and after.
+    """
     from shiftaudit.records.reading import read_report
+    from shiftaudit.reports import leaderboard, save_board, save_report
 
-    first = read_report(report)
-    second = read_report(other) if other is not None else None
+    read = [read_report(path) for path in reports]
     if output_file is None:
-        if second is not None:
-            raise InputError("a second report needs -o PAGE.html", hint="`shiftaudit compare` compares on the terminal")
-        print_report(first, format)
+        print_report(read[0] if len(read) == 1 else leaderboard(read), format)
         return
-    from shiftaudit.reports import save_report
-
-    save_report(first, output_file, other=second, images=[] if no_images else images or [])
+    if len(read) > 2 or (len(read) == 2 and output_file.suffix.lower() not in (".html", ".htm")):
+        save_board(leaderboard(read), output_file)
+    else:
+        first, *second = read
+        save_report(first, output_file, other=second[0] if second else None, images=[] if no_images else images or [])
     say(f"wrote {output_file}")

@@ -6,11 +6,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shiftaudit.cli import stdout
 from shiftaudit.files import path_to_write, write_text_atomically
 from shiftaudit.records.options import check_values, option
 from shiftaudit.records.report import AuditReport
+
+if TYPE_CHECKING:
+    from shiftaudit.reports import Result
 
 FORMATS = ("table", "json", "markdown")
 
@@ -42,7 +46,7 @@ class ReportOutputs:
         print_report(report, self.format)
 
 
-def print_report(report: AuditReport, format: str) -> None:
+def print_report(report: Result, format: str) -> None:
     """Write the report to stdout in one of the formats of `shiftaudit.reports`."""
     from shiftaudit.render.terminal import detect
     from shiftaudit.reports import DRAWN, format_report

@@ -66,9 +66,10 @@ def test_forced_colour_yields_to_no_color(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--format", "pdf"], "expected table, heatmap, markdown or json"),
+        (["--format", "pdf"], "expected table, heatmap, markdown, csv or json"),
         (["-o", "missing/folder/page.html"], "does not exist"),
-        (["OTHER"], "a second report needs -o"),
+        (["OTHER", "--format", "heatmap"], "expected table, csv, html or json"),
+        (["-o", "page.xlsx"], "end its name in .json"),
     ],
 )
 def test_wrong_usage_is_exit_2_with_a_sentence(saved: Path, arguments: list[str], words: str) -> None:
