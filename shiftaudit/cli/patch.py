@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +17,7 @@ from shiftaudit.cli.stderr import warn
 from shiftaudit.cli.takes import only, takes, without
 from shiftaudit.errors import InputError, PatchError
 from shiftaudit.records.patch import PatchOptions
+from shiftaudit.records.recovery import RecoveryOptions
 from shiftaudit.records.refit import RefitSettings
 from shiftaudit.records.settings import ModelOptions, Settings
 from shiftaudit.records.tune import TuneSettings
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from shiftaudit.models import LoadedModel
     from shiftaudit.records.gate import Comparison
     from shiftaudit.records.patch import PatchRecord
-    from shiftaudit.records.refit import RefitRecord
-    from shiftaudit.records.tune import TuneRecord
-    from shiftaudit.surgery.patch import PatchResult
 
 
 def register(app: typer.Typer) -> None:
@@ -50,37 +48,26 @@ def patch(
     force: Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, write nothing.")] = False,
     as_json: opt.Json = False,
-    verify: Annotated[
-        list[Path] | None,
-        typer.Option("--verify", metavar="IMAGES", help="Score the original and the copy on these pictures."),
-    ] = None,
-    refit: Annotated[
-        list[Path] | None,
-        typer.Option("--refit", metavar="IMAGES", help="Fit the copy on these images, as `shiftaudit refit` does."),
-    ] = None,
-    tune: Annotated[
-        list[Path] | None,
-        typer.Option("--tune", metavar="IMAGES", help="Teach the copy on these pictures, as `shiftaudit tune` does."),
-    ] = None,
+    recovery: RecoveryOptions,
     budget: Annotated[
         TuneSettings,
         only(
             "minutes",
             "seed",
-            minutes={"flag": "--tune-minutes", "help": "Budget of --tune.", "group": None},
+            minutes={"flag": "--tune-minutes", "help": "Budget of --tune.", "group": "Recovery"},
             seed={"help": "Of random weights, --refit and --tune."},
         ),
     ],
     options: Annotated[ModelOptions, without("output")],
     quiet: opt.Quiet = False,
 ) -> None:
-    """Write a copy of MODEL whose downsampling is low-pass filtered (BlurPool); the copy needs tuning."""
+    """Write a copy of MODEL whose downsampling is low-pass filtered (BlurPool), fitted to it with --refit."""
     from shiftaudit.models.source import check_source
 
     check_source(model, options)
-    for images in (verify, refit, tune):
+    for images in (recovery.refit, recovery.tune, recovery.verify):
         if images:
-            ImageOptions(tuple(images)).check()
+            ImageOptions(images).check()
     chosen_format = _check_output(output_file, file_format, dry_run=dry_run)
     from shiftaudit.models import load_model
 
@@ -88,23 +75,12 @@ def patch(
     if loaded.patch_record is not None:
         raise PatchError(f"{model} is patched already", hint="patch the original again, with other options")
     if output_file is None or dry_run:
-        _print(_plan(loaded, choices), as_json=as_json)
+        _print_plan(_plan(loaded, choices), as_json=as_json)
         return
-    recovery = _Recovery(refit, RefitSettings(seed=budget.seed), tune, budget)
-    result, fitted, tuned = _write(loaded, choices, output_file, chosen_format, recovery, quiet=quiet)
-    comparison = _verify(loaded, result, output_file, verify, quiet=quiet) if verify else None
-    written = (str(output_file), chosen_format, _original(model, options))
-    _print(result.record, written, comparison, fitted, tuned, as_json=as_json)
-
-
-@dataclass(frozen=True)
-class _Recovery:
-    """What the patched copy is to be fitted and taught on, and how."""
-
-    refit_on: list[Path] | None
-    refit: RefitSettings
-    tune_on: list[Path] | None
-    tune: TuneSettings
+    copy = _recovered(loaded, choices, recovery, budget, quiet=quiet)
+    _save(copy, output_file, chosen_format, example=_example(loaded), quiet=quiet)
+    comparison = _verify(loaded, copy, output_file, recovery.verify, quiet=quiet) if recovery.verify else None
+    _print_copy(copy, (str(output_file), chosen_format, _original(model, options)), comparison, as_json=as_json)
 
 
 def _original(model: str, options: ModelOptions) -> str:
@@ -134,46 +110,41 @@ def _plan(loaded: LoadedModel, choices: PatchOptions) -> PatchRecord:
     return plan_patch(loaded.module, choices, example_input=_example(loaded))
 
 
-def _write(
-    loaded: LoadedModel,
-    choices: PatchOptions,
-    output: Path,
-    file_format: str,
-    recovery: _Recovery,
-    *,
-    quiet: bool,
-) -> tuple[PatchResult, RefitRecord | None, TuneRecord | None]:
-    """Patch, refit and tune where asked to, and write once all went well."""
-    from shiftaudit.models.carried import Carried
+def _recovered(
+    loaded: LoadedModel, choices: PatchOptions, recovery: RecoveryOptions, budget: TuneSettings, *, quiet: bool
+) -> LoadedModel:
+    """The patched copy, refitted and tuned where asked to."""
     from shiftaudit.surgery.patch import patch as patch_module
-    from shiftaudit.surgery.save import save_model
 
-    example = _example(loaded)
-    result = patch_module(loaded.module, choices, example_input=example)
-    fitted, tuned, budget = None, None, recovery.tune
-    if recovery.refit_on:
+    result = patch_module(loaded.module, choices, example_input=_example(loaded))
+    copy = replace(loaded, module=result.module, patch_record=result.record)
+    if recovery.refit:
         from shiftaudit.cli.refit import fit
 
-        copy, images = replace(loaded, module=result.module), ImageOptions(tuple(recovery.refit_on))
-        done = fit(copy, loaded, images, recovery.refit, quiet=quiet)
-        result, fitted = replace(result, module=done.model.module), done.record
-        budget = replace(budget, grow=0.0)  # the weights fit the full filter already
-    if recovery.tune_on:
+        copy = fit(copy, loaded, ImageOptions(recovery.refit), RefitSettings(seed=budget.seed), quiet=quiet).model
+    if recovery.tune:
         from shiftaudit.cli.tune import tune_copy
 
-        tuned = tune_copy(replace(loaded, module=result.module), loaded, recovery.tune_on, budget, quiet=quiet)
-    carried = Carried(loaded.preprocessing, loaded.class_names, loaded.info.arch, result.record, tuned, fitted)
-    for note in save_model(output, result.module, carried, file_format=file_format, example=example):
+        copy = tune_copy(copy, loaded, ImageOptions(recovery.tune), budget, quiet=quiet).model
+    return copy
+
+
+def _save(copy: LoadedModel, output: Path, file_format: str, *, example: Tensor, quiet: bool) -> None:
+    from shiftaudit.models.carried import Carried
+    from shiftaudit.surgery.save import save_model
+
+    for note in save_model(output, copy.module, Carried.of(copy), file_format=file_format, example=example):
         warn(note, quiet=quiet)
-    return result, fitted, tuned
 
 
-def _verify(loaded: LoadedModel, result: PatchResult, output: Path, images: list[Path], *, quiet: bool) -> Comparison:
-    """The original (A) and the copy (B) on the same views of the same pictures."""
+def _verify(
+    loaded: LoadedModel, copy: LoadedModel, output: Path, images: tuple[Path, ...], *, quiet: bool
+) -> Comparison:
+    """The original (A) and the copy (B) on the same views of the same images."""
     from shiftaudit.gate.compare import compare
 
-    copy = replace(loaded, module=result.module, info=replace(loaded.info, source=output.name))
-    original, patched = (run_audit(one, ImageOptions(tuple(images)), Settings(), quiet=quiet) for one in (loaded, copy))
+    copy = replace(copy, info=replace(copy.info, source=output.name))
+    original, patched = (run_audit(one, ImageOptions(images), Settings(), quiet=quiet) for one in (loaded, copy))
     return compare(original, patched)
 
 
@@ -187,14 +158,16 @@ def _example(loaded: LoadedModel) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(weight.device, weight.dtype)
 
 
-def _print(
-    record: PatchRecord,
-    written: tuple[str, str, str] | None = None,
-    comparison: Comparison | None = None,
-    fitted: RefitRecord | None = None,
-    tuned: TuneRecord | None = None,
-    *,
-    as_json: bool,
+def _print_plan(record: PatchRecord, *, as_json: bool) -> None:
+    from shiftaudit.records.codec import dumps
+    from shiftaudit.render.patch import render_patch
+    from shiftaudit.render.terminal import detect
+
+    stdout.write(dumps(record) if as_json else render_patch(record, terminal=detect(sys.stdout)), utf8=as_json)
+
+
+def _print_copy(
+    copy: LoadedModel, written: tuple[str, str, str], comparison: Comparison | None, *, as_json: bool
 ) -> None:
     """Show what was done; `written` is the file, its format and the original's name and options."""
     from shiftaudit.records.codec import dumps, plain
@@ -204,19 +177,16 @@ def _print(
     from shiftaudit.render.terminal import detect
     from shiftaudit.render.tune import render_tune
 
+    record, fitted, tuned = copy.patch_record, copy.refit_record, copy.tune_record
+    assert record is not None
     if as_json:
         extras = {"refit": fitted, "tune": tuned, "comparison": comparison}
         both = {"patch": plain(record)} | {name: plain(value) for name, value in extras.items() if value is not None}
         stdout.write(dumps(record if len(both) == 1 else both), utf8=True)
         return
     terminal, done = detect(sys.stdout), not (fitted is None and tuned is None)
-    parts = [
-        render_patch(record, terminal=terminal)
-        if written is None
-        else render_patch(
-            record, output=written[0], file_format=written[1], model=written[2], tuned=done, terminal=terminal
-        )
-    ]
+    output, file_format, model = written
+    parts = [render_patch(record, output=output, file_format=file_format, model=model, tuned=done, terminal=terminal)]
     if fitted is not None:
         parts.append(render_refit(fitted, terminal=terminal))
     if tuned is not None:

@@ -13,6 +13,7 @@ import typer
 
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
+from shiftaudit.cli.memory import keep_memory
 from shiftaudit.cli.run_audit import ImageOptions
 from shiftaudit.cli.stderr import warn
 from shiftaudit.cli.takes import only, takes, without
@@ -61,7 +62,7 @@ def refit(
     images.check()
     from shiftaudit.models.source import check_source
 
-    check_source(patched, ModelOptions())
+    check_source(patched, ModelOptions(trust=options.trust))
     check_source(teacher, options)
     from shiftaudit.surgery.save import format_for
 
@@ -78,6 +79,7 @@ def fit(
     """The refit, with a progress bar, and a warning about files that cannot be used."""
     from shiftaudit.tune.refit import refit as run
 
+    keep_memory()
     files, unusable = images.found
     with _observer(quiet=quiet) as observer:
         result = run(copy, original, files, settings, observer)
@@ -112,16 +114,12 @@ def _load(patched: str, teacher: str, options: ModelOptions, device: str) -> tup
 
 
 def _write(result: RefitResult, output: Path, file_format: str) -> None:
-    import torch
-
     from shiftaudit.models.carried import Carried
     from shiftaudit.surgery.save import save_model
 
     model = result.model
-    carried = Carried(model.preprocessing, model.class_names, model.info.arch, model.patch_record, refit=result.record)
-    side = model.preprocessing.size
-    example = torch.zeros(model.fixed_batch or 1, model.preprocessing.channels, side, side)
-    save_model(output, model.module.cpu(), carried, file_format=file_format, example=example)
+    example = model.example_input(model.fixed_batch or 1)
+    save_model(output, model.module.cpu(), Carried.of(model), file_format=file_format, example=example)
 
 
 def _print(result: RefitResult, output: Path, *, as_json: bool) -> None:

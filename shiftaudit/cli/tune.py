@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,12 +11,13 @@ import typer
 
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
+from shiftaudit.cli.memory import keep_memory
 from shiftaudit.cli.run_audit import ImageOptions
 from shiftaudit.cli.stderr import say, warn
 from shiftaudit.cli.takes import but, only, takes
 from shiftaudit.errors import InputError
 from shiftaudit.records.settings import ModelOptions, Settings
-from shiftaudit.records.tune import TuneRecord, TuneSettings
+from shiftaudit.records.tune import TuneSettings
 
 if TYPE_CHECKING:
     from shiftaudit.images.find import ImageFile
@@ -68,6 +70,7 @@ def tune(
 ) -> None:
     """Win back what a patch cost, without labels: the original teaches the copy on your own pictures."""
     target = _check_output(output_file)
+    keep_memory()
     images.check()
     from shiftaudit.models.source import check_source
 
@@ -86,13 +89,14 @@ def tune(
 
 
 def tune_copy(
-    copy: LoadedModel, original: LoadedModel, images: list[Path], settings: TuneSettings, *, quiet: bool
-) -> TuneRecord:
+    copy: LoadedModel, original: LoadedModel, images: ImageOptions, settings: TuneSettings, *, quiet: bool
+) -> TuneResult:
     """Teach a copy that was patched a moment ago, in place; what was done and reached."""
     from shiftaudit.tune.loop import tune as run
 
-    files, _ = _pictures(ImageOptions(tuple(images), "none"), copy, quiet=quiet)
-    return run(copy, original, files, settings, _observer(quiet=quiet)).record
+    keep_memory()
+    files, _ = _pictures(replace(images, labels="none"), copy, quiet=quiet)
+    return run(copy, original, files, settings, _observer(quiet=quiet))
 
 
 def _check_output(output: Path | None) -> Path:
@@ -105,8 +109,6 @@ def _check_output(output: Path | None) -> Path:
 
 
 def _load(patched: str, teacher: str, options: ModelOptions, device: str) -> tuple[LoadedModel, LoadedModel]:
-    from dataclasses import replace
-
     from shiftaudit.models import load_model
 
     copy = load_model(patched, device=device)
@@ -149,8 +151,7 @@ def _write(result: TuneResult, output: Path) -> None:
     from shiftaudit.surgery.save import save_model
 
     model = result.model
-    carried = Carried(model.preprocessing, model.class_names, model.info.arch, model.patch_record, result.record)
-    save_model(output, model.module.cpu(), carried, file_format="torchscript", example=model.example_input())
+    save_model(output, model.module.cpu(), Carried.of(model), file_format="torchscript", example=model.example_input())
 
 
 def _print(result: TuneResult, *, as_json: bool, quiet: bool) -> None:

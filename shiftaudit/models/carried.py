@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from shiftaudit.errors import InputError
 from shiftaudit.models.preprocessing import check
@@ -15,6 +15,9 @@ from shiftaudit.records.patch import PatchRecord
 from shiftaudit.records.refit import RefitRecord
 from shiftaudit.records.report import Preprocessing
 from shiftaudit.records.tune import TuneRecord
+
+if TYPE_CHECKING:
+    from shiftaudit.models.loaded import LoadedModel
 
 EXTRA_FILE = "shiftaudit.json"
 """The name of the extra file of TorchScript and `.pt2` archives, and of the key in the metadata of safetensors."""
@@ -34,6 +37,10 @@ class Carried:
     tune: TuneRecord | None = None
     refit: RefitRecord | None = None
 
+    def records(self) -> dict[str, Any]:
+        """What was done to the network, by the names of a `LoadedModel`'s fields."""
+        return {"patch_record": self.patch, "refit_record": self.refit, "tune_record": self.tune}
+
     def to_json(self) -> str:
         """The text of `shiftaudit.json`."""
         content = {
@@ -46,6 +53,12 @@ class Carried:
         done = {"refit": self.refit, "tune": self.tune}
         content |= {name: plain(record) for name, record in done.items() if record is not None}
         return json.dumps(content)
+
+    @classmethod
+    def of(cls, model: LoadedModel) -> Carried:
+        """What a file of `model` is to carry."""
+        done = model.patch_record, model.tune_record, model.refit_record
+        return cls(model.preprocessing, model.class_names, model.info.arch, *done)
 
     @classmethod
     def from_json(cls, text: str | bytes | None, path: Path) -> Carried:

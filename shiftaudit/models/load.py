@@ -117,11 +117,11 @@ def _from_file(path: Path, options: ModelOptions, device: str) -> LoadedModel:
         carried = program.carried
         info = _info(path, kind, sha256, carried.arch, program.preprocessing(path))
         return LoadedModel(
-            program.module, info, carried.class_names, fixed_batch=program.fixed_batch, patch_record=carried.patch
+            program.module, info, carried.class_names, fixed_batch=program.fixed_batch, **carried.records()
         )
     module, carried = load_torchscript(path, device)
     info = _info(path, kind, sha256, carried.arch, carried.preprocessing or preset(input_channels(module)))
-    return LoadedModel(module, info, carried.class_names, patch_record=carried.patch)
+    return LoadedModel(module, info, carried.class_names, **carried.records())
 
 
 def _from_checkpoint(path: Path, kind: archives.FileKind, sha256: str, options: ModelOptions) -> LoadedModel:

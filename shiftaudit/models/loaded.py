@@ -18,7 +18,9 @@ from shiftaudit.errors import InputError, ModelError
 from shiftaudit.models.guard import interrupts_kept, stdout_to_stderr
 from shiftaudit.models.preprocessing import preset
 from shiftaudit.records.patch import PatchRecord
+from shiftaudit.records.refit import RefitRecord
 from shiftaudit.records.report import ModelInfo, Preprocessing
+from shiftaudit.records.tune import TuneRecord
 
 LOGIT_KEYS = ("logits", "out")
 _INPUT_HINT = "check --size, --channels and the model's own requirements"
@@ -35,6 +37,8 @@ class LoadedModel:
     fixed_batch: int | None = None
     """The only batch size the file accepts, None for any. Smaller batches are filled up by repeating the last image."""
     patch_record: PatchRecord | None = None
+    refit_record: RefitRecord | None = None
+    tune_record: TuneRecord | None = None
 
     @property
     def preprocessing(self) -> Preprocessing:

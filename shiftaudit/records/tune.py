@@ -9,6 +9,7 @@ from shiftaudit.records.options import check_values, option
 
 _TRAINING = "Training"
 FROZEN, REESTIMATE = "frozen", "reestimate"
+GROW = 0.5
 BATCH_NORM_MODES: tuple[str, ...] = (FROZEN, REESTIMATE)
 
 Stopped = Literal["budget", "no improvement"]
@@ -31,17 +32,18 @@ class TuneSettings:
     lr: float = option(4e-4, "Peak learning rate (AdamW).", group=_TRAINING, above=0)
     """Of the one-cycle schedule."""
     weight_decay: float = 1e-4
-    strength: float = option(
-        1.0, "Where the filters end: 1 is full, less blends in plain subsampling.", above=0, most=1
+    strength: float | None = option(
+        None, "Where the filters end: 1 is full, less blends in plain subsampling [the copy's own].", above=0, most=1
     )
-    grow: float = option(
-        0.5,
-        "Share of the steps over which the filters grow; 0 goes on with a copy that is tuned already.",
+    """None: as the copy was patched."""
+    grow: float | None = option(
+        None,
+        "Share of the steps over which the filters grow [0.5; 0 for a copy that was refitted or tuned].",
         group=_TRAINING,
         least=0,
         most=1,
     )
-    """From plain subsampling to `strength`."""
+    """From plain subsampling to `strength`. None: `GROW`, or 0 where the weights fit the filters already."""
     logits: float = 1.0
     """Weight of the divergence between the answers."""
     features: float = 1.0
@@ -88,6 +90,16 @@ class TuneSettings:
 
     def __post_init__(self) -> None:
         check_values(self)
+
+    @property
+    def full_strength(self) -> float:
+        """`strength`, or that of the full filter."""
+        return 1.0 if self.strength is None else self.strength
+
+    @property
+    def growth(self) -> float:
+        """`grow`, or that of a copy that nobody taught yet."""
+        return GROW if self.grow is None else self.grow
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ _VERDICT_METRICS = ("consistency", "agreement_with_unshifted", "accuracy", "accu
 WARNING = (
     "An untrained patch is worse than the original: its weights were learned for aliased features. An ImageNet "
     "EfficientNet-Lite0 that answered 90 % of 20 pictures right answered 45, 35 and 15 % right with filters of size 2, 3 "
-    "and 4, and its consistency fell. It can be won back without labels."
+    "and 4, and its consistency fell. `refit` won it back in a minute, without labels."
 )
 
 
@@ -52,22 +52,26 @@ def render_patch(
 def next_steps(output: str, file_format: str, model: str) -> tuple[str, ...]:
     """Commands that check and recover an untrained copy.
 
-    >>> next_steps("my aa.pt", "torchscript", "resnet18 --weights none")[1]
-    "recover: shiftaudit tune 'my aa.pt' --teacher resnet18 --weights none IMAGES -o tuned.pt"
+    >>> for step in next_steps("my aa.pt", "torchscript", "resnet18 --weights none")[1:]:
+    ...     print(step)
+    recover: shiftaudit refit 'my aa.pt' --teacher resnet18 --weights none IMAGES -o fitted.pt
+    further: shiftaudit tune fitted.pt --teacher resnet18 --weights none IMAGES -o tuned.pt
     """
     if file_format in ("state-dict", "safetensors"):
         return (
-            "The file holds weights alone, which cannot be scored or tuned: write a .pt file to check and recover.",
+            "The file holds weights alone, which cannot be scored or fitted: write a .pt file to check and recover.",
         )
     path = shlex.quote(output)
     if file_format == "pt2":
+        trusted = model if "--trust" in shlex.split(model) else f"{model} --trust"
         return (
             f"check:   shiftaudit score {path} --trust IMAGES",
-            "recover: write a .pt file, which shiftaudit tune can train",
+            f"recover: shiftaudit refit {path} --teacher {trusted} IMAGES -o fitted.pt2",
         )
     return (
         f"check:   shiftaudit score {path} IMAGES",
-        f"recover: shiftaudit tune {path} --teacher {model} IMAGES -o tuned.pt",
+        f"recover: shiftaudit refit {path} --teacher {model} IMAGES -o fitted.pt",
+        f"further: shiftaudit tune fitted.pt --teacher {model} IMAGES -o tuned.pt",
     )
 
 
@@ -159,7 +163,7 @@ def verdict(comparison: Comparison) -> str:
             worse.append(metric.name)
     if worse:
         gained = f" (better: {', '.join(better)})" if better else ""
-        return f"Verdict: the copy is worse in {', '.join(worse)}{gained}. Tune it before use."
+        return f"Verdict: the copy is worse in {', '.join(worse)}{gained}. Refit or tune it before use."
     if better:
         return f"Verdict: the copy is better in {', '.join(better)} and not measurably worse in anything else measured."
     return "Verdict: no measurable difference on these pictures."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +68,7 @@ def tune(
         ModelError: the two models share no layer, or training diverged.
         PatchError: the copy holds no BlurPool.
     """
-    settings = settings or TuneSettings()
+    settings = _settled(settings or TuneSettings(), patched)
     _check(settings, patched, teacher)
     run = _Run(patched, teacher, images, settings, labels or {})
     state = None if resume is None else load_state(resume, settings)
@@ -115,7 +115,7 @@ class _Run:
 
     def go(self, observer: Observer, checkpoint: Path | None, state: State | None) -> TuneResult:
         """Train from the first step or from `state`, and leave the best weights in the module."""
-        set_strength(self.patched.module, self.settings.strength)
+        set_strength(self.patched.module, self.settings.full_strength)
         objective = self._objective()
         held = Holdout(
             self.held_files, self.patched.preprocessing, self.settings, self.labels, self.original, self.device
@@ -125,7 +125,10 @@ class _Run:
         tuned, reestimated = self._keep_best(state, held)
         self.patched.module.to(memory_format=torch.contiguous_format)  # it was trained channels-last
         record = self._record(state, stopped, held, objective.taps.names, tuned, reestimated)
-        return TuneResult(self.patched, record, tuple(self.skipped))
+        patch = self.patched.patch_record
+        patch = None if patch is None else replace(patch, strength=self.settings.full_strength)
+        model = replace(self.patched, patch_record=patch, tune_record=record)
+        return TuneResult(model, record, tuple(self.skipped))
 
     def _objective(self) -> Objective:
         """What the copy is to reproduce, at the layers where its filters change something."""
@@ -155,7 +158,7 @@ class _Run:
 
     def _restore(self, state: State) -> None:
         self.patched.module.load_state_dict(state.best_weights)
-        set_strength(self.patched.module, self.settings.strength)
+        set_strength(self.patched.module, self.settings.full_strength)
 
     def _reestimate(self, state: State) -> None:
         """Measure batch-norm statistics anew, on batches that no training step saw."""
@@ -196,6 +199,17 @@ class _Run:
             history=state.history,
             reestimated=reestimated,
         )
+
+
+def _settled(settings: TuneSettings, patched: LoadedModel) -> TuneSettings:
+    """The settings with what the copy itself says put in where they say nothing."""
+    fits = patched.refit_record is not None or patched.tune_record is not None
+    strength = 1.0 if patched.patch_record is None else patched.patch_record.strength
+    return replace(
+        settings,
+        grow=0.0 if fits and settings.grow is None else settings.growth,
+        strength=strength if settings.strength is None else settings.strength,
+    )
 
 
 def _trainable(module: nn.Module) -> list[nn.Parameter]:

@@ -73,7 +73,7 @@ def refit(
         unchanged=fitted.unchanged,
         left=fitted.left,
     )
-    return RefitResult(replace(patched, module=fitted.module), record, tuple(skipped))
+    return RefitResult(replace(patched, module=fitted.module, refit_record=record), record, tuple(skipped))
 
 
 class _Crops:

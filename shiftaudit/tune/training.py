@@ -93,17 +93,17 @@ class Training:
         return state, "budget"
 
     def _first_state(self, steps: int) -> State:
-        set_strength(self.module, self.settings.strength)
+        set_strength(self.module, self.settings.full_strength)
         patched = self.held.score(self.objective.student)
-        first = Check(0, self.settings.strength, 0.0, patched)
+        first = Check(0, self.settings.full_strength, 0.0, patched)
         weights = _copy(self.module)
         return State(
             0, steps, weights, self.optimiser.state_dict(), self.schedule.state_dict(), 0, weights, (first,), patched
         )
 
     def _strength(self, step: int, steps: int) -> float:
-        grown = 1.0 if self.settings.grow <= 0 else min(1.0, step / (steps * self.settings.grow))
-        return self.settings.strength * grown
+        grown = 1.0 if self.settings.growth <= 0 else min(1.0, step / (steps * self.settings.growth))
+        return self.settings.full_strength * grown
 
     def _step(self, step: int, steps: int) -> float:
         set_strength(self.module, self._strength(step, steps))
@@ -126,7 +126,7 @@ class Training:
     def _checked(self, state: State, done: int, loss: float) -> State:
         """Score the held-out crops at full strength, and keep the weights if they are the best yet."""
         strength = self._strength(done, state.steps)
-        set_strength(self.module, self.settings.strength)
+        set_strength(self.module, self.settings.full_strength)
         check = Check(done, strength, loss, self.held.score(self.objective.student))
         best = max(earlier.score.total for earlier in state.history)
         weights = _copy(self.module)
@@ -147,7 +147,7 @@ class Training:
         return state
 
     def _stale(self, state: State) -> bool:
-        full = [check for check in state.history if check.strength >= self.settings.strength and check.step > 0]
+        full = [check for check in state.history if check.strength >= self.settings.full_strength and check.step > 0]
         since = [check for check in full if check.step > state.best_step]
         return len(since) >= self.settings.patience
 
@@ -155,7 +155,7 @@ class Training:
         """`steps` as given, or as many as fit the minutes, judged by a few that are then undone."""
         if self.settings.steps is not None:
             return self.settings.steps
-        set_strength(self.module, self.settings.strength)
+        set_strength(self.module, self.settings.full_strength)
         seconds = []
         for index in range(TIMED_STEPS):
             started = time.monotonic()

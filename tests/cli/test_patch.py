@@ -63,7 +63,8 @@ def test_writes_a_copy_and_says_what_was_done_and_what_to_do(run, tmp_path: Path
     assert code == 0
     assert "1 of 2 downsampling sites patched" in out
     assert "stem: reads the network's input" in out
-    assert "shiftaudit score" in out and "shiftaudit tune" in out and "90 %" in out
+    assert "shiftaudit score" in out and "90 %" in out
+    assert out.index("recover: shiftaudit refit") < out.index("further: shiftaudit tune")
     assert torch.jit.load(target)(torch.randn(2, 3, 16, 16)).shape == (2, 3)
 
 
@@ -71,7 +72,7 @@ def test_writes_a_copy_and_says_what_was_done_and_what_to_do(run, tmp_path: Path
     ("name", "options", "wanted", "unwanted"),
     [
         ("aa.pt", ("--seed", "7"), f"--teacher {MODEL} --seed 7 IMAGES", "--trust"),
-        ("aa.pt2", (), "aa.pt2 --trust IMAGES", "shiftaudit tune aa"),
+        ("aa.pt2", (), f"refit aa.pt2 --teacher {MODEL} --trust IMAGES", "shiftaudit tune"),
         ("aa.safetensors", (), "holds weights alone", "shiftaudit score"),
         ("aa.pth", ("--format", "state-dict"), "holds weights alone", "shiftaudit score"),
     ],

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from shiftaudit.cli.memory import keep_memory
 from tests.cli_run import InProcess, environment
 
 SIZE = ("--size", "16", "--resize", "20")
@@ -43,6 +45,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """The command in a folder that holds the original, a patched copy and images."""
     torch.manual_seed(0)
     torch.jit.script(Tiny().eval()).save(str(tmp_path / "model.pt"))
+    batch = {0: torch.export.Dim("batch")}
+    program = torch.export.export(Tiny().eval(), (torch.zeros(2, 3, 16, 16),), dynamic_shapes=(batch,))
+    torch.export.save(program, tmp_path / "model.pt2")
     images(tmp_path / "images")
     program = InProcess(tmp_path, monkeypatch, capsys)
     assert program("patch", "model.pt", *SIZE, "-o", "aa.pt")[0] == 0
@@ -126,3 +131,60 @@ def test_bad_input_gets_a_sentence_and_nothing_is_written(
     assert said in error
     assert len(error.strip().splitlines()) == 1
     assert not (tmp_path / "fitted.pt").exists()
+
+
+def carried(path: Path) -> dict[str, Any]:
+    extra = {"shiftaudit.json": ""}
+    torch.jit.load(str(path), _extra_files=extra)
+    return json.loads(extra["shiftaudit.json"])
+
+
+def test_tune_starts_from_a_refitted_copy_and_keeps_its_record(run: Run, tmp_path: Path) -> None:
+    assert run(*FIT, "--crops", 16)[0] == 0
+    tuning = ("images", "--teacher", "model.pt", "--steps", 2, "--checks", 1, "--batch-size", 2)
+    code, out, error = run("tune", "fitted.pt", *tuning, "-o", "tuned.pt", "--json")
+    assert code == 0, error
+    record = json.loads(out)
+    assert record["settings"]["grow"] == 0
+    assert [check["strength"] for check in record["history"]] == [1, 1]
+    assert carried(tmp_path / "tuned.pt")["refit"] == carried(tmp_path / "fitted.pt")["refit"]
+    # A copy that nobody fitted starts from plain subsampling; one that is tuned goes on with full filters.
+    assert json.loads(run("tune", "aa.pt", *tuning, "-o", "grown.pt", "--json")[1])["settings"]["grow"] == 0.5
+    assert json.loads(run("tune", "grown.pt", *tuning, "-o", "more.pt", "--json")[1])["settings"]["grow"] == 0
+    assert (
+        json.loads(run("tune", "fitted.pt", *tuning, "--grow", 1, "-o", "a.pt", "--json")[1])["settings"]["grow"] == 1
+    )
+
+
+def test_a_fitted_copy_is_scored_gated_and_compared_like_any_model(run: Run) -> None:
+    assert run(*FIT, "--crops", 16)[0] == 0
+    scoring = ("images", "--no-stages", "--shifts", 2, "-q", *SIZE)
+    assert run("score", "model.pt", *scoring, "-o", "before.json")[0] == 0
+    assert run("score", "fitted.pt", *scoring, "-o", "after.json")[0] == 0
+    code, out, _ = run("compare", "before.json", "after.json")
+    assert code == 0
+    assert "consistency" in out
+    assert run("baseline", "save", "after.json", "-o", "baseline.json")[0] == 0
+    code, out, error = run("gate", "after.json", "--baseline", "baseline.json")
+    assert (code, "pass" in out.lower()) == (0, True), error
+
+
+def test_an_exported_copy_is_fitted_and_written_in_its_own_form(run: Run) -> None:
+    code, out, error = run("patch", "model.pt2", "--trust", *SIZE, "-o", "aa.pt2")
+    assert code == 0, error
+    assert "shiftaudit refit aa.pt2 --teacher model.pt2 --trust IMAGES" in out
+    code, _, error = run(
+        "refit", "aa.pt2", "images", "--trust", "--teacher", "model.pt2", "--crops", 16, "-o", "fitted.pt2"
+    )
+    assert code == 0, error
+    assert run("score", "fitted.pt2", "images", "--trust", "--no-stages", "--shifts", 2)[0] == 0
+    code, out, error = run("score", "fitted.pt2", "images")
+    assert (code, "--trust" in error) == (2, True)
+
+
+def test_memory_is_kept_unless_the_user_chose_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MALLOC_MMAP_MAX_", "4")
+    assert not keep_memory()
+    monkeypatch.delenv("MALLOC_MMAP_MAX_")
+    monkeypatch.setattr("platform.libc_ver", lambda: ("", ""))
+    assert not keep_memory()
