@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from shiftaudit.render.terminal import Terminal
 
-REPORT_FORMATS = ("table", "heatmap", "markdown", "html", "csv", "json")
+REPORT_FORMATS = ("table", "heatmap", "markdown", "html", "csv", "json", "github-benchmark", "model-card")
 _FIGURES = ("svg", "png", "pdf")
 
 DRAWN = ("table", "heatmap")
@@ -51,7 +51,8 @@ def format_report(
 
     Args:
         report: from `score`, `read_report`, `compare`, `judge` or `leaderboard`.
-        format: of a report `table`, `heatmap`, `markdown`, `html`, `csv` (a row a view) or `json`; of a comparison `table`,
+        format: of a report `table`, `heatmap`, `markdown`, `html`, `csv` (a row a view), `json`, `github-benchmark` or
+            `model-card`; of a comparison `table`,
             `json` or `markdown`; of a gate's result `table`, `json`, `markdown`, `junit` or `github`; of a
             leaderboard `table`, `csv`, `html` or `json`.
         images: what was scored, for the thumbnails of `html`.
@@ -105,6 +106,10 @@ def _text(report: AuditReport, format: str, terminal: Terminal | None) -> str:
         from shiftaudit.render import markdown
 
         return markdown.render(report)
+    if format in ("github-benchmark", "model-card"):
+        from shiftaudit.render import trends
+
+        return (trends.model_card if format == "model-card" else trends.github_benchmark)(report)
     if format == "csv":
         from shiftaudit.render.rows import COLUMNS, csv_text, rows_of
 

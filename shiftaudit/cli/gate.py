@@ -61,7 +61,16 @@ def gate(
         ),
     ] = "evidence",
     format: Annotated[
-        str, opt.form("table", "json", "markdown", "junit", "github", help="table, json, markdown, junit or github.")
+        str,
+        opt.form(
+            "table",
+            "json",
+            "markdown",
+            "junit",
+            "github",
+            "github-benchmark",
+            help="table, json, markdown, junit, github or github-benchmark.",
+        ),
     ] = "table",
     output_file: Annotated[Path | None, opt.output("Write the result here instead.")] = None,
     save_report: Annotated[

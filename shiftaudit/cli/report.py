@@ -33,7 +33,14 @@ def report(
     format: Annotated[
         str,
         opt.form(
-            "table", "heatmap", "markdown", "csv", "json", help="Without -o: table, heatmap, markdown, csv or json."
+            "table",
+            "heatmap",
+            "markdown",
+            "csv",
+            "json",
+            "github-benchmark",
+            "model-card",
+            help="Without -o: table, heatmap, markdown, csv, json, github-benchmark or model-card.",
         ),
     ] = "table",
 ) -> None:

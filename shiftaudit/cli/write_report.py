@@ -16,7 +16,7 @@ from shiftaudit.records.report import AuditReport
 if TYPE_CHECKING:
     from shiftaudit.reports import Result
 
-FORMATS = ("table", "json", "markdown")
+FORMATS = ("table", "json", "markdown", "github-benchmark", "model-card")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,9 @@ class ReportOutputs:
     output_file: Path | None = option(
         None, "Write the report as JSON to this file.", flag="--output-file -o", metavar="PATH", parse=path_to_write
     )
-    format: str = option("table", "table, json or markdown.", flag="--format -f", choices=FORMATS)
+    format: str = option(
+        "table", "table, json, markdown, github-benchmark or model-card.", flag="--format -f", choices=FORMATS
+    )
     html: Path | None = option(None, "Write the report as one offline web page.", metavar="PATH", parse=path_to_write)
     no_images: bool = option(False, "Embed no pictures in the web page.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shiftaudit.records import codec
 from shiftaudit.records.gate import GateResult
+from shiftaudit.render import trends
 from shiftaudit.render.gate import (
     github as gate_github,
 )
@@ -18,7 +19,7 @@ from shiftaudit.render.gate import (
 )
 from shiftaudit.render.terminal import Terminal
 
-FORMATS = ("table", "json", "markdown", "junit", "github")
+FORMATS = ("table", "json", "markdown", "junit", "github", "github-benchmark")
 
 
 def render_gate(result: GateResult, form: str, terminal: Terminal | None = None) -> str:
@@ -29,4 +30,6 @@ def render_gate(result: GateResult, form: str, terminal: Terminal | None = None)
         return codec.dumps(result)
     if form == "markdown":
         return gate_markdown.render(result)
+    if form == "github-benchmark":
+        return trends.github_benchmark(result)
     return gate_junit.render(result) if form == "junit" else gate_github.render(result)
