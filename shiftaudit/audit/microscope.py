@@ -77,10 +77,7 @@ def look(
     model = as_loaded(model, preprocessing, device)
     file = image if isinstance(image, ImageFile) else ImageFile(Path(image), Path(image).name)
     size = model.preprocessing.size
-    # With both protocols the larger range decides, so that the cells of both maps are equally wide.
-    reach = max_shift or max(default_max_shift(name, size) for name in chosen_protocols(protocol))
-    cells = _CELLS_OF_SMALL_INPUTS if size <= _SMALL else _CELLS
-    step = step or max(1, -(-2 * reach // (cells - 1)))
+    step = step or _grid_step(protocol, max_shift, size)
     settings = Settings(
         protocol, f"grid:{step}", max_shift, stages=False, batch_size=batch_size, workers=0, device=device
     )
@@ -100,3 +97,11 @@ def look(
         decoded.pixels,
         size,
     )
+
+
+def _grid_step(protocol: str, max_shift: int | None, size: int) -> int:
+    """The smallest step whose grid is not too large; with both protocols the larger range decides, so that the cells of both
+    maps are equally wide."""
+    reach = max_shift or max(default_max_shift(name, size) for name in chosen_protocols(protocol))
+    cells = _CELLS_OF_SMALL_INPUTS if size <= _SMALL else _CELLS
+    return max(1, -(-2 * reach // (cells - 1)))

@@ -33,6 +33,9 @@ def register(app: typer.Typer) -> None:
     app.command("gate")(gate)
 
 
+_POLICIES = "evidence: exit 3 where an estimate lies beyond its limit, else 0; warn or pass: 0; fail: 3."
+
+
 @takes
 def gate(
     *,
@@ -53,13 +56,7 @@ def gate(
     baseline: Annotated[Path, typer.Option("--baseline", "-b", help="What to judge against.")] = DEFAULT_BASELINE,
     rules: Rules,
     alpha: Annotated[float, typer.Option("--alpha", help="Largest chance of failing an acceptable candidate.")] = 0.05,
-    on_inconclusive: Annotated[
-        str,
-        typer.Option(
-            "--on-inconclusive",
-            help="evidence: exit 3 where an estimate lies beyond its limit, else 0; warn or pass: 0; fail: 3.",
-        ),
-    ] = "evidence",
+    on_inconclusive: Annotated[str, typer.Option("--on-inconclusive", help=_POLICIES)] = "evidence",
     format: Annotated[
         str,
         opt.form(
@@ -84,18 +81,16 @@ def gate(
     """Fail when CANDIDATE is surely less shift-invariant (or less accurate) than the baseline, and never by noise."""
     from shiftaudit.gate.baseline import baseline_of, read_baseline
     from shiftaudit.gate.judge import check_settings, judge
-    from shiftaudit.records.codec import dumps
 
     if save_report is not None and not images.paths:
         raise InputError("--save-report is for a MODEL that is scored now", hint="give MODEL and IMAGES")
     check_settings(rules, alpha, on_inconclusive)
     _refuse_same_file(candidate, baseline)
     against = read_baseline(baseline)
-    report = (
-        _score(candidate, images, against, options, settings, run, quiet=quiet) if images.paths else _read(candidate)
-    )
-    if save_report is not None:
-        write_text_atomically(save_report, dumps(report))
+    if images.paths:
+        report = _score(candidate, images, against, options, settings, run, save_report, quiet=quiet)
+    else:
+        report = _read(candidate)
     result = judge(baseline_of(report), against, rules, alpha=alpha, on_inconclusive=on_inconclusive)
     _write(result, format, output_file, quiet=quiet)
     raise typer.Exit(result.exit_code)
@@ -128,10 +123,11 @@ def _score(
     options: ModelOptions,
     settings: Settings,
     run: RunOptions,
+    save_report: Path | None,
     *,
     quiet: bool,
 ) -> AuditReport:
-    """Score the model under the baseline's protocol, once it is sure that the two can be compared."""
+    """Score the model under the baseline's protocol, once it is sure that the two can be compared, and save its report."""
     if Path(model).suffix == ".json":
         raise InputError(f"CANDIDATE is the report {model}, and IMAGES are for a MODEL", hint="leave out IMAGES")
     images.check()
@@ -140,6 +136,7 @@ def _score(
     check_source(model, options)
     from shiftaudit.gate.precheck import require_comparable
     from shiftaudit.models import load_model
+    from shiftaudit.records.codec import dumps
     from shiftaudit.views.protocol import settings_of
 
     loaded = load_model(model, replace(options, seed=against.protocol.seed), device=settings.device)
@@ -150,7 +147,10 @@ def _score(
         device=settings.device,
     )
     require_comparable(settings, loaded.preprocessing, images.found[0], against)
-    return run_audit(loaded, images, settings, quiet=quiet, options=run)
+    report = run_audit(loaded, images, settings, quiet=quiet, options=run)
+    if save_report is not None:
+        write_text_atomically(save_report, dumps(report))
+    return report
 
 
 def _write(result: GateResult, form: str, output_file: Path | None, *, quiet: bool) -> None:
