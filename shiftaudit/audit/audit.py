@@ -78,6 +78,11 @@ class Audit:
             not_sampled=self._scorer.damage.not_sampled if self._scorer.damage else (),
         )
 
+    def name_classes(self, names: tuple[str, ...] | None) -> None:
+        """Names of the classes, for a model that brings none."""
+        if self.header.class_names is None:
+            self.header = replace(self.header, class_names=names)
+
     def calibrate(self, files: Sequence[ImageFile]) -> None:
         """Find the unit of stage errors, from the first readable images: of the whole folder, whatever part is scored here."""
         if not self.header.layout or self.header.calibration:

@@ -71,7 +71,7 @@ def advise(
         images.found[0],
         replace(settings, stages=False),
         choices,
-        labels=images.known_labels(loaded, quiet=quiet),
+        labels=images.known_labels(loaded, quiet=quiet).by_path,
         max_accuracy_drop=max_accuracy_drop,
         observer=_observer(quiet=quiet),
     )

@@ -14,6 +14,7 @@ from shiftaudit.records.options import check_values, option
 from shiftaudit.records.report import AuditReport, Skipped
 
 if TYPE_CHECKING:
+    from shiftaudit.images.labels import Labels
     from shiftaudit.images.stream import ImageFile
     from shiftaudit.models import LoadedModel
     from shiftaudit.records.settings import RunOptions, Settings
@@ -56,14 +57,14 @@ class ImageOptions:
             for _ in table_rows(Path(self.labels)):
                 pass
 
-    def known_labels(self, model: LoadedModel, *, n_classes: int | None = None, quiet: bool) -> dict[str, int]:
+    def known_labels(self, model: LoadedModel, *, n_classes: int | None = None, quiet: bool) -> Labels:
         """Classes by relative path; a note on stderr says where they came from, or why there are none."""
         from shiftaudit.images.labels import read_labels
 
         labels = read_labels(self.labels, self.found[0], class_names=model.class_names, n_classes=n_classes)
         if labels.note:
             note(labels.note, quiet=quiet)
-        return dict(labels.by_path)
+        return labels
 
 
 def run_audit(
@@ -92,8 +93,12 @@ def run_audit(
         audit = Audit(model, settings, limit=images.limit)
         files, skipped = images.found
         labels = images.known_labels(model, n_classes=audit.n_classes, quiet=quiet)
+        audit.name_classes(labels.class_names)
+        if model.class_names is not None and len(model.class_names) != audit.n_classes:
+            counted = f"{len(model.class_names)} class names for {audit.n_classes} classes"
+            warn(f"{counted}; check --classes", quiet=quiet)
         with progress_bar(quiet=quiet) as bar:
-            report = run(audit, files, labels, skipped, options, observer=bar, here=here)
+            report = run(audit, files, dict(labels.by_path), skipped, options, observer=bar, here=here)
     if report is None:
         raise typer.Exit(0)
     _warn_of_skipped(report, quiet=quiet)

@@ -129,7 +129,7 @@ def _pictures(images: ImageOptions, model: LoadedModel, *, quiet: bool) -> tuple
     files, skipped = images.found
     if skipped:
         warn(f"{len(skipped)} files cannot be used; the first is {skipped[0].path}: {skipped[0].reason}", quiet=quiet)
-    return files, images.known_labels(model, quiet=quiet)
+    return files, dict(images.known_labels(model, quiet=quiet).by_path)
 
 
 def _observer(*, quiet: bool) -> Observer:

@@ -20,6 +20,7 @@ _PATH_HEADERS = frozenset(
 )
 _LABEL_HEADERS = frozenset({"label", "class", "target", "class_id", "label_id", "category"})
 _SEPARATORS = (",", ";", "\t")
+_SORTED = "numbered in sorted order"
 _WORDNET_ID = re.compile(r"n\d{8}")
 
 
@@ -32,6 +33,8 @@ class Labels:
     """`folder`, `csv` or `none`."""
     note: str = ""
     """How folders became classes, or why there are no labels that were asked for: one sentence for the user."""
+    class_names: tuple[str, ...] | None = None
+    """The folders' names, where they are all classes in their order; for models that bring no names."""
 
 
 def read_labels(
@@ -117,7 +120,8 @@ def _from_folders(files: Sequence[ImageFile], classes: _Classes) -> Labels:
         raise InputError("there are fewer than two class folders", hint="pass --labels FILE.csv or --labels none")
     indices, how = _folder_classes(folders, on_disk, classes)
     by_path = {file.relative: indices[names[0]] for file, names in zip(files, parts, strict=True)}
-    return Labels(by_path, FOLDER, f"labels from {len(folders)} folders, {how}")
+    names = tuple(on_disk) if how == _SORTED and not classes.named else None
+    return Labels(by_path, FOLDER, f"labels from {len(folders)} folders, {how}", names)
 
 
 def _folders_in(root: Path) -> set[str]:
@@ -142,7 +146,7 @@ def _folder_classes(folders: Sequence[str], on_disk: Sequence[str], classes: _Cl
         )
     if len(on_disk) == classes.count and (not classes.named or all(map(_WORDNET_ID.fullmatch, on_disk))):
         places = {name: index for index, name in enumerate(on_disk)}
-        return {name: places[name] for name in folders}, "numbered in sorted order"
+        return {name: places[name] for name in folders}, _SORTED
     if classes.named:
         stranger = next(name for name in folders if name not in named)
         raise InputError(f"the folder {stranger!r} is none of the model's class names", hint="pass --labels FILE.csv")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from shiftaudit.errors import InputError
+from shiftaudit.images.class_names import read_class_names
 from shiftaudit.models import archives, checkpoint, named
 from shiftaudit.models.carried import Carried
 from shiftaudit.models.exported import load_exported
@@ -50,6 +51,8 @@ def load_model(source: str, options: ModelOptions | None = None, *, device: str 
     else:
         model = _from_name(source, options)
     preprocessing = with_options(model.preprocessing, options)
+    if options.classes is not None:
+        model = replace(model, class_names=read_class_names(Path(options.classes)))
     model = replace(model, info=replace(model.info, preprocessing=preprocessing), output=options.output)
     if model.info.kind in (archives.TORCHSCRIPT, archives.PT2):
         return settle_batch(model, device)

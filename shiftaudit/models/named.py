@@ -121,4 +121,22 @@ def timm_model(name: str, weights: str, seed: int, n_classes: int | None = None)
         channels=int(config["input_size"][0]),
         source="timm",
     )
-    return Built(module, preprocessing, None, f"none (seed {seed})" if weights == NO_WEIGHTS else weights)
+    return Built(
+        module, preprocessing, _timm_classes(module), f"none (seed {seed})" if weights == NO_WEIGHTS else weights
+    )
+
+
+def _timm_classes(module: nn.Module) -> tuple[str, ...] | None:
+    """Names that the weights bring, or ImageNet's where the network has its classes."""
+    from timm.data import ImageNetInfo, infer_imagenet_subset
+
+    own = getattr(module, "pretrained_cfg", {}).get("label_names")
+    subset = infer_imagenet_subset(module)
+    if own:
+        names = tuple(map(str, own))
+    elif subset is not None:
+        info = ImageNetInfo(subset)
+        names = tuple(info.index_to_description(index) for index in range(info.num_classes()))
+    else:
+        return None
+    return names if len(names) == getattr(module, "num_classes", None) else None

@@ -96,6 +96,10 @@ class ModelOptions:
     )
     channels: int | None = option(None, "1 (grey) or 3 (RGB).", group=_MODEL, choices=(1, 3))
     output: str | None = option(None, "Key or index of the logits among several outputs.", group=_MODEL)
+    classes: Path | None = option(
+        None, "File of class names: one a line, or JSON (a list, or id2label).", group=_MODEL, metavar="FILE"
+    )
+    """Instead of those that the weights or the file bring."""
     seed: int = option(0, "Of random weights.")
 
     def __post_init__(self) -> None:
