@@ -18,6 +18,8 @@ from shiftaudit.records.settings import Shard
 
 TIMEOUT_VARIABLE = "SHIFTAUDIT_RANK_TIMEOUT"
 _TIMEOUT_SECONDS = 1800.0
+_LONGEST_TIMEOUT = 1e8
+_UNSET = "start with torchrun, or unset RANK and WORLD_SIZE to run alone"
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,30 @@ class Ranks:
 
 
 def ranks() -> Ranks:
-    """What `torchrun` put into the environment."""
+    """What `torchrun` put into the environment.
+
+    Raises:
+        InputError: the variables are no numbers, or do not fit each other; or those of another launcher, which do not say where
+            the processes meet.
+    """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return Ranks()
-    return Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ.get("LOCAL_RANK", "0")))
+    world, rank, local_rank = (_count(name) for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"))
+    if not 0 <= rank < world:
+        raise InputError(f"RANK={rank} and WORLD_SIZE={world} do not fit each other", hint=_UNSET)
+    if world > 1 and not all(os.environ.get(name) for name in ("MASTER_ADDR", "MASTER_PORT")):
+        raise InputError(
+            f"RANK={rank} and WORLD_SIZE={world} are set, but MASTER_ADDR and MASTER_PORT, where processes meet, are not",
+            hint=_UNSET,
+        )
+    return Ranks(rank, world, local_rank)
+
+
+def _count(name: str) -> int:
+    text = os.environ.get(name, "0")
+    if not (text.isascii() and text.isdecimal() and len(text) < 8):
+        raise InputError(f"{name} got {text[:40]!r}; expected a number of processes as torchrun sets it", hint=_UNSET)
+    return int(text)
 
 
 @contextmanager
@@ -96,6 +118,6 @@ def _timeout() -> float:
         seconds = float(text)
     except ValueError as error:
         raise InputError(f"{TIMEOUT_VARIABLE} got {text!r}; expected seconds") from error
-    if seconds <= 0:
+    if not 0 < seconds < _LONGEST_TIMEOUT:
         raise InputError(f"{TIMEOUT_VARIABLE} got {text}; expected a positive number of seconds")
     return seconds

@@ -15,7 +15,7 @@ from shiftaudit.cli import stdout
 from shiftaudit.cli.command import App
 from shiftaudit.cli.config import find_file, load
 from shiftaudit.cli.stderr import forgiving, say, say_traceback
-from shiftaudit.errors import ShiftAuditError
+from shiftaudit.errors import InputError, ShiftAuditError, first_line
 from shiftaudit.render.characters import clean
 from shiftaudit.version import __version__
 
@@ -26,6 +26,8 @@ _COMPLETION = "_SHIFTAUDIT_COMPLETE"
 # The parent of all that Typer says about usage, which it does not export.
 _USAGE: Any = typer.BadParameter.__mro__[2]
 _DISK_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+
+_SHOWN = 80
 
 app = App(
     name="shiftaudit",
@@ -112,6 +114,10 @@ def _exit_code(arguments: list[str], *, debug: bool) -> int:
     before = sys.stdout
     try:
         register_all()
+        if "" in arguments:
+            raise InputError(
+                f"argument {arguments.index('') + 1} is empty", hint="a variable of the shell may be unset"
+            )
         code = app(arguments, prog_name="shiftaudit", standalone_mode=False)
         stdout.finish()
     except SystemExit as stopped:
@@ -131,17 +137,25 @@ def _exit_code(arguments: list[str], *, debug: bool) -> int:
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
     except OSError as error:
-        if error.errno not in _DISK_FULL:
-            return _internal_error(error, debug)
-        stdout.discard()
-        message = f"error: the results cannot be written: {error.strerror}"
-        return _told(error, message, ShiftAuditError.exit_code, debug)
+        return _refused_by_system(error, debug)
     except BaseException as error:  # what a model raises may be no Exception
         return _internal_error(error, debug)
     if code == EXIT_INTERRUPTED:
         hint = "; a run with --samples can be continued with --resume" if "score" in arguments else ""
         say(f"interrupted: no result was written{hint}")
     return code if isinstance(code, int) else 0
+
+
+def _refused_by_system(error: OSError, debug: bool) -> int:
+    """A path, a limit or a disk of this machine: the user's to mend."""
+    if error.errno in _DISK_FULL:
+        stdout.discard()
+        message = f"the results cannot be written: {error.strerror}"
+    else:
+        name = str(error.filename or "")
+        what = f" ({name[:_SHOWN]}{'…' if len(name) > _SHOWN else ''})" if name else ""
+        message = f"the system refused: {error.strerror or first_line(error)}{what}"
+    return _told(error, f"error: {message}", ShiftAuditError.exit_code, debug)
 
 
 def _internal_error(error: BaseException, debug: bool) -> int:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from shiftaudit.errors import InputError, ShiftAuditError
 from shiftaudit.images.decode import MAX_PIXELS, DecodedImage, UnreadableImageError, decode
 from shiftaudit.images.find import SUFFIXES, ImageFile, find_images
+from shiftaudit.processes import ENDING_SIGNALS, end_with_parent
 from shiftaudit.records.report import Preprocessing, Skipped
 
 __all__ = [
@@ -110,7 +113,7 @@ def _in_workers(dataset: _Decoder, workers: int) -> Iterator[DecodedImage | Skip
             num_workers=min(workers, len(dataset)),
             prefetch_factor=PREFETCH,
             collate_fn=_unchanged,
-            worker_init_fn=_ignore_interrupt,
+            worker_init_fn=partial(_begin_worker, os.getpid()),
         )
         iterator = iter(loader)
     while True:
@@ -132,18 +135,23 @@ def _unchanged(item: Any) -> Any:
     return item
 
 
-def _ignore_interrupt(_worker: int) -> None:
+def _begin_worker(parent: int, _worker: int) -> None:
     # Ctrl-C reaches the whole process group; this process stops the workers itself, without a traceback from each.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
+    end_with_parent(parent)
 
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Keep Ctrl-C waiting while workers start: they inherit the mask and are never hit."""
+    """Keep Ctrl-C and its like waiting while workers start: they inherit the mask and are not hit before they are ready."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *ENDING_SIGNALS})
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ Trying one loader after the other would sooner or later run a pickle; looking at
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Final, Literal
 
@@ -16,6 +17,9 @@ TORCHSCRIPT: Final = "torchscript"
 PT2: Final = "pt2"
 STATE_DICT: Final = "state-dict"
 SAFETENSORS: Final = "safetensors"
+
+# What zipfile raises on archives that were made to confuse it.
+_UNREADABLE = (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError, zlib.error)
 
 
 def kind_of(path: Path) -> FileKind:
@@ -43,8 +47,14 @@ def kind_of(path: Path) -> FileKind:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.split("/", 1)[-1] for name in archive.namelist()]
-    except (zipfile.BadZipFile, OSError) as error:
+            # PyTorch itself reads tensors without comparing them with their checksums.
+            damaged = archive.testzip()
+    except _UNREADABLE as error:
         raise InputError(f"{path} is a damaged model file: {error}", hint="copy or download it again") from error
+    if damaged is not None:
+        raise InputError(
+            f"{path} is a damaged model file: the checksum of {damaged} is wrong", hint="copy or download it again"
+        )
     exported = ("archive_format", "serialized_exported_program.json")  # the second until torch 2.7
     if any(name in exported or (name.startswith("models/") and name.endswith(".json")) for name in names):
         return PT2

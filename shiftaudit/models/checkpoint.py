@@ -49,7 +49,21 @@ def load_state(path: Path, kind: archives.FileKind, *, trust: bool) -> dict[str,
     other = [f"{name} ({type(value).__name__})" for name, value in data.items() if not isinstance(value, Tensor)]
     if other:
         raise InputError(f"{path} is no state dict of tensors: it also holds {_few(other)}")
+    odd = [f"{name} ({why})" for name, tensor in data.items() if (why := _no_plain_tensor(tensor)) is not None]
+    if odd:
+        raise InputError(
+            f"{path} holds tensors that are no plain numbers: {_few(odd)}",
+            hint="save a dense state dict of the network",
+        )
     return {str(name): tensor for name, tensor in data.items()}
+
+
+def _no_plain_tensor(tensor: Tensor) -> str | None:
+    if tensor.is_meta:
+        return "without values"
+    if tensor.layout != torch.strided:
+        return str(tensor.layout).removeprefix("torch.").replace("_", " ")
+    return "quantised" if tensor.is_quantized else None
 
 
 def _described(data: Any) -> str:

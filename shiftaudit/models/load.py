@@ -60,6 +60,8 @@ def load_model(source: str, options: ModelOptions | None = None, *, device: str 
 
 
 def _check_device(device: str) -> None:
+    if device.partition(":")[0] == "meta":
+        raise InputError("--device meta computes nothing", hint="use cpu or an accelerator")
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:

@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -39,6 +39,8 @@ class LoadedModel:
     patch_record: PatchRecord | None = None
     refit_record: RefitRecord | None = None
     tune_record: TuneRecord | None = None
+    seen_classes: set[int] = field(default_factory=set, repr=False, compare=False)
+    """How many classes its answers had, in all its forms: one number, or it is refused."""
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -116,15 +118,25 @@ class LoadedModel:
         """Float32 logits (batch, classes) among whatever the module returned for a batch.
 
         Raises:
-            ModelError: there is no such tensor.
+            ModelError: there is no such tensor, or it has other classes than before.
             InputError: no output has the name asked for.
         """
-        return _logits(out, self.output, batch).float()
+        logits = _logits(out, self.output, batch).float()
+        self.seen_classes.add(logits.shape[-1])
+        if len(self.seen_classes) > 1:
+            raise ModelError(
+                f"the model returned {logits.shape[-1]} classes, and another number before",
+                hint="a classifier has the same classes for every image",
+            )
+        return logits
 
 
 def refuse_lazy(module: nn.Module) -> None:
-    """Raise InputError for a network with lazy layers that have never run: they have neither shapes nor weights."""
-    if any(is_lazy(tensor) for tensor in itertools.chain(module.parameters(), module.buffers())):
+    """Raise InputError for a network without weights: with lazy layers that have never run, or on the meta device."""
+    tensors = list(itertools.chain(module.parameters(), module.buffers()))
+    if any(tensor.is_meta for tensor in tensors):
+        raise InputError(f"{type(module).__name__} has tensors without values, on the meta device")
+    if any(map(is_lazy, tensors)):
         raise InputError(
             f"{type(module).__name__} has lazy layers without weights", hint="run it once on a batch of images first"
         )
@@ -208,6 +220,7 @@ def state_sha256(module: nn.Module) -> str:
             continue
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
         values = tensor.int_repr() if tensor.is_quantized else tensor.detach()
+        values = values.to_dense() if values.layout != torch.strided else values
         digest.update(values.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
