@@ -1,7 +1,7 @@
 """Compare reports image by image: `python summary.py original.json tuned.json [MORE.json]`.
 
-For each later report: agreement with the first one's unshifted top-1, and the paired difference in consistency with its
-95 % interval, once with pictures and once with whole photographs (the name before `-`) as the unit that is resampled.
+For each later report: agreement with the first one's unshifted top-1, and the paired difference in consistency, each with its
+95 % interval, once with images and once with whole photographs (the name before `-`) as the unit that is resampled.
 Reports of the digits are one pair a seed: `--pairs a0.json b0.json a1.json b1.json ...` pools them, seeds resampled too.
 """
 
@@ -19,7 +19,7 @@ RESAMPLES = 4000
 
 
 def images(path: Path) -> dict[str, Any]:
-    """The pictures of a report by content."""
+    """The images of a report by content."""
     return {image["id"]: image for image in json.loads(path.read_text())["per_image"]}
 
 
@@ -41,7 +41,7 @@ def interval(values: NDArray[np.float64], groups: list[str], seed: int = 0) -> t
 
 
 def pooled(differences: list[NDArray[np.float64]], seed: int = 0) -> tuple[float, float]:
-    """Percentile interval of the mean over seeds and pictures: seeds are resampled, and pictures, alike for all seeds."""
+    """Percentile interval of the mean over seeds and images: seeds are resampled, and images, alike for all seeds."""
     table = np.stack(differences)
     generator = np.random.default_rng(seed)
     means = []
@@ -58,18 +58,34 @@ def show_pair(first: dict[str, Any], second: dict[str, Any], name: str) -> None:
     common = sorted(set(first) & set(second))
     same = np.array([first[i]["prediction"] == second[i]["prediction"] for i in common], dtype=float)
     groups = [Path(first[i]["path"]).stem.rsplit("-", 1)[0] for i in common]
-    print(f"{name}: agreement with the original {same.mean():.3f}, by picture {text(interval(same, common))}")
+    print(f"{name}: agreement with the original {same.mean():.3f}, {both(same, common, groups)}")
     for protocol in first[common[0]]["views"]:
         before, after = (np.array([consistency(r[i], protocol) for i in common]) for r in (first, second))
         gain = after - before
         print(
             f"  {protocol}: {before.mean():.3f} → {after.mean():.3f}, gain {gain.mean():+.3f}, "
-            f"by picture {text(interval(gain, common))}, by photograph {text(interval(gain, groups))}"
+            f"{both(gain, common, groups)}"
         )
     labelled = [i for i in common if first[i]["label"] is not None]
     if labelled:
         right = [np.mean([r[i]["prediction"] == r[i]["label"] for i in labelled]) for r in (first, second)]
         print(f"  accuracy {right[0]:.3f} → {right[1]:.3f}")
+        for protocol in first[common[0]]["views"]:
+            moved = [np.mean([moved_accuracy(r[i], protocol) for i in labelled]) for r in (first, second)]
+            print(f"  accuracy of the shifted views, {protocol}: {moved[0]:.3f} → {moved[1]:.3f}")
+
+
+def moved_accuracy(image: dict[str, Any], protocol: str) -> float:
+    """Share of the shifted views that are answered right."""
+    return float(np.mean([answer == image["label"] for answer in image["views"][protocol]["predictions"]]))
+
+
+def both(values: NDArray[np.float64], names: list[str], groups: list[str]) -> str:
+    """The interval by image and, where several images show one photograph, by photograph."""
+    by_image = f"by image {text(interval(values, names))}"
+    if len(set(groups)) in (1, len(names)):
+        return by_image
+    return f"{by_image}, by photograph {text(interval(values, groups))}"
 
 
 def show_seeds(paths: list[Path]) -> None:
