@@ -10,7 +10,7 @@ score="--labels folder --max-shift 2 --shifts 4 --limit ${LIMIT:-500} --no-stage
 shiftaudit patch "$out/aliased-$seed.pt" $view -o "$out/patched-$seed.pt" --force
 shiftaudit tune "$out/patched-$seed.pt" "$out/unlabelled" --teacher "$out/aliased-$seed.pt" -o "$out/tuned-$seed.pt" --force \
     --steps "${STEPS:-150}" --batch-size 32 --lr 1e-4 --min-scale 0.9 --no-flip --centred --shift-views 0 --checks 4 --holdout 0.05 -q
-for name in aliased antialiased patched refit tuned; do
+for name in aliased antialiased patched tuned; do
     shiftaudit score "$out/$name-$seed.pt" "$out/test" $view $score -o "$out/$name-$seed.json" > "$out/$name-$seed.txt"
 done
 shiftaudit compare "$out/aliased-$seed.json" "$out/antialiased-$seed.json" > "$out/compare-antialiased-$seed.txt"

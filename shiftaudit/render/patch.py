@@ -20,8 +20,8 @@ WIDE = 110
 _VERDICT_METRICS = ("consistency", "agreement_with_unshifted", "accuracy", "accuracy_shifted")
 WARNING = (
     "An untrained patch is worse than the original: its weights were learned for aliased features. An ImageNet "
-    "EfficientNet-Lite0 that answered 90 % of 20 pictures right answered 45, 35 and 15 % right with filters of size 2, 3 "
-    "and 4, and its consistency fell. `refit` won it back in a minute, without labels."
+    "EfficientNet-Lite0 that answered 90 % of 20 images right answered 45 % right with filter size 3 at its four sites "
+    "behind the stem, and its consistency fell. `refit` won it back in two minutes, without labels."
 )
 
 
