@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ import typer
 
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
+from shiftaudit.cli.isolated import isolated
 from shiftaudit.cli.run_audit import ImageOptions, run_audit
 from shiftaudit.cli.stderr import warn
 from shiftaudit.cli.step_summary import append_step_summary
@@ -76,6 +78,10 @@ def gate(
     run: Annotated[RunOptions, only("max_skipped")],
     settings: Annotated[Settings, only("batch_size", "workers", "device")],
     options: Annotated[ModelOptions, without("seed")],
+    isolate: Annotated[
+        bool, typer.Option("--isolate", help="Score in a child process that can neither write files nor end this one.")
+    ] = False,
+    time_limit: Annotated[float, typer.Option("--time-limit", help="Seconds that --isolate gives the model.")] = 3600.0,
     quiet: opt.Quiet = False,
 ) -> None:
     """Fail when CANDIDATE is surely less shift-invariant (or less accurate) than the baseline, and never by noise."""
@@ -88,7 +94,13 @@ def gate(
     _refuse_same_file(candidate, baseline)
     against = read_baseline(baseline)
     if images.paths:
-        report = _score(candidate, images, against, options, settings, run, save_report, quiet=quiet)
+        # Processes that decode share memory through files, which an isolated one may not make.
+        settings = replace(settings, workers=0) if isolate else settings
+        work = partial(_score, against=against, settings=settings, run=run, quiet=quiet)
+        report = isolated(work, candidate, options, images, time_limit) if isolate else work(candidate, options, images)
+        _save(report, save_report)
+    elif isolate:
+        raise InputError("--isolate is for a MODEL that is scored now", hint="give MODEL and IMAGES")
     else:
         report = _read(candidate)
     result = judge(baseline_of(report), against, rules, alpha=alpha, on_inconclusive=on_inconclusive)
@@ -118,16 +130,15 @@ def _read(candidate: str) -> AuditReport:
 
 def _score(
     model: str,
-    images: ImageOptions,
-    against: Baseline,
     options: ModelOptions,
+    images: ImageOptions,
+    *,
+    against: Baseline,
     settings: Settings,
     run: RunOptions,
-    save_report: Path | None,
-    *,
     quiet: bool,
 ) -> AuditReport:
-    """Score the model under the baseline's protocol, once it is sure that the two can be compared, and save its report."""
+    """Score the model under the baseline's protocol, once it is sure that the two can be compared."""
     if Path(model).suffix == ".json":
         raise InputError(f"CANDIDATE is the report {model}, and IMAGES are for a MODEL", hint="leave out IMAGES")
     images.check()
@@ -136,7 +147,6 @@ def _score(
     check_source(model, options)
     from shiftaudit.gate.precheck import require_comparable
     from shiftaudit.models import load_model
-    from shiftaudit.records.codec import dumps
     from shiftaudit.views.protocol import settings_of
 
     loaded = load_model(model, replace(options, seed=against.protocol.seed), device=settings.device)
@@ -147,10 +157,14 @@ def _score(
         device=settings.device,
     )
     require_comparable(settings, loaded.preprocessing, images.found[0], against)
-    report = run_audit(loaded, images, settings, quiet=quiet, options=run)
-    if save_report is not None:
-        write_text_atomically(save_report, dumps(report))
-    return report
+    return run_audit(loaded, images, settings, quiet=quiet, options=run)
+
+
+def _save(report: AuditReport, path: Path | None) -> None:
+    from shiftaudit.records.codec import dumps
+
+    if path is not None:
+        write_text_atomically(path, dumps(report))
 
 
 def _write(result: GateResult, form: str, output_file: Path | None, *, quiet: bool) -> None:
