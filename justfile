@@ -19,3 +19,7 @@ docs:
 # Write the golden texts anew; look at the difference before it is committed.
 golden:
     python -m pytest --update-golden tests/render tests/metrics tests/audit tests/surgery tests/test_doctor.py
+
+# The long fault campaign: damaged files, full disks, kills, odd environments; see SECURITY.md.
+faults cases="2000":
+    python tests/faults/campaign.py --cases {{cases}}

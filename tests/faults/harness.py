@@ -1,0 +1,136 @@
+"""The command in a process forked from one that has imported everything, under a fault, and the five things that must hold."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import pkgutil
+import resource
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import shiftaudit
+from shiftaudit.__main__ import main
+
+CODES = frozenset({0, 2, 3, 130, 141, 143})
+OUTPUT = "out.json"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One command and what is done to it."""
+
+    arguments: tuple[str, ...]
+    what: str
+    environment: dict[str, str] = field(default_factory=dict)
+    file_size: int | None = None
+    closed_pipe: bool = False
+    ended_by: int | None = None
+    after: float = 0.0
+
+    @property
+    def codes(self) -> frozenset[int]:
+        """What it may end with: 1 is the gate's alone."""
+        gate = frozenset({1}) if self.arguments[0] == "gate" else frozenset()
+        return CODES | gate | (frozenset({-9}) if self.ended_by == signal.SIGKILL else frozenset())
+
+
+def preload() -> None:
+    """Import the whole package, so that every forked case has it."""
+    for module in pkgutil.walk_packages(shiftaudit.__path__, "shiftaudit."):
+        importlib.import_module(module.name)
+
+
+def run(case: Case, folder: Path) -> tuple[int, str]:
+    """Exit code and stderr of the command in `folder`."""
+    told = folder.parent / "stderr"
+    pid = os.fork()
+    if pid == 0:
+        _child(case, folder, told)
+    if case.ended_by is not None:
+        time.sleep(case.after)
+        os.kill(pid, case.ended_by)
+    until = time.monotonic() + 120
+    while (done := os.waitpid(pid, os.WNOHANG))[0] == 0:
+        if time.monotonic() > until:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.002)
+    return os.waitstatus_to_exitcode(done[1]), told.read_text(errors="replace") if told.exists() else ""
+
+
+def _child(case: Case, folder: Path, told: Path) -> None:
+    code = 99
+    try:
+        os.setsid()
+        os.chdir(folder)
+        reading, writing = os.pipe()
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nowhere, 0)
+        os.dup2(writing if case.closed_pipe else nowhere, 1)
+        os.dup2(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+        for one in (reading, writing):
+            os.close(one)
+        sys.stdin, sys.stdout, sys.stderr = (
+            os.fdopen(n, mode, closefd=False) for n, mode in ((0, "r"), (1, "w"), (2, "w"))
+        )
+        os.environ.update(case.environment)
+        if case.file_size is not None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (case.file_size, case.file_size))
+        sys.argv = ["shiftaudit", *case.arguments]
+        main()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 98
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            code = 97
+        os._exit(code)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every file and its hash."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def violations(case: Case, folder: Path) -> list[str]:
+    """What does not hold of a run of the case; the outputs it wrote are removed."""
+    before = contents(folder)
+    code, told = run(case, folder)
+    found = [f"exit code {code}: {told[-300:]}"] if code not in case.codes else []
+    if "Traceback" in told:
+        found.append(f"a traceback: {told[-600:]}")
+    after = contents(folder)
+    found += [f"{name} was changed" for name, digest in before.items() if after.get(name) != digest]
+    for name in sorted(set(after) - set(before)):
+        found += _half_written(folder / name, case)
+        (folder / name).unlink()
+    return found + _left_running()
+
+
+def _half_written(path: Path, case: Case) -> list[str]:
+    if path.name == OUTPUT:
+        try:
+            json.loads(path.read_text())
+        except ValueError:
+            return [f"{path.name} is half written"]
+        return []
+    killed = case.ended_by == signal.SIGKILL
+    return (
+        [] if path.name.endswith(".partial") or (killed and path.name.endswith(".tmp")) else [f"{path.name} was left"]
+    )
+
+
+def _left_running() -> list[str]:
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return [f"process {pid} is still running" for pid in children]
