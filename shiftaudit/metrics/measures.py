@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from shiftaudit.metrics.counts import ViewCounts, view_counts
-from shiftaudit.metrics.intervals import ClusterBootstrap, wilson
+from shiftaudit.metrics.intervals import ClusterBootstrap
 from shiftaudit.metrics.vocabulary import METRICS
+from shiftaudit.metrics.worst import worst_shift
 from shiftaudit.records.report import (
     ImageResult,
     Metric,
@@ -25,8 +26,6 @@ from shiftaudit.records.words import Protocol
 DEGENERATE_SHARE = 0.95
 SMALLEST_SUBGROUP = 10
 """Of fewer images that a model's own answers choose no value is given, only their number."""
-_CELLS = 4
-_MIN_CELL_VIEWS = 10
 
 
 def protocol_result(
@@ -54,9 +53,8 @@ def protocol_result(
             values, n_pairs=n_pairs, higher_is_better=measure.higher_is_better, kind=measure.kind
         )
     by_shift = _by_shift(rows)
-    worst = _worst_shift(
-        by_shift, max_shift, single=not shifts.split(":")[0].isdecimal() and not shifts.startswith("iid")
-    )
+    single = not shifts.split(":")[0].isdecimal() and not shifts.startswith("iid")
+    worst = worst_shift([(image, views) for image, views, _ in rows], max_shift, single=single)
     if worst is not None:
         metrics["max_flips"] = _flips(worst)
     share, degenerate = _degenerate([image for image, _, _ in rows])
@@ -81,34 +79,10 @@ def _by_shift(rows: Sequence[tuple[ImageResult, Views, ViewCounts]]) -> tuple[Sh
     return tuple(ShiftCount(dy, dx, seen[dy, dx], agree[dy, dx]) for dy, dx in sorted(seen))
 
 
-def _worst_shift(by_shift: Sequence[ShiftCount], max_shift: int, *, single: bool) -> WorstShift | None:
-    """The shift with the highest flip rate; ties go to the one with more views, then the smaller shift.
-
-    Random shifts hold one or two images each, so they are pooled into 4×4 cells of the shift range; cells with fewer than
-    ten views say nothing and are left out.
-    """
-    pooled: dict[tuple[int, int], list[int]] = defaultdict(lambda: [0, 0])
-    width = 1 if single else math.ceil((2 * max_shift + 1) / _CELLS)
-    for count in by_shift:
-        cell = (count.dy, count.dx) if single else ((count.dy + max_shift) // width, (count.dx + max_shift) // width)
-        pooled[cell][0] += count.n_images
-        pooled[cell][1] += count.n_agree
-    candidates = [(n_agree / n, -n, cell) for cell, (n, n_agree) in pooled.items() if single or n >= _MIN_CELL_VIEWS]
-    if not candidates:
-        return None
-    _, _, cell = min(candidates)
-    n, n_agree = pooled[cell]
-    if single:
-        return WorstShift(*cell, 0, n, n_agree)
-    # The outermost cell reaches past the range where the width does not divide it; its middle must not.
-    centre = [min(index * width - max_shift + width // 2, max_shift) for index in cell]
-    return WorstShift(centre[0], centre[1], width // 2, n, n_agree)
-
-
 def _flips(worst: WorstShift) -> Metric:
+    """Without an interval: one around a maximum would have to know how it was chosen. Its p-value stands with the shift."""
     flips = worst.n_views - worst.n_agree
-    low, high = wilson(flips, worst.n_views)
-    return Metric(flips / worst.n_views, low, high, worst.n_views, worst.n_views, "wilson", False)
+    return Metric(flips / worst.n_views, None, None, worst.n_views, worst.n_views, "none", False)
 
 
 def _degenerate(images: Sequence[ImageResult]) -> tuple[float, bool]:

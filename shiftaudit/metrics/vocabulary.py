@@ -70,9 +70,11 @@ METRICS: tuple[Measure, ...] = (
         "max_flips",
         "flips at the worst shift",
         (
-            "How often the answer changes at the one shift that hurts most. Only as trustworthy as the number of "
-            "pictures seen under that shift: use `--shifts grid:STEP`, which moves all pictures alike, to look "
-            "for a bad shift."
+            "How often the answer changes at the one shift that hurts most; of random shifts, in the worst cell of "
+            "a 4×4 grid of them. As the maximum of many it is large even where no shift is worse than another, so "
+            "it has no interval but a p-value: how often dealing every picture's changed answers anew to its own "
+            "shifts gives so large a maximum. Above 0.05 no shift is surely worse than another. Use `--shifts "
+            "grid:STEP`, which moves all pictures alike, to look for a bad shift."
         ),
         ("max over shifts of the share of images whose top-1 class differs from the unshifted one"),
         NONE,

@@ -14,7 +14,7 @@ from shiftaudit.records.cause import Cause, Damage
 from shiftaudit.records.metric import Metric as Metric
 from shiftaudit.records.metric import Shift as Shift
 from shiftaudit.records.shown import Shown
-from shiftaudit.records.words import CIRCULAR, ModelKind, OpName, Protocol
+from shiftaudit.records.words import CIRCULAR, ModelKind, OpName, Protocol, TestMethod
 
 SCHEMA_VERSION = 2
 
@@ -138,6 +138,11 @@ class WorstShift:
     """Shifts within ±half_width of (dy, dx) are pooled; 0 for a single shift that every image was given."""
     n_views: int
     n_agree: int
+    p_value: float | None = None
+    """How often the worst of all cells is as bad if no shift is worse than another; None of a single cell."""
+    n_cells: int | None = None
+    """Of how many cells this is the maximum."""
+    method: TestMethod = "none"
 
 
 @dataclass(frozen=True)

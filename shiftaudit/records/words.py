@@ -37,3 +37,6 @@ ModelKind = Literal["torchvision", "timm", "import", "module", "torchscript", "p
 
 IntervalMethod = Literal["cluster-bootstrap", "wilson", "confidence-sequence", "none"]
 """How an interval was made."""
+
+TestMethod = Literal["permutation", "none"]
+"""How a p-value was made."""

@@ -9,6 +9,9 @@ from shiftaudit.render import findings
 from shiftaudit.render.findings import flips, is_degenerate, worst_stage
 from shiftaudit.render.numbers import images_text, interval_text, number, odds, pair_text, percent, signed
 
+_SURE = 0.05
+"""Above this p-value the worst shift may be so by chance."""
+
 
 def class_name(report: AuditReport, index: int) -> str:
     """The class's name where the model brings names, its number otherwise."""
@@ -45,7 +48,13 @@ def worst_shift_text(result: ProtocolResult) -> str | None:
         return None
     where = f"({signed(worst.dy)}, {signed(worst.dx)})"
     place = f"around {where} ±{worst.half_width} px" if worst.half_width else f"at {where}"
-    return f"Worst {place}: {percent(1 - worst.n_agree / worst.n_views)} of {worst.n_views:,} answers change."
+    found = f"{percent(1 - worst.n_agree / worst.n_views)} of {worst.n_views:,} answers change"
+    if worst.p_value is None or worst.n_cells is None:
+        return f"Worst {place}: {found}."
+    chosen = f"the maximum of {worst.n_cells:,} {'cells' if worst.half_width else 'shifts'}, p = {worst.p_value:.3f}"
+    if worst.p_value > _SURE:
+        return f"No shift is surely worse than another here. Most change {place}: {found}, {chosen}."
+    return f"Worst {place}: {found}, {chosen}."
 
 
 def preprocessing_text(used: Preprocessing) -> str:

@@ -1,0 +1,102 @@
+"""The worst shift as the maximum of many: its share of changed answers, and how often chance alone gives as much. No torch.
+
+A maximum of many noisy shares is large even where no shift is worse than another, and an ordinary interval around it does not
+know that it was chosen. The p-value compares it with the maxima that come about when the changed answers of every image are dealt
+anew to the shifts that the image was given: a permutation test within blocks (Good, 2005, "Permutation, Parametric and Bootstrap
+Tests of Hypotheses"). It allows for every cell at once, so that nothing is left to correct for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shiftaudit.records.report import ImageResult, Views, WorstShift
+
+_CELLS = 4
+_MIN_CELL_VIEWS = 10
+_MOST_DEALS, _FEWEST_DEALS = 999, 199
+_WORK = 10_000_000
+"""Answers that are dealt in all, which is about a second."""
+_CHUNK = 1_000_000
+
+Block = tuple[NDArray[np.int64], NDArray[np.bool_]]
+"""Of images with equally many views: the cell of every view, and whether its answer changed. Both (images, views)."""
+
+
+def worst_shift(
+    rows: Sequence[tuple[ImageResult, Views]], max_shift: int, *, single: bool, seed: int = 0
+) -> WorstShift | None:
+    """The shift whose share of changed answers is highest; ties go to the one with more views, then the smaller shift.
+
+    Random shifts hold one or two images each, so they are pooled into 4×4 cells of the shift range; cells with fewer than
+    ten views say nothing and are left out.
+
+    Args:
+        rows: images with their views.
+        max_shift: in pixels; no shift is larger.
+        single: all images were given the same shifts, and each is a cell of its own.
+        seed: of the p-value's permutations.
+    """
+    width = 1 if single else math.ceil((2 * max_shift + 1) / _CELLS)
+    offset = 0 if single else max_shift
+    if not any(views.shifts for _, views in rows):
+        return None
+    shifts = np.array([shift for _, views in rows for shift in views.shifts], dtype=np.int64)
+    cells, cell_of = np.unique((shifts + offset) // width, axis=0, return_inverse=True)
+    cell_of = cell_of.reshape(-1)
+    flipped = np.array([p != image.prediction for image, views in rows for p in views.predictions], dtype=np.bool_)
+    sizes = np.bincount(cell_of, minlength=len(cells))
+    flips = np.bincount(cell_of, weights=flipped, minlength=len(cells)).astype(np.int64)
+    kept = np.flatnonzero(sizes >= (1 if single else _MIN_CELL_VIEWS))
+    if len(kept) == 0:
+        return None
+    best = min(kept.tolist(), key=lambda cell: (-flips[cell] / sizes[cell], -sizes[cell], cell))
+    n, changed = int(sizes[best]), int(flips[best])
+    # The outermost cell reaches past the range where the width does not divide it; its middle must not.
+    dy, dx = (min(int(index) * width - offset + width // 2, max_shift) for index in cells[best])
+    p_value = None
+    if len(kept) > 1:
+        blocks = _blocks([len(views.shifts) for _, views in rows], cell_of, flipped)
+        p_value = _p_value(blocks, sizes, kept, changed / n, seed)
+    return WorstShift(
+        dy, dx, width // 2, n, n - changed, p_value, len(kept), "permutation" if len(kept) > 1 else "none"
+    )
+
+
+def _blocks(counts: Sequence[int], cell_of: NDArray[np.int64], flipped: NDArray[np.bool_]) -> list[Block]:
+    lengths = np.array(counts)
+    starts = np.cumsum(lengths) - lengths
+    blocks = []
+    for k in np.unique(lengths[lengths > 0]):
+        places = starts[lengths == k][:, None] + np.arange(k)
+        blocks.append((cell_of[places], flipped[places]))
+    return blocks
+
+
+def _p_value(
+    blocks: Sequence[Block], sizes: NDArray[np.int64], kept: NDArray[np.int64], observed: float, seed: int
+) -> float:
+    """The share of deals, the true one among them, whose highest share is at least the observed one."""
+    still = np.zeros(len(sizes))
+    mixed = []
+    for cells, flips in blocks:
+        changing = flips.any(axis=1) & ~flips.all(axis=1)
+        still += np.bincount(cells[~changing].ravel(), flips[~changing].ravel(), len(sizes))
+        mixed.append((cells[changing], flips[changing]))
+    n_answers = sum(flips.size for _, flips in mixed)
+    deals = min(max(_WORK // max(n_answers, 1), _FEWEST_DEALS), _MOST_DEALS)
+    generator = np.random.default_rng(seed)
+    totals = np.tile(still, (deals, 1))
+    for cells, flips in mixed:
+        chunk = max(_CHUNK // max(flips.size, 1), 1)
+        for start in range(0, deals, chunk):
+            part = totals[start : start + chunk]
+            dealt = generator.permuted(np.broadcast_to(flips, (len(part), *flips.shape)), axis=2)
+            where = cells + len(sizes) * np.arange(len(part))[:, None, None]
+            part += np.bincount(where[dealt], minlength=part.size).reshape(part.shape)
+    highest = (totals[:, kept] / sizes[kept]).max(axis=1)
+    return (1 + int((highest >= observed - 1e-12).sum())) / (1 + deals)
