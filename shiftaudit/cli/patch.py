@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +12,12 @@ import typer
 
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
+from shiftaudit.cli.bound import check_bound, copy_within_bound
 from shiftaudit.cli.run_audit import ImageOptions, run_audit
 from shiftaudit.cli.stderr import warn
 from shiftaudit.cli.takes import only, takes, without
 from shiftaudit.errors import InputError, PatchError
+from shiftaudit.records.bound import BoundOptions
 from shiftaudit.records.patch import PatchOptions
 from shiftaudit.records.recovery import RecoveryOptions
 from shiftaudit.records.refit import RefitSettings
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from shiftaudit.models import LoadedModel
+    from shiftaudit.records.bound import Search
     from shiftaudit.records.gate import Comparison
     from shiftaudit.records.patch import PatchRecord
 
@@ -49,6 +52,7 @@ def patch(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, write nothing.")] = False,
     as_json: opt.Json = False,
     recovery: RecoveryOptions,
+    bound: BoundOptions,
     budget: Annotated[
         TuneSettings,
         only(
@@ -68,6 +72,7 @@ def patch(
     for images in (recovery.refit, recovery.tune, recovery.verify):
         if images:
             ImageOptions(images).check()
+    check_bound(bound, recovery)
     chosen_format = _check_output(output_file, file_format, dry_run=dry_run)
     from shiftaudit.models import load_model
 
@@ -77,10 +82,15 @@ def patch(
     if output_file is None or dry_run:
         _print_plan(_plan(loaded, choices), as_json=as_json)
         return
-    copy = _recovered(loaded, choices, recovery, budget, quiet=quiet)
+    search = None
+    if bound.max_drop is not None:
+        copy, search = copy_within_bound(loaded, choices, bound, budget.seed, as_json=as_json, quiet=quiet)
+    else:
+        copy = _recovered(loaded, choices, recovery, budget, quiet=quiet)
     _save(copy, output_file, chosen_format, example=_example(loaded), quiet=quiet)
     comparison = _verify(loaded, copy, output_file, recovery.verify, quiet=quiet) if recovery.verify else None
-    _print_copy(copy, (str(output_file), chosen_format, _original(model, options)), comparison, as_json=as_json)
+    done = _Written(str(output_file), chosen_format, _original(model, options), comparison, search)
+    _print_copy(copy, done, as_json=as_json)
 
 
 def _original(model: str, options: ModelOptions) -> str:
@@ -166,11 +176,21 @@ def _print_plan(record: PatchRecord, *, as_json: bool) -> None:
     stdout.write(dumps(record) if as_json else render_patch(record, terminal=detect(sys.stdout)), utf8=as_json)
 
 
-def _print_copy(
-    copy: LoadedModel, written: tuple[str, str, str], comparison: Comparison | None, *, as_json: bool
-) -> None:
-    """Show what was done; `written` is the file, its format and the original's name and options."""
+@dataclass(frozen=True)
+class _Written:
+    """A copy's file, its format, the original's name and options, and what is known of the copy beside its own records."""
+
+    output: str
+    file_format: str
+    model: str
+    comparison: Comparison | None
+    search: Search | None
+
+
+def _print_copy(copy: LoadedModel, written: _Written, *, as_json: bool) -> None:
+    """Show what was done."""
     from shiftaudit.records.codec import dumps, plain
+    from shiftaudit.render.bound import render_search
     from shiftaudit.render.compare import render_comparison
     from shiftaudit.render.patch import render_patch, verdict
     from shiftaudit.render.refit import render_refit
@@ -180,17 +200,20 @@ def _print_copy(
     record, fitted, tuned = copy.patch_record, copy.refit_record, copy.tune_record
     assert record is not None
     if as_json:
-        extras = {"refit": fitted, "tune": tuned, "comparison": comparison}
+        extras = {"search": written.search, "refit": fitted, "tune": tuned, "comparison": written.comparison}
         both = {"patch": plain(record)} | {name: plain(value) for name, value in extras.items() if value is not None}
         stdout.write(dumps(record if len(both) == 1 else both), utf8=True)
         return
     terminal, done = detect(sys.stdout), not (fitted is None and tuned is None)
-    output, file_format, model = written
+    output, file_format, model = written.output, written.file_format, written.model
     parts = [render_patch(record, output=output, file_format=file_format, model=model, tuned=done, terminal=terminal)]
+    if written.search is not None:
+        parts.append("\n" + render_search(written.search, terminal))
     if fitted is not None:
         parts.append(render_refit(fitted, terminal=terminal))
     if tuned is not None:
         parts.append(render_tune(tuned, terminal))
-    if comparison is not None:
-        parts.append("\n" + render_comparison(comparison, "table", terminal) + verdict(comparison) + "\n")
+    if written.comparison is not None:
+        text = render_comparison(written.comparison, "table", terminal)
+        parts.append("\n" + text + verdict(written.comparison) + "\n")
     stdout.write("".join(parts))

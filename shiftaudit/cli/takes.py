@@ -13,6 +13,7 @@ import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from functools import wraps
+from keyword import iskeyword
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
@@ -62,8 +63,9 @@ class _Flag:
 
     @property
     def name(self) -> str:
-        """Of the command's parameter, and the key in a configuration file."""
-        return self.flags[0].strip("-").partition("/")[0].replace("-", "_")
+        """Of the command's parameter, and the key in a configuration file; a word of Python's own gets an underscore."""
+        name = self.flags[0].strip("-").partition("/")[0].replace("-", "_")
+        return f"{name}_" if iskeyword(name) else name
 
     @property
     def flags(self) -> tuple[str, ...]:

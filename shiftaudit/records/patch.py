@@ -49,6 +49,8 @@ class PatchOptions:
 
     filter_size: int = option(3, "1 to 7; even sizes move the sample grid, 1 changes nothing.")
     pad: str = option("reflect", "reflect, replicate, zeros or circular.")
+    strength: float = option(1.0, "Of the filters: 1 is full, less blends in plain subsampling.", above=0, most=1)
+    """Rows of size 3 are [a, 1 - 2a, a] with a = strength / 4."""
     stem: bool = option(False, "The strided convolution on the input too.", flag="--stem/--no-stem", group=_SITES)
     patchify: bool = option(False, "Patch embeddings too.", group=_SITES)
     """Convolutions whose windows do not overlap."""
@@ -67,6 +69,8 @@ class PatchOptions:
         for value, known, what in ((self.pad, PADS, "pad mode"), (self.placement, PLACEMENTS, "placement")):
             if value not in known:
                 raise PatchError(f"unknown {what} {value!r}", hint=f"use one of {', '.join(known)}")
+        if not 0 < self.strength <= 1:
+            raise PatchError(f"filter strength {self.strength} is not supported", hint="use more than 0, at most 1")
 
 
 @dataclass(frozen=True)

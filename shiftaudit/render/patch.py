@@ -134,7 +134,8 @@ def _totals(record: PatchRecord) -> str:
     growth = f" ({after / before:.2f}×)" if before else ""
     drift = f"sample grid moved by up to {_pair(record.drift)} input px" if any(record.drift) else "no drift"
     scale, unit = (1e9, "G") if before >= 1e9 else (1e6, "M")
-    return f"Multiply-adds {before / scale:.2f} {unit} → {after / scale:.2f} {unit}{growth}; {drift}."
+    strength = "" if record.strength == 1 else f" Filters of strength {record.strength:g}."
+    return f"Multiply-adds {before / scale:.2f} {unit} → {after / scale:.2f} {unit}{growth}; {drift}.{strength}"
 
 
 def _pair(values: tuple[float, float]) -> str:

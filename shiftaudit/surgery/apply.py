@@ -21,14 +21,14 @@ def apply(graph: Graph, plan: Plan) -> None:
     """Change the graph, site by site in the order of execution."""
     for decision in plan.decisions:
         if decision.action != LEAVE:
-            _apply(graph, decision, decision.site.place)
+            _apply(graph, decision, plan.options.strength, decision.site.place)
 
 
-def _apply(graph: Graph, decision: Decision, place: Place) -> None:
+def _apply(graph: Graph, decision: Decision, strength: float, place: Place) -> None:
     site, op, call = decision.site, place.op, place.call
     before = decision.action in (BLUR_BEFORE_CONV, BLUR_BEFORE_SLICE)
     channels = site.in_channels if before else site.channels
-    blur = BlurPool(channels, decision.filter_size, decision.blur_stride, decision.pad)
+    blur = BlurPool(channels, decision.filter_size, decision.blur_stride, decision.pad, strength=strength)
     new = NewLayer(blur, _BLUR, site.name)
     if decision.action == BLUR_BEFORE_SLICE:
         layer = ChannelsLastBlur(blur) if place.channels_last else blur

@@ -53,18 +53,19 @@ def binomial(filter_size: int) -> Tensor:
 
 
 def blur_kernel(filter_size: list[int], strength: float = 1.0) -> Tensor:
-    """The filter (1 - strength)·δ + strength·binomial, shape `filter_size` (y, x), float32, sum 1.
+    """The filter of rows (1 - strength)·δ + strength·binomial, shape `filter_size` (y, x), float32, sum 1.
 
-    δ sits on the tap that plain subsampling reads, so strength 0 is plain subsampling and 1 the full binomial filter.
+    δ sits on the tap that plain subsampling reads, so strength 0 is plain subsampling and 1 the full binomial filter; of
+    size 3 the rows are [a, 1 - 2a, a] with a = strength / 4.
 
     >>> blur_kernel([1, 3], 0.5)
     tensor([[0.1250, 0.7500, 0.1250]])
     """
-    rows = torch.tensor(binomial_taps(filter_size[0]))
-    columns = torch.tensor(binomial_taps(filter_size[1]))
-    kernel = strength * rows.unsqueeze(1) * columns.unsqueeze(0)
-    kernel[(filter_size[0] - 1) // 2, (filter_size[1] - 1) // 2] += 1.0 - strength
-    return kernel
+    rows = strength * torch.tensor(binomial_taps(filter_size[0]))
+    columns = strength * torch.tensor(binomial_taps(filter_size[1]))
+    rows[(filter_size[0] - 1) // 2] += 1.0 - strength
+    columns[(filter_size[1] - 1) // 2] += 1.0 - strength
+    return rows.unsqueeze(1) * columns.unsqueeze(0)
 
 
 def blur_padding(filter_size: list[int], pad_off: int = 0) -> list[int]:
@@ -178,6 +179,7 @@ class BlurPool(nn.Module):
         stride: at least 1, or a pair (y, x).
         pad_mode: `reflect`, `replicate`, `zeros` or `circular`. A map too small for it is padded with `replicate`.
         pad_off: added to the padding on all four sides; the output then grows accordingly.
+        strength: 1 is the full filter, 0 plain subsampling; see `blur_kernel`.
 
     The filter is a non-persistent buffer: it follows `.to()`, and no key is added to the state dict. TorchScript would
     save a buffer even so, hence the scripted layer builds the same filter from numbers instead.
@@ -206,6 +208,7 @@ class BlurPool(nn.Module):
         stride: int | tuple[int, int] = 2,
         pad_mode: str = "reflect",
         pad_off: int = 0,
+        strength: float = 1.0,
     ) -> None:
         super().__init__()
         self.channels = channels
@@ -225,10 +228,11 @@ class BlurPool(nn.Module):
             raise InputError(f"unknown pad mode {pad_mode!r}", hint=f"use one of {', '.join(PAD_MODES)}")
         self.padding = blur_padding(self.filter_size, pad_off)
         self.register_buffer("kernel", blur_kernel(self.filter_size), persistent=False)
+        self.set_strength(strength)
 
     @torch.jit.unused
     def set_strength(self, strength: float) -> None:
-        """Mix the filter with plain subsampling: (1 - strength)·δ + strength·binomial, in place.
+        """Mix the rows of the filter with plain subsampling: (1 - strength)·δ + strength·binomial, in place.
 
         0 is plain subsampling, 1 the full filter. The value is kept by copies, pickles and TorchScript files, but is no
         part of the state dict.

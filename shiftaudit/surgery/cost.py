@@ -56,6 +56,7 @@ def make_record(
         macs_before=network_macs,
         macs_after=network_macs + added,
         notes=notes,
+        strength=plan.options.strength,
     )
 
 

@@ -80,6 +80,37 @@ def advise(
     )
 
 
+def rank_sites(
+    model: LoadedModel,
+    images: Sequence[ImageFile],
+    settings: Settings,
+    options: PatchOptions,
+    *,
+    labels: Mapping[str, int] | None = None,
+) -> tuple[str, ...]:
+    """The names of the sites that `options` would patch, those first that are harmless alone and gain most.
+
+    Raises: as `advise`.
+    """
+    names = site_names(model, options)
+    if len(names) == 1:
+        return names
+    trials = _Trials(model, images, settings, options, labels or {}, MAX_ACCURACY_DROP, None)
+    return tuple(trial.sites[0] for trial in sorted((trials.run((name,)) for name in names), key=_rank))
+
+
+def site_names(model: LoadedModel, options: PatchOptions) -> tuple[str, ...]:
+    """The sites that `options` would patch, in the order of execution.
+
+    Raises:
+        PatchError: there is none; it says why, site by site.
+    """
+    plan = plan_patch(model.module, options, input_size=model.preprocessing.size)
+    if not plan.patched:
+        patch(model.module, options, input_size=model.preprocessing.size)
+    return tuple(site.name for site in plan.patched)
+
+
 def _rank(trial: Trial) -> tuple[bool, float]:
     return not trial.harmless, -trial.mean_consistency.value
 
@@ -118,17 +149,13 @@ class _Trials:
         self.labels = labels
         self.observer = observer or (lambda _what, _number, _total: None)
         self.max_accuracy_drop = max_accuracy_drop
-        plan = plan_patch(model.module, options, input_size=model.preprocessing.size)
-        self.names = tuple(site.name for site in plan.patched)
-        if not self.names:
-            # `patch` says why, site by site.
-            patch(model.module, options, input_size=model.preprocessing.size)
+        self.names = site_names(model, options)
         self._count = 0
         self.original = self._audit(model, "the original")
         self.consistency = {
-            protocol: float(np.nanmean(_consistency(self.original, protocol))) for protocol in self.original.protocols
+            protocol: float(np.nanmean(consistency_of(self.original, protocol))) for protocol in self.original.protocols
         }
-        known = _correct(self.original)
+        known = correct_of(self.original)
         self.accuracy = None if np.isnan(known).all() else float(np.nanmean(known))
         self._threshold = float(np.mean(list(self.consistency.values())))
         self.rule = (
@@ -149,13 +176,13 @@ class _Trials:
         result = patch(self.model.module, options, input_size=self.model.preprocessing.size)
         report = self._audit(replace(self.model, module=result.module), " + ".join(sites))
         protocols = list(self.original.protocols)
-        differences = [_consistency(report, p) - _consistency(self.original, p) for p in protocols]
-        per_protocol = {p: _change(values, "real") for p, values in zip(protocols, differences, strict=True)}
-        mean = _change(np.mean(differences, axis=0), "real")
-        agreement = _change((_predictions(report) == _predictions(self.original)).astype(np.float64), "binary")
+        differences = [consistency_of(report, p) - consistency_of(self.original, p) for p in protocols]
+        per_protocol = {p: change_of(values, "real") for p, values in zip(protocols, differences, strict=True)}
+        mean = change_of(np.mean(differences, axis=0), "real")
+        agreement = change_of((predictions_of(report) == predictions_of(self.original)).astype(np.float64), "binary")
         accuracy = None
         if self.accuracy is not None:
-            accuracy = _change(_correct(report) - _correct(self.original), "real")
+            accuracy = change_of(correct_of(report) - correct_of(self.original), "real")
         harmless = agreement.value >= self._threshold and (
             accuracy is None or accuracy.value >= -self.max_accuracy_drop
         )
@@ -174,23 +201,26 @@ def _images(report: AuditReport) -> list[ImageResult]:
     return sorted(report.per_image, key=lambda image: image.id)
 
 
-def _consistency(report: AuditReport, protocol: Protocol) -> NDArray[np.float64]:
+def consistency_of(report: AuditReport, protocol: Protocol) -> NDArray[np.float64]:
     """Per image, the share of agreeing pairs among the shifted views."""
     counts = [view_counts(image, protocol) for image in _images(report)]
     return np.array([math.nan if count is None else count.consistency for count in counts])
 
 
-def _predictions(report: AuditReport) -> NDArray[np.int64]:
+def predictions_of(report: AuditReport) -> NDArray[np.int64]:
+    """Per image, the class of the unshifted view."""
     return np.array([image.prediction for image in _images(report)], dtype=np.int64)
 
 
-def _correct(report: AuditReport) -> NDArray[np.float64]:
+def correct_of(report: AuditReport) -> NDArray[np.float64]:
+    """Per image, whether the unshifted answer is the label's; NaN without one."""
     return np.array(
         [math.nan if image.label is None else float(image.prediction == image.label) for image in _images(report)]
     )
 
 
-def _change(values: NDArray[np.float64], kind: Kind) -> Change:
+def change_of(values: NDArray[np.float64], kind: Kind) -> Change:
+    """The mean over images with its 95 % interval."""
     metric = ClusterBootstrap(len(values)).metric(values, n_pairs=len(values), higher_is_better=True, kind=kind)
     return Change(
         value=math.nan if metric.value is None else metric.value,

@@ -10,7 +10,7 @@ from shiftaudit.surgery.blurpool import BlurPool, blur_kernel
 
 
 def set_strength(module: nn.Module, strength: float) -> int:
-    """Mix every filter with plain subsampling: (1 − strength)·δ + strength·binomial, in place; how many there are.
+    """Mix the rows of every filter with plain subsampling: (1 − strength)·δ + strength·binomial, in place; how many there are.
 
     At 0 the patched model computes what its original does, at 1 it has the full filters.
 

@@ -93,13 +93,24 @@ def test_strength_mixes_plain_subsampling_with_the_filter() -> None:
     layer = BlurPool(2, 5)
     full = layer(x)
     layer.set_strength(0.25)
-    torch.testing.assert_close(layer(x), 0.75 * x[:, :, ::2, ::2] + 0.25 * full)
+    row = np.array([0, 0, 0.75, 0, 0]) + 0.25 * np.array([1, 4, 6, 4, 1]) / 16
+    kernel = torch.from_numpy(np.outer(row, row)).float().expand(2, 1, 5, 5)
+    padded = F.pad(x, (2, 2, 2, 2), "reflect")
+    torch.testing.assert_close(layer(x), F.conv2d(padded, kernel, stride=2, groups=2))
     torch.testing.assert_close(blur_pool2d(x, [5, 5], [2, 2], "reflect", 0.25), layer(x))
     torch.testing.assert_close(copy.deepcopy(layer)(x), layer(x))
     layer.set_strength(1.0)
     assert torch.equal(layer(x), full)
     with pytest.raises(InputError, match="between 0 and 1"):
         layer.set_strength(1.5)
+
+
+def test_a_strength_given_at_once_is_the_ordinary_filter_a_1_minus_2a_a() -> None:
+    layer = BlurPool(1, 3, strength=0.5)
+    row = torch.tensor([0.125, 0.75, 0.125])
+    torch.testing.assert_close(layer.kernel, torch.outer(row, row))
+    with pytest.raises(InputError, match="between 0 and 1"):
+        BlurPool(1, 3, strength=-0.5)
 
 
 def test_unequal_strides_filter_only_the_subsampled_axis() -> None:

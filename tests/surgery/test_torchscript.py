@@ -286,6 +286,20 @@ def test_filters_grow_and_files_keep_their_strength(how: str) -> None:
         assert torch.equal(again(x), full)
 
 
+@pytest.mark.parametrize("how", ["eager", "scripted", "traced"])
+def test_a_copy_patched_at_half_strength_is_one_whose_filters_were_set_to_it(how: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.AvgPool2d(2), nn.Conv2d(4, 4, 1, 2)).eval()
+    x = torch.randn(1, 3, 24, 24)
+    form = model if how == "eager" else stored(model, how, x)
+    half = patch(form, PatchOptions(stem=True, strength=0.5), example_input=x)
+    grown = patch(form, PatchOptions(stem=True), example_input=x).module
+    set_strength(grown, 0.5)
+    with torch.no_grad():
+        torch.testing.assert_close(half.module(x), grown(x))
+    assert half.record.strength == 0.5
+
+
 def test_a_network_without_downsampling_is_refused() -> None:
     model = torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1)))
     assert plan_patch(model, input_size=16).sites == ()

@@ -1,0 +1,66 @@
+"""`shiftaudit patch --max-drop`: the search behind it, and what is said when no copy is within the bound."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from shiftaudit.cli import stdout
+from shiftaudit.cli.memory import keep_memory
+from shiftaudit.cli.run_audit import ImageOptions
+from shiftaudit.cli.stderr import say, warn
+from shiftaudit.errors import InputError, NoVerdictError
+from shiftaudit.records.bound import BoundOptions
+from shiftaudit.records.patch import PatchOptions
+from shiftaudit.records.recovery import RecoveryOptions
+
+if TYPE_CHECKING:
+    from shiftaudit.models import LoadedModel
+    from shiftaudit.records.bound import Search
+
+
+def check_bound(bound: BoundOptions, recovery: RecoveryOptions) -> None:
+    """Find what is missing or excludes each other before a network is loaded.
+
+    Raises:
+        InputError: --max-drop comes with --refit or --tune, or there is no image.
+    """
+    if bound.max_drop is None:
+        return
+    if recovery.refit or recovery.tune:
+        raise InputError(
+            "--max-drop fits the copies on --images itself, and came with --refit or --tune", hint="leave these out"
+        )
+    ImageOptions(bound.images, bound.labels).check()
+
+
+def copy_within_bound(
+    loaded: LoadedModel, choices: PatchOptions, bound: BoundOptions, seed: int, *, as_json: bool, quiet: bool
+) -> tuple[LoadedModel, Search]:
+    """The copy that the search chose, and the record of the search.
+
+    Raises:
+        NoVerdictError: none is within the bound; the best three were shown.
+    """
+    from shiftaudit.records.codec import dumps
+    from shiftaudit.render.bound import render_search, verdict
+    from shiftaudit.render.terminal import detect
+    from shiftaudit.tune.bound import search
+
+    keep_memory()
+    images = ImageOptions(bound.images, bound.labels)
+    files, unusable = images.found
+    if unusable:
+        warn(
+            f"{len(unusable)} files cannot be used; the first is {unusable[0].path}: {unusable[0].reason}", quiet=quiet
+        )
+    labels = images.known_labels(loaded, quiet=quiet)
+    told = quiet or not sys.stderr.isatty()
+    done = search(
+        loaded, files, bound, choices, labels=labels, seed=seed, observer=lambda what: None if told else say(what)
+    )
+    if done.model is None:
+        text = dumps({"search": done.record}) if as_json else render_search(done.record, detect(sys.stdout))
+        stdout.write(text, utf8=as_json)
+        raise NoVerdictError(verdict(done.record), hint="nothing was written; give more images or a larger --max-drop")
+    return done.model, done.record

@@ -1,0 +1,286 @@
+"""The most consistent copy whose harm is verified to be within a bound: search, refit, verify on images nobody fitted to."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shiftaudit.audit.audit import audit
+from shiftaudit.errors import NoVerdictError
+from shiftaudit.images.stream import ImageFile
+from shiftaudit.metrics.bounded import bounded_mean
+from shiftaudit.models import LoadedModel
+from shiftaudit.records.advise import Change
+from shiftaudit.records.bound import ERROR_RATE, BoundOptions, Candidate, Measure, Search, images_needed, smallest_drop
+from shiftaudit.records.patch import PatchOptions
+from shiftaudit.records.refit import RefitSettings
+from shiftaudit.records.report import AuditReport
+from shiftaudit.records.settings import Settings
+from shiftaudit.surgery.patch import patch
+from shiftaudit.tune.advise import change_of, consistency_of, correct_of, predictions_of, rank_sites
+from shiftaudit.tune.refit import refit
+
+HELD_SHARE = 0.5
+RANKING_IMAGES = 64
+"""Of the fitting share, on which sites and copies are put in order."""
+FILTERS: tuple[tuple[int, float], ...] = ((3, 1.0), (3, 0.5), (3, 0.25), (5, 1.0))
+"""Sizes and strengths that are tried where the options hold the defaults."""
+CROPS = 200
+_SHOWN = 3
+
+Observer = Callable[[str], None]
+"""Told what is done next."""
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """The copy, None where there is none, and the record."""
+
+    model: LoadedModel | None
+    record: Search
+
+
+@dataclass(frozen=True, eq=False)
+class _Copy:
+    """A refitted copy, and how it does on the fitting share."""
+
+    model: LoadedModel
+    options: PatchOptions
+    harm: float
+    gain: float
+
+
+def search(
+    model: LoadedModel,
+    images: Sequence[ImageFile],
+    bound: BoundOptions,
+    options: PatchOptions | None = None,
+    *,
+    labels: Mapping[str, int] | None = None,
+    seed: int = 0,
+    observer: Observer | None = None,
+) -> SearchResult:
+    """Search sites, filter sizes and strengths; `Search` says how a copy is verified and chosen.
+
+    Args:
+        model: the original.
+        images: half of them, by their bytes and the seed, are held out.
+        bound: `max_drop` must be given; `images` and `labels` are for the command line.
+        options: placement, padding and the sites that may be patched; a filter size or a strength other than the default is kept.
+        labels: class by relative path; used where every image has one.
+
+    Raises:
+        InputError: no image can be read.
+        PatchError: nothing to patch.
+        NoVerdictError: there are too few images to verify the bound, whatever the copy.
+    """
+    assert bound.max_drop is not None
+    labels = labels or {}
+    fitting, held = shares(images, HELD_SHARE, seed)
+    if smallest_drop(len(held)) > bound.max_drop + 1e-9:
+        needed = images_needed(bound.max_drop)
+        raise NoVerdictError(
+            f"{len(held)} held-out images can verify a drop of {smallest_drop(len(held)):.1%} at best, not {bound.max_drop:.1%}",
+            hint=f"give {round(needed / HELD_SHARE)} images or more, or a larger --max-drop",
+        )
+    known = all(file.relative in labels for file in images)
+    measure: Measure = "accuracy" if known else "agreement"
+    protocol = Settings(protocol=bound.goal, stages=False, seed=seed)
+    run = _Run(model, bound, options or PatchOptions(), protocol, labels if known else {}, measure, observer or _silent)
+    return run.go(fitting, held)
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def shares(files: Sequence[ImageFile], held: float, seed: int) -> tuple[list[ImageFile], list[ImageFile]]:
+    """The images to fit on and those held out, by their bytes and the seed; of images with the same bytes one is used."""
+    by_content = {content_sha256(file): file for file in reversed(files)}
+    ranked = sorted(by_content, key=lambda content: hashlib.sha256(f"{seed}:{content}".encode()).digest())
+    count = round(held * len(ranked))
+    return [by_content[content] for content in ranked[count:]], [by_content[content] for content in ranked[:count]]
+
+
+def content_sha256(file: ImageFile) -> str:
+    """Of the file's bytes."""
+    with file.path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class _Run:
+    """One search."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        bound: BoundOptions,
+        options: PatchOptions,
+        settings: Settings,
+        labels: Mapping[str, int],
+        measure: Measure,
+        observer: Observer,
+    ) -> None:
+        self.model, self.bound, self.options, self.settings = model, bound, options, settings
+        self.labels, self.measure, self.observer = labels, measure, observer
+        assert bound.max_drop is not None
+        self.max_drop = bound.max_drop
+        self.ends = time.monotonic() + bound.budget * 60
+
+    def go(self, fitting: list[ImageFile], held: list[ImageFile]) -> SearchResult:
+        """Fit on one share, verify on the other."""
+        plans = self._plans(fitting[:RANKING_IMAGES])
+        copies = self._fitted(plans, fitting)
+        self.observer("verifying on held-out images")
+        judge = _Judge(self, held)
+        chosen = judge.choice(copies.kept)
+        record = Search(
+            max_drop=self.max_drop,
+            measure=self.measure,
+            goal=self.bound.goal,
+            n_fitting=len(fitting),
+            n_held=len(held),
+            fitting_sha256=tuple(map(content_sha256, fitting)),
+            held_sha256=tuple(map(content_sha256, held)),
+            n_fitted=copies.count,
+            n_planned=len(plans),
+            original_measure=1.0 if self.measure == "agreement" else float(np.nanmean(correct_of(judge.original))),
+            original_consistency=float(np.nanmean(self.consistency(judge.original))),
+            candidates=tuple(judge.candidates),
+            chosen=chosen,
+        )
+        return SearchResult(None if chosen is None else judge.copies[chosen].model, record)
+
+    def audit(self, model: LoadedModel, images: Sequence[ImageFile]) -> AuditReport:
+        """The answers of a network under the protocols asked for."""
+        return audit(model, images, self.settings, labels=self.labels)
+
+    def consistency(self, report: AuditReport) -> NDArray[np.float64]:
+        """Per image, the mean of the protocols."""
+        mean: NDArray[np.float64] = np.mean([consistency_of(report, name) for name in report.protocols], axis=0)
+        return mean
+
+    def compared(self, original: AuditReport, copy: AuditReport) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Per image, in [-1, 1]: how far the measure falls from original to copy, and how far consistency rises."""
+        if self.measure == "accuracy":
+            harm = correct_of(original) - correct_of(copy)
+        else:
+            harm = (predictions_of(original) != predictions_of(copy)).astype(np.float64)
+        return harm, self.consistency(copy) - self.consistency(original)
+
+    def _plans(self, images: list[ImageFile]) -> list[PatchOptions]:
+        """What to try: growing sets of sites, those that harm least first in each, with every filter."""
+        self.observer("ranking the sites")
+        names = rank_sites(self.model, images, self.settings, self.options, labels=self.labels)
+        counts, count = [len(names)], len(names)
+        while count > 1:
+            count = -(-count // 2)
+            counts.append(count)
+        default = PatchOptions()
+        given = self.options.filter_size, self.options.strength
+        filters = FILTERS if given == (default.filter_size, default.strength) else (given,)
+        return [
+            replace(self.options, only=tuple(map(glob.escape, names[:n])), skip=(), filter_size=size, strength=strength)
+            for n in counts
+            for size, strength in filters
+        ]
+
+    def _fitted(self, plans: list[PatchOptions], fitting: list[ImageFile]) -> _Copies:
+        """The plans refitted while there is time; those that others beat on the fitting share are dropped at once."""
+        ranking = fitting[:RANKING_IMAGES]
+        original = self.audit(self.model, ranking)
+        copies = _Copies()
+        for number, options in enumerate(plans, 1):
+            if copies.count and time.monotonic() > self.ends:
+                break
+            self.observer(f"refitting {number} of {len(plans)}: {_words(options)}")
+            result = patch(self.model.module, options, input_size=self.model.preprocessing.size)
+            patched = replace(self.model, module=result.module, patch_record=result.record)
+            settings = RefitSettings(crops=CROPS, seed=self.settings.seed)
+            fitted = refit(patched, self.model, fitting, settings).model
+            harm, gain = self.compared(original, self.audit(fitted, ranking))
+            copies.count += 1
+            copies.kept.append(_Copy(fitted, options, float(np.nanmean(harm)), float(np.nanmean(gain))))
+            copies.kept = _worth_keeping(copies.kept)
+        return copies
+
+
+@dataclass
+class _Copies:
+    count: int = 0
+    kept: list[_Copy] = field(default_factory=list)
+
+
+def _front(copies: Sequence[_Copy]) -> list[_Copy]:
+    """The copies that no other one beats in both harm and gain, from the least harm to the most."""
+    kept: list[_Copy] = []
+    for copy in sorted(copies, key=lambda one: (one.harm, -one.gain)):
+        if not kept or copy.gain > kept[-1].gain:
+            kept.append(copy)
+    return kept
+
+
+def _worth_keeping(copies: Sequence[_Copy]) -> list[_Copy]:
+    """The front, and the best of the others where it alone is too few to show."""
+    front = _front(copies)
+    others = sorted((one for one in copies if one not in front), key=lambda one: one.harm - one.gain)
+    return [*front, *others[: max(0, _SHOWN - len(front))]]
+
+
+class _Judge:
+    """The held-out images, and what they say of one copy after the other."""
+
+    def __init__(self, run: _Run, held: Sequence[ImageFile]) -> None:
+        self.run, self.held = run, held
+        self.original = run.audit(run.model, held)
+        self.copies: list[_Copy] = []
+        self.candidates: list[Candidate] = []
+
+    def choice(self, copies: Sequence[_Copy]) -> int | None:
+        """Test the front in order up to the first that fails; the last that passed, where its gain is sure.
+
+        Without a choice up to three copies are looked at, to be shown.
+        """
+        for copy in _front(copies):
+            if not self._look_at(copy, tested=True):
+                break
+        passed = [index for index, one in enumerate(self.candidates) if one.verified]
+        if passed and (self.candidates[passed[-1]].gain.ci_low or 0.0) > 0:
+            return passed[-1]
+        for copy in [one for one in copies if one not in self.copies][: max(0, _SHOWN - len(self.copies))]:
+            self._look_at(copy, tested=False)
+        return None
+
+    def _look_at(self, copy: _Copy, *, tested: bool) -> bool:
+        """Whether a copy in the sequence passes."""
+        harm, gain = self.run.compared(self.original, self.run.audit(copy.model, self.held))
+        fall = bounded_mean(harm, -1.0, 1.0)
+        change = Change(fall.mean, fall.bound(ERROR_RATE), fall.bound(1 - ERROR_RATE), fall.n)
+        # The limit itself is within the bound; rounding of the quantile must not put it outside.
+        verified = tested and fall.bound(1 - ERROR_RATE) <= self.run.max_drop + 1e-9
+        record = copy.model.patch_record
+        assert record is not None
+        sites, options = tuple(site.name for site in record.patched), copy.options
+        self.candidates.append(
+            Candidate(
+                sites,
+                options.filter_size,
+                options.strength,
+                record.macs_after,
+                change,
+                change_of(gain, "real"),
+                verified,
+            )
+        )
+        self.copies.append(copy)
+        return verified
+
+
+def _words(options: PatchOptions) -> str:
+    return f"{len(options.only)} sites, filter {options.filter_size}, strength {options.strength:g}"
