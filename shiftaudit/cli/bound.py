@@ -54,7 +54,7 @@ def copy_within_bound(
         warn(
             f"{len(unusable)} files cannot be used; the first is {unusable[0].path}: {unusable[0].reason}", quiet=quiet
         )
-    labels = images.known_labels(loaded, quiet=quiet)
+    labels = images.known_labels(loaded, quiet=quiet).by_path
     told = quiet or not sys.stderr.isatty()
     done = search(
         loaded, files, bound, choices, labels=labels, seed=seed, observer=lambda what: None if told else say(what)
