@@ -41,7 +41,7 @@ def _draw(console: Console, comparison: Comparison) -> None:
                 title,
                 justify="right" if column in (1, 2) else "left",
                 overflow="fold",
-                no_wrap=column < 4,
+                no_wrap=column in (1, 2, 3),  # names may take two lines, numbers are never cut
                 min_width=_VERDICT_WIDTH if column == 4 else None,
             )
         for row in _by_protocol(rows) if heading is _METRIC_HEADING else rows:

@@ -68,7 +68,24 @@ def test_the_change_a_step_is_a_share_and_shown_in_per_cent_everywhere(show: Cal
 
 def test_the_gate_prints_values_in_the_unit_of_their_metric() -> None:
     def value(name: str) -> str:
-        verdict = Verdict(name, "floor", PASS, None, 0.0694, 0.0694, None, None, 0, None, 9, None, False, True)
+        verdict = Verdict(
+            name,
+            "floor",
+            PASS,
+            None,
+            0.0694,
+            0.0694,
+            None,
+            None,
+            0,
+            None,
+            9,
+            None,
+            beyond=False,
+            detectable=None,
+            improved=False,
+            higher_is_better=True,
+        )
         return words.value(verdict, 0.0694)
 
     assert value("crop.adjacent_change") == value("accuracy") == value("degenerate") == "6.9 %"
