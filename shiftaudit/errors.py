@@ -12,8 +12,8 @@ class ShiftAuditError(Exception):
 
     `message` is one sentence that says what arrived and what was expected; `hint` says what to try.
 
-    >>> str(InputError("found no image in photos/", hint="point IMAGES at a folder that holds pictures"))
-    'found no image in photos/; point IMAGES at a folder that holds pictures'
+    >>> str(InputError("found no image in photos/", hint="point IMAGES at a folder that holds images"))
+    'found no image in photos/; point IMAGES at a folder that holds images'
     """
 
     exit_code = 2

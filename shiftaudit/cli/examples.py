@@ -19,7 +19,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "shiftaudit score resnet50 photos/",
         "shiftaudit score model.pt photos/ -o report.json --html page.html",
         "shiftaudit score weights.safetensors --arch mobilenet_v3_small photos/",
-        "# every 4th shift of the grid, the same for all pictures, circular only",
+        "# every 4th shift of the grid, the same for all images, circular only",
         "shiftaudit score model.pt photos/ --shifts grid:4 --protocol circular",
         "# labels from a file; inputs scaled to [-1, 1]",
         "shiftaudit score model.pt photos/ --labels labels.csv --mean 0.5 --std 0.5",

@@ -12,7 +12,7 @@ from shiftaudit.cli.examples import COMMAND_GROUPS, EXAMPLES
 
 _WIDEST, _INDENT, _NAMES_UP_TO = 100, 2, 26
 # Groups of options in this order; others stand between, in the order of the command.
-_FIRST, _LAST = ("Options", "Model", "Pictures", "Views"), ("Running",)
+_FIRST, _LAST = ("Options", "Model", "Images", "Views"), ("Running",)
 _PLACEHOLDERS = {"int": "N", "float": "X", "path": "PATH", "file": "PATH"}
 
 Rows = list[tuple[str, str]]

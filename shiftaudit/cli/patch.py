@@ -159,7 +159,7 @@ def _verify(
 
 
 def _example(loaded: LoadedModel) -> Tensor:
-    """Random numbers in the shape of the model's input, as many pictures as the file insists on."""
+    """Random numbers in the shape of the model's input, as many images as the file insists on."""
     import torch
 
     weight = next((p for p in loaded.module.parameters() if p.is_floating_point()), torch.zeros(()))

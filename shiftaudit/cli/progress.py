@@ -1,4 +1,4 @@
-"""The progress bar on stderr: pictures done, pictures a second, time left. Silent when stderr is no terminal."""
+"""The progress bar on stderr: images done, images a second, time left. Silent when stderr is no terminal."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def report(
     images: Annotated[
         list[Path] | None, typer.Option("--images", help="The folder that was scored: adds thumbnails to the page.")
     ] = None,
-    no_images: Annotated[bool, typer.Option("--no-images", help="Embed no pictures, even with --images.")] = False,
+    no_images: Annotated[bool, typer.Option("--no-images", help="Embed no images, even with --images.")] = False,
     format: Annotated[
         str,
         opt.form(

@@ -1,4 +1,4 @@
-"""The steps every command that scores a model shares: find pictures, read labels, load, score with a progress bar."""
+"""The steps every command that scores a model shares: find images, read labels, load, score with a progress bar."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """Which pictures, and what is known of them."""
+    """Which images, and what is known of them."""
 
     paths: tuple[Path, ...] = option(
-        help="Folders of pictures, or pictures.", flag="images", metavar="IMAGES...", argument=True
+        help="Folders of images, or images.", flag="images", metavar="IMAGES...", argument=True
     )
-    labels: str = option("auto", "auto, folder, none, or a CSV file of path,label.", group="Pictures")
-    limit: int | None = option(None, "Score at most this many pictures.", group="Pictures", least=1)
+    labels: str = option("auto", "auto, folder, none, or a CSV file of path,label.", group="Images")
+    limit: int | None = option(None, "Score at most this many images.", group="Images", least=1)
 
     def __post_init__(self) -> None:
         check_values(self)
@@ -38,7 +38,7 @@ class ImageOptions:
         """The files, and what looked like one but cannot be; searched for once.
 
         Raises:
-            InputError: there is no picture.
+            InputError: there is no image.
         """
         from shiftaudit.images.find import find_images
 
@@ -48,7 +48,7 @@ class ImageOptions:
         """Look for the files now: what is missing is to be told before a network is loaded.
 
         Raises:
-            InputError: there is no picture, or the CSV file of labels cannot be read.
+            InputError: there is no image, or the CSV file of labels cannot be read.
         """
         from shiftaudit.images.labels import AUTO, FOLDER, NONE, table_rows
 
@@ -75,7 +75,7 @@ def run_audit(
     quiet: bool = False,
     options: RunOptions | None = None,
 ) -> AuditReport:
-    """Score `model` on the pictures and return the report; every process of a torchrun but the first ends here, with 0.
+    """Score `model` on the images and return the report; every process of a torchrun but the first ends here, with 0.
 
     Raises:
         InputError: nothing could be scored, or options exclude each other.

@@ -31,7 +31,7 @@ def score(
     options: ModelOptions,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Score MODEL on pictures under circular and cropping shifts: does its answer stay, and where do its features alias?"""
+    """Score MODEL on images under circular and cropping shifts: does its answer stay, and where do its features alias?"""
     from shiftaudit.models.source import check_source
     from shiftaudit.views.protocol import check_settings
 

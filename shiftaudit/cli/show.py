@@ -35,10 +35,10 @@ def register(app: typer.Typer) -> None:
 def show(
     *,
     model: opt.Model,
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="One picture.")],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="One image.")],
     output_file: Annotated[
         Path | None,
-        opt.output("Write a picture: .gif moves along the diagonal, .png shows the nearest flips."),
+        opt.output("Write an image: .gif moves along the diagonal, .png shows the nearest flips."),
     ] = None,
     format: Annotated[str, opt.form("table", "json", help="table or json.")] = "table",
     settings: Annotated[Settings, only("protocol", "max_shift", "seed", "batch_size", "device")],
@@ -68,7 +68,7 @@ def show(
     )
     stdout.write(_text(seen, format), utf8=format == "json")
     if output_file is not None:
-        write_bytes_atomically(output_file, _picture(seen, output_file.suffix.lower()))
+        write_bytes_atomically(output_file, _image(seen, output_file.suffix.lower()))
         say(f"wrote {output_file}")
 
 
@@ -95,7 +95,7 @@ def _text(seen: Microscope, format: str) -> str:
     )
 
 
-def _picture(seen: Microscope, suffix: str) -> bytes:
+def _image(seen: Microscope, suffix: str) -> bytes:
     """Crop where it was measured, since real pixels come in there, else circular."""
     from shiftaudit.render.pictures import gif, strip
     from shiftaudit.render.show import flips_by_answer

@@ -1,4 +1,4 @@
-"""`shiftaudit tune`: teach a patched copy on unlabelled pictures to answer as its original does."""
+"""`shiftaudit tune`: teach a patched copy on unlabelled images to answer as its original does."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def tune(
     where: Annotated[Settings, only("device")],
     quiet: opt.Quiet = False,
 ) -> None:
-    """Win back what a patch cost, without labels: the original teaches the copy on your own pictures."""
+    """Win back what a patch cost, without labels: the original teaches the copy on your own images."""
     target = _check_output(output_file)
     keep_memory()
     images.check()
@@ -77,7 +77,7 @@ def tune(
     check_source(patched, ModelOptions())
     check_source(teacher, options)
     copy, original = _load(patched, teacher, options, where.device)
-    files, known = _pictures(images, copy, quiet=quiet)
+    files, known = _images(images, copy, quiet=quiet)
 
     from shiftaudit.tune.loop import tune as run
 
@@ -95,7 +95,7 @@ def tune_copy(
     from shiftaudit.tune.loop import tune as run
 
     keep_memory()
-    files, _ = _pictures(replace(images, labels="none"), copy, quiet=quiet)
+    files, _ = _images(replace(images, labels="none"), copy, quiet=quiet)
     return run(copy, original, files, settings, _observer(quiet=quiet))
 
 
@@ -125,7 +125,7 @@ def _load(patched: str, teacher: str, options: ModelOptions, device: str) -> tup
     return copy, replace(original, info=replace(original.info, preprocessing=copy.preprocessing))
 
 
-def _pictures(images: ImageOptions, model: LoadedModel, *, quiet: bool) -> tuple[list[ImageFile], dict[str, int]]:
+def _images(images: ImageOptions, model: LoadedModel, *, quiet: bool) -> tuple[list[ImageFile], dict[str, int]]:
     files, skipped = images.found
     if skipped:
         warn(f"{len(skipped)} files cannot be used; the first is {skipped[0].path}: {skipped[0].reason}", quiet=quiet)
@@ -161,5 +161,5 @@ def _print(result: TuneResult, *, as_json: bool, quiet: bool) -> None:
 
     if result.skipped:
         first = result.skipped[0]
-        warn(f"{len(result.skipped)} pictures cannot be read; the first is {first.path}: {first.reason}", quiet=quiet)
+        warn(f"{len(result.skipped)} images cannot be read; the first is {first.path}: {first.reason}", quiet=quiet)
     stdout.write(dumps(result.record) if as_json else render_tune(result.record, detect(sys.stdout)), utf8=as_json)

@@ -30,7 +30,7 @@ class ReportOutputs:
         "table", "table, json, markdown, github-benchmark or model-card.", flag="--format -f", choices=FORMATS
     )
     html: Path | None = option(None, "Write the report as one offline web page.", metavar="PATH", parse=path_to_write)
-    no_images: bool = option(False, "Embed no pictures in the web page.")
+    no_images: bool = option(False, "Embed no images in the web page.")
 
     def __post_init__(self) -> None:
         check_values(self)

@@ -16,7 +16,7 @@ PRESET_NAMES = ("zhang", "aps", "azulay")
 
 T = TypeVar("T")
 
-_MODEL, _VIEWS, _IMAGES, _RUN = "Model", "Views", "Pictures", "Running"
+_MODEL, _VIEWS, _IMAGES, _RUN = "Model", "Views", "Images", "Running"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Settings:
     """
 
     protocol: str = option(BOTH, "both, circular or crop.", group=_VIEWS, choices=(BOTH, *PROTOCOLS))
-    shifts: str = option("8", "Shifted views per picture: a count, grid:STEP or diagonal.", group=_VIEWS)
+    shifts: str = option("8", "Shifted views per image: a count, grid:STEP or diagonal.", group=_VIEWS)
     """Per image and protocol."""
     max_shift: int | None = option(
         None, "Largest shift in pixels [32 circular, 16 crop, at 224].", group=_VIEWS, least=1
@@ -47,7 +47,7 @@ class Settings:
     seed: int = option(0, "Of the shifts, and of random weights.", group=_VIEWS, least=0)
     batch_size: int | None = option(None, "Views in one pass [by the size of feature maps].", group=_RUN, least=1)
     """Changes no result beyond float noise."""
-    workers: int = option(2, "Processes that decode pictures.", group=_RUN, least=0)
+    workers: int = option(2, "Processes that decode images.", group=_RUN, least=0)
     """0 decodes in this one."""
     device: str = option("cpu", "cpu, cuda, cuda:1, mps.", group=_RUN)
     autocast: bool = option(False, "Compute in bfloat16 or float16, on accelerators.", group=_RUN)

@@ -52,7 +52,7 @@ class TuneSettings:
     """Weight of the same error after both maps were low-passed: what a filtered network can reproduce."""
     train_size: int | None = option(None, "Side of the training crops; smaller is faster.", group=_TRAINING, least=2)
     """None for the network's own size. Smaller is faster where the network takes it."""
-    min_scale: float = option(0.02, "Smallest share of a picture that a crop shows.", group=_TRAINING, above=0, most=1)
+    min_scale: float = option(0.02, "Smallest share of an image that a crop shows.", group=_TRAINING, above=0, most=1)
     flip: bool = option(True, "Mirror half of the crops.", group=_TRAINING)
     shift: int | None = option(
         None, "Largest shift of the crops in pixels [16 at 224].", flag="--max-shift", group=_TRAINING, least=1
@@ -67,7 +67,7 @@ class TuneSettings:
     """The shift-consistency term. 0 leaves it out."""
     centred: bool = option(
         False,
-        "Teach every view the original's answer to the middle one: for pictures with one object in the middle.",
+        "Teach every view the original's answer to the middle one: for images with one object in the middle.",
         group=_TRAINING,
     )
     """As digits have it: the original knows the middle view best."""
@@ -81,9 +81,9 @@ class TuneSettings:
         group=_TRAINING,
         choices=BATCH_NORM_MODES,
     )
-    holdout: float = option(0.1, "Share of the pictures kept for choosing the best state.", least=0, below=1)
+    holdout: float = option(0.1, "Share of the images kept for choosing the best state.", least=0, below=1)
     """And for stopping early."""
-    checks: int = option(10, "How often the held-out pictures are scored.", group=_TRAINING, least=1)
+    checks: int = option(10, "How often the held-out images are scored.", group=_TRAINING, least=1)
     patience: int = option(4, "Checks without improvement before stopping.", group=_TRAINING, least=1)
     """At full filter strength."""
     seed: int = option(0, "Of crops and views.", least=0)
@@ -139,10 +139,10 @@ class TuneRecord:
     teacher: str
     teacher_sha256: str | None
     n_images: int
-    """Pictures that were trained on."""
+    """Images that were trained on."""
     n_holdout: int
     holdout_is_training_data: bool
-    """True where there were too few pictures to hold any out."""
+    """True where there were too few images to hold any out."""
     n_labelled: int
     n_parameters: int
     steps: int

@@ -77,4 +77,4 @@ def to_text(draw: Callable[[Console], None], terminal: Terminal) -> str:
 def plain_lines(text: str, terminal: Terminal) -> str:
     """The text without blanks at line ends, in ASCII where the terminal has no Unicode."""
     text = "".join(line.rstrip() + "\n" for line in text.splitlines())
-    return text if terminal.unicode else text.translate(_ASCII).encode("ascii", "replace").decode("ascii")
+    return text if terminal.unicode else text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")

@@ -60,7 +60,7 @@ def test_every_option_and_argument_stands_on_its_page_with_words(name: str) -> N
 
 def test_options_of_one_kind_stand_together() -> None:
     headings = re.findall(r"^(\w+):$", page("score", 80), re.M)
-    assert headings == ["Arguments", "Options", "Model", "Pictures", "Views", "Running", "Examples"]
+    assert headings == ["Arguments", "Options", "Model", "Images", "Views", "Running", "Examples"]
     assert "--batch-size N " in page("score", 80)
     assert "--html PATH" in page("score", 80)
     assert "--tree " in page("stages", 80)
