@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
         ("baseline update a.json -b a.json --force", "cannot write a.json: it is read as REPORT.json"),
         ("baseline save a.json -o a.json --force", "cannot write a.json: it is read as REPORT.json"),
         ("compare a.json b.json -o a.json", "cannot write a.json: it is read as A.json"),
-        ("report a.json b.json -o b.json", "cannot write b.json: it is read as OTHER.json"),
+        ("report a.json b.json -o b.json", "cannot write b.json: it is read as REPORT.json"),
         ("report a.json -o images/00.png --images images", "images/00.png: it is read as --images"),
         ("merge a.json -o a.json", "cannot write a.json: it is read as SAMPLES"),
         ("show model.pt images/00.png -o images/00.png", "cannot write images/00.png: it is read as IMAGE"),
