@@ -21,7 +21,7 @@ FORMATS = ("table", "heatmap", "markdown", "json")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("stdout")
     (where / "a.json").write_text(dumps(fake_report(60)))
-    (where / "odd.json").write_text(dumps(fake_report(4)).replace("resnet18", "caf\\u00e9 \\u2192 \\udc80"))
+    (where / "odd.json").write_text(dumps(fake_report(4)).replace("resnet50", "caf\\u00e9 \\u2192 \\udc80"))
     return where
 
 
