@@ -37,6 +37,30 @@ def register(app: typer.Typer) -> None:
 
 _POLICIES = "evidence: exit 3 where an estimate lies beyond its limit, else 0; warn or pass: 0; fail: 3."
 
+_Format = Annotated[
+    str,
+    opt.form(
+        "table",
+        "json",
+        "markdown",
+        "junit",
+        "github",
+        "github-benchmark",
+        help="table, json, markdown, junit, github or github-benchmark.",
+    ),
+]
+_Images = Annotated[
+    ImageOptions,
+    without(
+        "limit",
+        paths={
+            "default": (),
+            "metavar": "[IMAGES...]",
+            "help": "Score CANDIDATE on these with the baseline's protocol.",
+        },
+    ),
+]
+
 
 @takes
 def gate(
@@ -44,33 +68,12 @@ def gate(
     candidate: Annotated[
         str, typer.Argument(metavar="CANDIDATE", help="A report's JSON, or a MODEL followed by IMAGES.")
     ],
-    images: Annotated[
-        ImageOptions,
-        without(
-            "limit",
-            paths={
-                "default": (),
-                "metavar": "[IMAGES...]",
-                "help": "Score CANDIDATE on these with the baseline's protocol.",
-            },
-        ),
-    ],
+    images: _Images,
     baseline: Annotated[Path, typer.Option("--baseline", "-b", help="What to judge against.")] = DEFAULT_BASELINE,
     rules: Rules,
     alpha: Annotated[float, typer.Option("--alpha", help="Largest chance of failing an acceptable candidate.")] = 0.05,
     on_inconclusive: Annotated[str, typer.Option("--on-inconclusive", help=_POLICIES)] = "evidence",
-    format: Annotated[
-        str,
-        opt.form(
-            "table",
-            "json",
-            "markdown",
-            "junit",
-            "github",
-            "github-benchmark",
-            help="table, json, markdown, junit, github or github-benchmark.",
-        ),
-    ] = "table",
+    format: _Format = "table",
     output_file: Annotated[Path | None, opt.output("Write the result here instead.")] = None,
     save_report: Annotated[
         Path | None, opt.output("Write the report of the MODEL scored now to this file.", "--save-report")

@@ -38,6 +38,17 @@ def register(app: typer.Typer) -> None:
     app.command("patch")(patch)
 
 
+_Budget = Annotated[
+    TuneSettings,
+    only(
+        "minutes",
+        "seed",
+        minutes={"flag": "--tune-minutes", "help": "Budget of --tune.", "group": "Recovery"},
+        seed={"help": "Of random weights, --refit and --tune."},
+    ),
+]
+
+
 @takes
 def patch(
     *,
@@ -53,15 +64,7 @@ def patch(
     as_json: opt.Json = False,
     recovery: RecoveryOptions,
     bound: BoundOptions,
-    budget: Annotated[
-        TuneSettings,
-        only(
-            "minutes",
-            "seed",
-            minutes={"flag": "--tune-minutes", "help": "Budget of --tune.", "group": "Recovery"},
-            seed={"help": "Of random weights, --refit and --tune."},
-        ),
-    ],
+    budget: _Budget,
     options: Annotated[ModelOptions, without("output")],
     quiet: opt.Quiet = False,
 ) -> None:

@@ -31,22 +31,25 @@ def register(app: typer.Typer) -> None:
     app.command("tune")(tune)
 
 
+_Images = Annotated[
+    ImageOptions,
+    but(
+        labels={
+            "default": "none",
+            "help": "none, folder, auto or a CSV file of path,label: ordinary fine-tuning in addition.",
+            "group": None,
+        }
+    ),
+]
+
+
 @takes
 def tune(
     *,
     patched: Annotated[str, typer.Argument(metavar="PATCHED", help="The TorchScript file that `patch` wrote.")],
     teacher: Annotated[str, typer.Option("--teacher", help="The original it was made from: a file or a name.")],
     output_file: Annotated[Path | None, opt.output("The tuned copy, a .pt file.")] = None,
-    images: Annotated[
-        ImageOptions,
-        but(
-            labels={
-                "default": "none",
-                "help": "none, folder, auto or a CSV file of path,label: ordinary fine-tuning in addition.",
-                "group": None,
-            }
-        ),
-    ],
+    images: _Images,
     settings: TuneSettings,
     checkpoint: Annotated[
         Path | None, opt.output("Write the state to this file at every check.", "--checkpoint")

@@ -87,10 +87,7 @@ def judge(
     require_consistent(candidate, "the candidate", "shiftaudit score MODEL IMAGES -o report.json")
     require_same_protocol(candidate.protocol, baseline.protocol)
     require_same_images(candidate, baseline)
-    checks = metric_checks(candidate, baseline, rules) + stage_checks(candidate, baseline, rules)
-    verdicts = [*judge_checks(checks, alpha), *_degenerate(candidate, baseline)]
-    if not verdicts:
-        raise NoVerdictError("there is nothing to judge: every margin is off and no floor or stage limit is set")
+    verdicts = _verdicts(candidate, baseline, rules, alpha)
     outcome = overall(verdicts)
     return GateResult(
         schema_version=GATE_SCHEMA_VERSION,
@@ -108,6 +105,14 @@ def judge(
         warnings=(*_warnings(candidate, baseline), *stages_not_judged(candidate, baseline, rules)),
         refresh_baseline=outcome == PASS and any(verdict.improved for verdict in verdicts),
     )
+
+
+def _verdicts(candidate: Baseline, baseline: Baseline, rules: Rules, alpha: float) -> list[Verdict]:
+    checks = metric_checks(candidate, baseline, rules) + stage_checks(candidate, baseline, rules)
+    verdicts = [*judge_checks(checks, alpha), *_degenerate(candidate, baseline)]
+    if not verdicts:
+        raise NoVerdictError("there is nothing to judge: every margin is off and no floor or stage limit is set")
+    return verdicts
 
 
 def require_no_sure_drop(new: Baseline, old: Baseline, alpha: float = ALPHA) -> None:
