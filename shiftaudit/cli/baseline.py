@@ -67,7 +67,7 @@ def update(
     """Replace an existing baseline by REPORT's, after showing what changes. Refused in CI without --force."""
     from shiftaudit.files import write_text_atomically
     from shiftaudit.gate.baseline import baseline_text, read_baseline, refuse_in_ci, savable
-    from shiftaudit.gate.judge import require_no_sure_drop
+    from shiftaudit.gate.drops import require_no_sure_drop
     from shiftaudit.records.reading import read_report
     from shiftaudit.render.baseline import changes
     from shiftaudit.render.terminal import detect, plain_lines

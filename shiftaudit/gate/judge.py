@@ -16,7 +16,7 @@ from shiftaudit.errors import InputError, NoVerdictError
 from shiftaudit.gate.baseline import baseline_of
 from shiftaudit.gate.comparable import environment_differences, require_same_images, require_same_protocol
 from shiftaudit.gate.consistent import require_consistent
-from shiftaudit.gate.metric_rules import DEFAULT_MARGINS, check_rules, metric_checks
+from shiftaudit.gate.metric_rules import check_rules, metric_checks
 from shiftaudit.gate.rules import Check
 from shiftaudit.gate.stage_rules import stage_checks, stages_not_judged
 from shiftaudit.metrics.bounded import BoundedMean
@@ -113,26 +113,6 @@ def _verdicts(candidate: Baseline, baseline: Baseline, rules: Rules, alpha: floa
     if not verdicts:
         raise NoVerdictError("there is nothing to judge: every margin is off and no floor or stage limit is set")
     return verdicts
-
-
-def require_no_sure_drop(new: Baseline, old: Baseline, alpha: float = ALPHA) -> None:
-    """Stop a baseline from being lowered unnoticed. Baselines of other images or views cannot be compared and pass.
-
-    Raises:
-        InputError: a metric with a default margin surely dropped, by however little.
-    """
-    try:
-        require_same_protocol(new.protocol, old.protocol)
-        require_same_images(new, old)
-    except NoVerdictError:
-        return
-    checks = metric_checks(new, old, Rules(margins=dict.fromkeys(DEFAULT_MARGINS, 0.0)))
-    names = [check.name for check, (_, outcome) in zip(checks, decide(checks, alpha), strict=True) if outcome == FAIL]
-    if names:
-        raise InputError(
-            f"the new baseline is surely lower in {', '.join(names)}, and later models would be judged by it",
-            hint="pass --accept-drop if that is meant",
-        )
 
 
 def check_settings(rules: Rules, alpha: float, on_inconclusive: str) -> Policy:
