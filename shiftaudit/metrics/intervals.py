@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from shiftaudit.metrics.bounded import bounded_mean
 from shiftaudit.records.report import Metric
 
 CONFIDENCE = 0.95
@@ -129,11 +130,20 @@ class ClusterBootstrap:
         self.n_resamples = n_resamples
         self.seed = seed
 
-    def metric(self, values: NDArray[np.float64], *, n_pairs: int, higher_is_better: bool, kind: Kind) -> Metric:
+    def metric(
+        self,
+        values: NDArray[np.float64],
+        *,
+        n_pairs: int,
+        higher_is_better: bool,
+        kind: Kind,
+        largest: float | None = None,
+    ) -> Metric:
         """The mean of `values` (shape (n_images,), NaN where an image was not measured) with its 95 % interval.
 
         `binary` values (0 or 1) and `share` values that all hold the same extreme get Wilson's interval with one trial
-        an image: there resampling would claim certainty. One image alone has a value and no interval.
+        an image: there resampling would claim certainty. Where all other values are equal it would too, so values of at least
+        0 whose `largest` is known get the bound of `bounded_mean`. One image alone has a value and no interval.
 
         Raises:
             ValueError: the shape is not (n_images,), or a value is infinite.
@@ -149,6 +159,10 @@ class ClusterBootstrap:
             low, high = wilson(float(measured.sum()), n)
             return Metric(value, low, high, n, n_pairs, "wilson", higher_is_better)
         tail = (1 - CONFIDENCE) / 2
+        if largest is not None and measured[0] == measured[-1]:
+            bounded = bounded_mean(measured, 0.0, largest)
+            low, high = bounded.bound(tail), bounded.bound(1 - tail)
+            return Metric(value, low, high, n, n_pairs, "bounded-mean", higher_is_better)
         means = self.means(values)
         low, high = percentile(means, tail, n), percentile(means, 1 - tail, n)
         return Metric(value, min(low, value), max(high, value), n, n_pairs, "cluster-bootstrap", higher_is_better)

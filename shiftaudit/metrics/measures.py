@@ -27,6 +27,9 @@ DEGENERATE_SHARE = 0.95
 SMALLEST_SUBGROUP = 10
 """Of fewer images that a model's own answers choose no value is given, only their number."""
 
+_LARGEST = 1.0
+"""No image has a larger value of any measure, nor one below 0."""
+
 
 def protocol_result(
     images: Sequence[ImageResult], protocol: Protocol, *, shifts: str, max_shift: int
@@ -50,7 +53,7 @@ def protocol_result(
             metrics[measure.name] = Metric(None, None, None, n, n_pairs, "none", measure.higher_is_better)
             continue
         metrics[measure.name] = bootstrap.metric(
-            values, n_pairs=n_pairs, higher_is_better=measure.higher_is_better, kind=measure.kind
+            values, n_pairs=n_pairs, higher_is_better=measure.higher_is_better, kind=measure.kind, largest=_LARGEST
         )
     by_shift = _by_shift(rows)
     single = not shifts.split(":")[0].isdecimal() and not shifts.startswith("iid")

@@ -35,7 +35,7 @@ OpName = Literal[
 ModelKind = Literal["torchvision", "timm", "import", "module", "torchscript", "pt2", "state-dict", "safetensors"]
 """What a model was loaded from."""
 
-IntervalMethod = Literal["cluster-bootstrap", "wilson", "confidence-sequence", "none"]
+IntervalMethod = Literal["cluster-bootstrap", "wilson", "bounded-mean", "confidence-sequence", "none"]
 """How an interval was made."""
 
 TestMethod = Literal["permutation", "none"]

@@ -49,7 +49,9 @@ def value_text(name: str, value: float | None) -> str:
 
 
 def interval_text(name: str, metric: Metric) -> str:
-    """A metric's interval as `[low, high]`, empty where there is none."""
+    """A metric's interval as `[low, high]`; of too few images for a value their number, and empty where there is neither."""
+    if metric.value is None and metric.n_images:
+        return f"of {metric.n_images:,}"
     if metric.ci_low is None or metric.ci_high is None:
         return ""
     if unit_of(name) == "share":

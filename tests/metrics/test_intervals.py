@@ -98,6 +98,15 @@ def test_extremes_get_wilsons_interval_since_resampling_would_claim_certainty():
     assert metric([0.0, 0.0], "real").method == "cluster-bootstrap"
 
 
+def test_equal_values_of_a_known_range_get_an_interval_with_a_width_that_is_the_rule_of_three():
+    """Without one of 3 / n images or so, a rare image that was not drawn is taken to be impossible."""
+    tied = ClusterBootstrap(30).metric(np.full(30, 0.2), n_pairs=0, higher_is_better=False, kind="real", largest=1.0)
+    assert tied.method == "bounded-mean"
+    # One imaginary image at an end of the range has a weight below 1 - 0.025 ** (1 / n) in 97.5 % of deals.
+    weight = 1 - 0.025 ** (1 / 30)
+    assert (tied.ci_low, tied.ci_high) == pytest.approx((0.2 - 0.2 * weight, 0.2 + 0.8 * weight), abs=1e-6)
+
+
 def test_yes_or_no_outcomes_get_wilsons_interval():
     values = [1.0] * 30 + [0.0] * 10
     assert (metric(values, "binary").ci_low, metric(values, "binary").ci_high) == wilson(30, 40)

@@ -10,13 +10,13 @@ from shiftaudit.gate.baseline import baseline_of
 from shiftaudit.gate.compare import compare
 from shiftaudit.metrics.measures import protocol_result
 from shiftaudit.records.gate import PASS, Verdict
-from shiftaudit.records.report import AuditReport
+from shiftaudit.records.report import AuditReport, Metric
 from shiftaudit.render import markdown, table
 from shiftaudit.render.baseline import changes, render_baseline
 from shiftaudit.render.compare import render_comparison
 from shiftaudit.render.gate import words
 from shiftaudit.render.html.page import render as render_page
-from shiftaudit.render.numbers import percent
+from shiftaudit.render.numbers import interval_text, percent, value_text
 
 
 def walked(seed: int) -> AuditReport:
@@ -90,3 +90,12 @@ def test_the_gate_prints_values_in_the_unit_of_their_metric() -> None:
 
     assert value("crop.adjacent_change") == value("accuracy") == value("degenerate") == "6.9 %"
     assert value("stages.layer1.stable") == value("crop.js_divergence") == "0.0694"
+
+
+def test_too_few_images_for_a_value_show_their_number():
+    few = Metric(None, None, None, 3, 84, "none", True)
+    assert (value_text("consistency_incorrect", few.value), interval_text("consistency_incorrect", few)) == (
+        "–",
+        "of 3",
+    )
+    assert interval_text("consistency_incorrect", Metric(None, None, None, 0, 0, "none", True)) == ""
