@@ -5,12 +5,12 @@ from __future__ import annotations
 from shiftaudit.errors import InputError, NoVerdictError
 from shiftaudit.gate.comparable import require_same_images, require_same_protocol
 from shiftaudit.gate.judge import ALPHA, decide
-from shiftaudit.gate.metric_rules import metric_checks
-from shiftaudit.records.gate import DEFAULT_MARGINS, FAIL, Baseline, Rules
+from shiftaudit.gate.metric_rules import DEFAULT_MARGINS, metric_checks
+from shiftaudit.records.gate import FAIL, Baseline, Rules
 
 
 def require_no_sure_drop(new: Baseline, old: Baseline, alpha: float = ALPHA) -> None:
-    """Refuse a new baseline that is surely lower than the old one. Baselines of other images or views cannot be compared and pass.
+    """Refuse a new baseline that is surely lower. Baselines of other images or views cannot be compared and pass.
 
     Raises:
         InputError: a metric with a default margin surely dropped, by however little.
