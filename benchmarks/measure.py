@@ -35,15 +35,15 @@ TITLES: dict[str, Sequence[str]] = {
         "--no-stages ÷ bare",
         "unfolded NCHW ÷ bare",
     ),
-    "b": ("network", "K", "our s/picture", "usual s/picture", "variance ÷ usual", "times faster at equal width"),
-    "c": ("network", "pictures", "shifts K", "peak memory, MiB"),
-    "d": ("network", "pictures", "shifts K", "input px", "views", "CPU s", "ms a view"),
+    "b": ("network", "K", "our s/image", "usual s/image", "variance ÷ usual", "times faster at equal width"),
+    "c": ("network", "images", "shifts K", "peak memory, MiB"),
+    "d": ("network", "images", "shifts K", "input px", "views", "CPU s", "ms a view"),
 }
 _BATCH = 32
 _VIEWS = 18
-"""Of a picture with the default settings: 8 shifts of each protocol, the unshifted view, and the padding check."""
+"""Of an image with the default settings: 8 shifts of each protocol, the unshifted view, and the padding check."""
 _SPLITS = (1, 2, 3)
-"""Passes that the bare pass may split a picture's views into; the fastest counts."""
+"""Passes that the bare pass may split an image's views into; the fastest counts."""
 
 
 def network(name: str) -> nn.Module:
@@ -86,7 +86,7 @@ class Whole:
 
 
 class Bare:
-    """As many forward passes as an audit of `n_images` makes, a picture's views in `splits` parts, and nothing else."""
+    """As many forward passes as an audit of `n_images` makes, an image's views in `splits` parts, and nothing else."""
 
     def __init__(self, module: nn.Module, n_images: int, splits: int, layout: torch.memory_format) -> None:
         self._module = module.to(memory_format=layout)
@@ -138,7 +138,7 @@ class UsualLoop:
 
 
 class _Pairs:
-    """Two crops of 224 at random offsets of up to 31 px in a picture resized to 256."""
+    """Two crops of 224 at random offsets of up to 31 px in an image resized to 256."""
 
     def __init__(self, files: Sequence[ImageFile], model: LoadedModel) -> None:
         p = model.preprocessing
@@ -167,7 +167,7 @@ class _Pairs:
 def against_usual_loop(
     names: Sequence[str], files: Sequence[ImageFile], timed: Sequence[ImageFile], turns: int
 ) -> list[Sequence[object]]:
-    """Time to the same half-width of crop consistency: time a picture × variance between pictures, ours against the loop's.
+    """Time to the same half-width of crop consistency: time an image × variance between images, ours against the loop's.
 
     Random weights answer alike to everything, so variances are of a network trained on photographs: the bundled sample's.
     """
@@ -188,7 +188,7 @@ def against_usual_loop(
 
 
 def _variance(_files: Sequence[ImageFile], k: int) -> float:
-    """Variance between pictures of the share of agreeing pairs among `k` views, on the bundled network and its pictures."""
+    """Variance between images of the share of agreeing pairs among `k` views, on the bundled network and its images."""
     from shiftaudit import sample
     from shiftaudit.images.stream import find_images
 
@@ -205,7 +205,7 @@ def _variance(_files: Sequence[ImageFile], k: int) -> float:
 
 
 def linear(name: str, files: Sequence[ImageFile], turns: int) -> list[Sequence[object]]:
-    """Time of whole runs as pictures, shifts and resolution grow."""
+    """Time of whole runs as images, shifts and resolution grow."""
     cases = [(len(files) // 2, 4, 224), (len(files), 4, 224), (len(files), 8, 224), (len(files), 16, 224)]
     cases += [(len(files), 4, 160), (len(files), 4, 320)]
     base = loaded(network(name))

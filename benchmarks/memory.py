@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 
 import measure
-from pictures import write_photographs
+from images import write_photographs
 
 from shiftaudit.records.settings import Settings
 

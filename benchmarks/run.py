@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import measure
-from pictures import write_photographs
+from images import write_photographs
 
 PARTS = ("a", "b", "c", "d")
 MODELS = ("resnet18", "resnet50", "mobilenet_v2")
@@ -27,8 +27,8 @@ MODELS = ("resnet18", "resnet50", "mobilenet_v2")
 def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="few pictures, one small network, two turns")
-    parser.add_argument("--images", type=int, default=8, metavar="N", help="pictures a turn (default 8)")
+    parser.add_argument("--quick", action="store_true", help="few images, one small network, two turns")
+    parser.add_argument("--images", type=int, default=8, metavar="N", help="images a turn (default 8)")
     parser.add_argument("--turns", type=int, default=4, help="turns of each contender (default 4)")
     parser.add_argument("--models", default=",".join(MODELS), help="torchvision names, comma-separated")
     parser.add_argument("--only", default=",".join(PARTS), help="parts to run: a,b,c,d")
@@ -60,7 +60,7 @@ def _print_table(title: Sequence[str], rows: Sequence[Sequence[object]]) -> None
 
 
 def _memory(model: str, images: int) -> list[Sequence[object]]:
-    """Peak memory of a process of its own for each number of pictures and shifts."""
+    """Peak memory of a process of its own for each number of images and shifts."""
     rows: list[Sequence[object]] = []
     here = Path(__file__).parent
     for n, shifts in ((images, 4), (4 * images, 4), (images, 16), (images, 64)):

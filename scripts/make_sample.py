@@ -1,9 +1,9 @@
-"""Make the bundled sample: test pictures, and two small classifiers trained to tell which photograph a crop comes from.
+"""Make the bundled sample: test images, and two small classifiers trained to tell which photograph a crop comes from.
 
     OMP_NUM_THREADS=1 python scripts/make_sample.py
 
 Needs scikit-image (`pip install shiftaudit[test]`), whose wheel holds the ten photographs. Each photograph is one class. Some
-cells of it are set apart and become the test pictures; training crops never touch them. The two networks differ in one
+cells of it are set apart and become the test images; training crops never touch them. The two networks differ in one
 thing: where `model.pt` takes every second value, `model-antialiased.pt` filters first (BlurPool, filter 3; Zhang 2019).
 Seeded; takes a few minutes on one thread and writes into `shiftaudit/sample/`.
 """
@@ -189,7 +189,7 @@ def torchscript_bytes(model: Network) -> bytes:
 
 
 def accuracy(model: Network, folder: Path) -> float:
-    """Share of the test pictures, prepared as the audit prepares them, that get their class."""
+    """Share of the test images, prepared as the audit prepares them, that get their class."""
     preprocessing = Preprocessing(SIZE, RESIZE, (MEAN,) * 3, (STD,) * 3, "bilinear", 3, "file")
     files, _ = find_images(folder)
     pixels = np.stack([decode(file, preprocessing, SIZE).pixels for file in files])
@@ -199,7 +199,7 @@ def accuracy(model: Network, folder: Path) -> float:
 
 
 def main() -> None:
-    """Write the test pictures and both models."""
+    """Write the test images and both models."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent.parent / "shiftaudit" / "sample")
     parser.add_argument("--steps", type=int, default=STEPS)

@@ -30,7 +30,7 @@ MAX_WEIGHTS = 1.3e9
 
 
 def classifiers() -> list[str]:
-    """Names of all image classifiers of torchvision that take a batch of plain pictures."""
+    """Names of all image classifiers of torchvision that take a batch of plain images."""
     return torchvision.models.list_models(module=torchvision.models)
 
 

@@ -186,7 +186,7 @@ def _devices() -> Check:
 
 
 def _shared_memory() -> Check:
-    """Worker processes hand pictures over through /dev/shm, which containers keep tiny by default."""
+    """Worker processes hand images over through /dev/shm, which containers keep tiny by default."""
     folder = Path("/dev/shm")
     if not folder.is_dir():
         return Check("shared memory", OK, "not used on this system")

@@ -1,6 +1,6 @@
 """A report in any of its forms: the one place that knows which forms there are, for the command line and for Python alike.
 
-It stands above the rooms: records hold numbers, `render` makes text of them, and pictures of the images are read here.
+It stands above the rooms: records hold numbers, `render` makes text of them, and images of the images are read here.
 Neither torch nor rich is imported before a form needs it.
 """
 

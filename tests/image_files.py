@@ -15,7 +15,7 @@ def preset(size: int = 16, resize: int = 20, channels: int = 3, interpolation: s
     return Preprocessing(size, resize, (0.5,) * channels, (0.25,) * channels, interpolation, channels, "options")
 
 
-EXACT = preset(size=8, resize=8)  # 8×8 pictures pass through it unchanged
+EXACT = preset(size=8, resize=8)  # 8×8 images pass through it unchanged
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Tiny networks and pictures for tests."""
+"""Tiny networks and images for tests."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def seeded(module: nn.Module, seed: int = 0) -> nn.Module:
     return module.eval()
 
 
-def write_pictures(folder: Path, n: int = 4, side: int = 24, seed: int = 0) -> Path:
-    """Pictures of smooth random noise, as PNG, in `folder`."""
+def write_images(folder: Path, n: int = 4, side: int = 24, seed: int = 0) -> Path:
+    """Images of smooth random noise, as PNG, in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(seed)
     for i in range(n):

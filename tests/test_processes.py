@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from cli_run import environment
-from networks import write_pictures
+from networks import write_images
 
 NETWORK = """
 import time
@@ -46,7 +46,7 @@ def running(pid: int) -> bool:
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143)])
 def test_workers_end_with_the_run_and_nothing_is_half_written(tmp_path: Path, number: int, code: int) -> None:
-    write_pictures(tmp_path / "images", n=40)
+    write_images(tmp_path / "images", n=40)
     (tmp_path / "net.py").write_text(NETWORK)
     command = "score net:Slow images --size 16 --shifts 2 --max-shift 2 --no-stages --workers 2 -q -o report.json"
     run = subprocess.Popen(

@@ -68,13 +68,13 @@ def test_a_constant_classifier_is_not_called_invariant():
         )
 
 
-def test_one_answer_for_a_few_pictures_of_one_class_is_no_failure_unless_strict():
+def test_one_answer_for_a_few_images_of_one_class_is_no_failure_unless_strict():
     preprocessing = Preprocessing(32, 32, (0.5,) * 3, (0.5,) * 3, "bilinear", 3, "options")
-    pictures = sorted((sample.images_path() / "cat").glob("*"))[:5]
+    images = sorted((sample.images_path() / "cat").glob("*"))[:5]
     demand = {"floors": {"consistency": 0.1}, "settings": FAST, "preprocessing": preprocessing, "labels": "none"}
-    assert_shift_invariant(Constant(), pictures, **demand)
+    assert_shift_invariant(Constant(), images, **demand)
     with pytest.raises(AssertionError, match="100% of 5 images one answer"):
-        assert_shift_invariant(Constant(), pictures, **demand, strict=True)
+        assert_shift_invariant(Constant(), images, **demand, strict=True)
 
 
 def test_demanding_nothing_is_a_mistake():

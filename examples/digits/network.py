@@ -1,4 +1,4 @@
-"""The small reference network for one-channel pictures (Zhang 2019), and the same with max-pool where it has BlurPool."""
+"""The small reference network for one-channel images (Zhang 2019), and the same with max-pool where it has BlurPool."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _conv(inputs: int, outputs: int) -> list[nn.Module]:
 
 
 class SmallNet(nn.Module):
-    """Pictures (N, 1, 28, 28) to logits (N, classes).
+    """Images (N, 1, 28, 28) to logits (N, classes).
 
     `antialiased` chooses BlurPool (filter 3) at the two downsampling layers; without it they are max-pools.
     """

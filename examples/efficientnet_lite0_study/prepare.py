@@ -1,11 +1,11 @@
-"""Make the study's pictures: `python prepare.py OUT BACKGROUNDS WALLPAPERS --stamps STAMPS`, with Debian's folders.
+"""Make the study's images: `python prepare.py OUT BACKGROUNDS WALLPAPERS --stamps STAMPS`, with Debian's folders.
 
 From Debian's mate-backgrounds, lomiri-wallpapers-*, gnome-backgrounds, ukui-wallpapers and plasma-workspace-wallpapers
 (wherever they are unpacked), and the photographs of scikit-image and scikit-learn:
 - OUT/tune: what the copy is taught on, photographs and drawings, shorter side at most 900 pixels; and, with `--stamps`,
-  scenes: cut-out photographs of animals and things (Debian's tuxpaint-stamps-default) on those pictures;
+  scenes: cut-out photographs of animals and things (Debian's tuxpaint-stamps-default) on those images;
 - OUT/test: 21 random square crops of 256×256 pixels from each of 24 photographs that are not in OUT/tune;
-- OUT/labelled: the 20 labelled ImageNet pictures of foolbox, and their classes in labels.csv.
+- OUT/labelled: the 20 labelled ImageNet images of foolbox, and their classes in labels.csv.
 
 Whole photographs are assigned, never crops: 24 to the test and 8 to trying ideas out, by the hash of their names.
 """
@@ -51,8 +51,8 @@ PHOTOGRAPHS = [
     "MilkyWay",
     "OneStandsOut",
     "Painting_Colors_by_herobrine7gamer",
-    "Picture_0B_by_freespace",
-    "Picture_1A_by_freespace",
+    "Image_0B_by_freespace",
+    "Image_1A_by_freespace",
     "RainDrops",
     "Storm",
     "TwoWings",
@@ -97,7 +97,7 @@ UNUSABLE = [
     "Ubuntu_Mate_Cold_no_logo",
     "2004default",
 ]
-# Other sizes, dark variants and previews of the same picture.
+# Other sizes, dark variants and previews of the same image.
 _COPIES = re.compile(r"screenshot|images_dark|1080x1920|720x1440|1622x2880|Elephants_|-d\.webp")
 _SCIKIT_IMAGE = [
     "coffee",
@@ -120,15 +120,15 @@ _SCIKIT_IMAGE = [
 
 
 def sources(folders: list[Path]) -> dict[str, Path]:
-    """One file a picture, by name."""
+    """One file an image, by name."""
     import skimage
     import sklearn
 
     found: dict[str, Path] = {}
     for folder in folders:
         for path in sorted(folder.rglob("*")):
-            picture = path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp") and not path.is_symlink()
-            if picture and path.stat().st_size > 90_000 and not _COPIES.search(str(path)):
+            suitable = path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp") and not path.is_symlink()
+            if suitable and path.stat().st_size > 90_000 and not _COPIES.search(str(path)):
                 parts = path.parts
                 name = parts[parts.index("contents") - 1] if "contents" in parts else path.stem
                 found[re.sub(r"[^A-Za-z0-9]+", "_", name)] = path
@@ -141,7 +141,7 @@ def sources(folders: list[Path]) -> dict[str, Path]:
 
 
 def split(names: list[str]) -> tuple[list[str], list[str], list[str]]:
-    """Names of pictures to tune on, to try ideas on, and to test on."""
+    """Names of images to tune on, to try ideas on, and to test on."""
     photographs = [name for name in PHOTOGRAPHS if name in names]
     ranked = sorted(photographs, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     test, trials = ranked[:N_TEST], ranked[N_TEST : N_TEST + N_TRIALS]
@@ -149,7 +149,7 @@ def split(names: list[str]) -> tuple[list[str], list[str], list[str]]:
 
 
 def shrunk(path: Path) -> Image.Image:
-    """The picture with a shorter side of at most 900 pixels."""
+    """The image with a shorter side of at most 900 pixels."""
     image = Image.open(path).convert("RGB")
     factor = SHORTER_SIDE / min(image.size)
     if factor >= 1:
@@ -158,7 +158,7 @@ def shrunk(path: Path) -> Image.Image:
 
 
 def write_crops(image: Image.Image, name: str, folder: Path, generator: np.random.Generator) -> None:
-    """Random squares that show 5 % to 90 % of the picture's area, as far as they fit."""
+    """Random squares that show 5 % to 90 % of the image's area, as far as they fit."""
     for index in range(CROPS):
         area = image.width * image.height * np.exp(generator.uniform(np.log(0.05), np.log(0.9)))
         side = min(float(np.sqrt(area)), *image.size)
@@ -167,11 +167,11 @@ def write_crops(image: Image.Image, name: str, folder: Path, generator: np.rando
         crop.save(folder / f"{name}-{index:02d}.png")
 
 
-def write_scenes(pictures: list[Path], stamps: list[Path], folder: Path, generator: np.random.Generator) -> None:
-    """Stamps at random sizes and places on random parts of the pictures to tune on; each stamp is used in turn."""
+def write_scenes(images: list[Path], stamps: list[Path], folder: Path, generator: np.random.Generator) -> None:
+    """Stamps at random sizes and places on random parts of the images to tune on; each stamp is used in turn."""
     order = [int(i) for i in np.concatenate([generator.permutation(len(stamps)) for _ in range(2)])]
     for index in range(SCENES):
-        scene = shrunk(pictures[int(generator.integers(len(pictures)))])
+        scene = shrunk(images[int(generator.integers(len(images)))])
         width, height = scene.size
         w = min(width, height * SCENE_SIZE[0] / SCENE_SIZE[1]) * generator.uniform(0.3, 1.0)
         h = w * SCENE_SIZE[1] / SCENE_SIZE[0]
@@ -188,7 +188,7 @@ def write_scenes(pictures: list[Path], stamps: list[Path], folder: Path, generat
 
 
 def labelled(folder: Path) -> None:
-    """foolbox names its pictures after their class."""
+    """foolbox names its images after their class."""
     import foolbox
 
     rows = ["path,label"]
@@ -203,7 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("folders", type=Path, nargs="+")
-    parser.add_argument("--stamps", type=Path, help="cut-out pictures (PNG with transparency), for scenes to tune on")
+    parser.add_argument("--stamps", type=Path, help="cut-out images (PNG with transparency), for scenes to tune on")
     arguments = parser.parse_args()
     folders = {name: arguments.out / name for name in ("tune", "trials", "test", "labelled")}
     for folder in folders.values():
@@ -220,7 +220,7 @@ def main() -> None:
         stamps = sorted(path for path in arguments.stamps.rglob("*.png") if path.stat().st_size > _STAMP_BYTES)
         write_scenes([found[name] for name in tune], stamps, folders["tune"], np.random.default_rng(1))
     labelled(folders["labelled"])
-    print(f"{len(tune)} pictures to tune on, {len(test)} photographs in the test")
+    print(f"{len(tune)} images to tune on, {len(test)} photographs in the test")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Model and images to a report: stream the pictures, score each, and put the rows together."""
+"""Model and images to a report: stream the images, score each, and put the rows together."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def audit(
 
 
 def summarise(header: SamplesHeader, lines: Iterable[Line]) -> AuditReport:
-    """The report of a set of lines; their order does not matter, and copies of one picture count once.
+    """The report of a set of lines; their order does not matter, and copies of one image count once.
 
     Raises:
         InputError: no line is a scored image.

@@ -20,7 +20,7 @@ from shiftaudit.records.words import Protocol
 if TYPE_CHECKING:
     from shiftaudit.audit.microscope import Microscope
     from shiftaudit.records.report import Shift
-    from shiftaudit.render.pictures import Frame
+    from shiftaudit.render.frames import Frame
 
 _FRAMES = 33
 _PANELS = 5
@@ -97,7 +97,7 @@ def _text(seen: Microscope, format: str) -> str:
 
 def _image(seen: Microscope, suffix: str) -> bytes:
     """Crop where it was measured, since real pixels come in there, else circular."""
-    from shiftaudit.render.pictures import gif, strip
+    from shiftaudit.render.frames import gif, strip
     from shiftaudit.render.show import flips_by_answer
 
     protocol = list(seen.grids)[-1]
@@ -115,8 +115,8 @@ def _image(seen: Microscope, suffix: str) -> bytes:
 
 
 def _frame(seen: Microscope, protocol: Protocol, shift: Shift) -> Frame:
+    from shiftaudit.render.frames import Frame
     from shiftaudit.render.numbers import percent, signed
-    from shiftaudit.render.pictures import Frame
     from shiftaudit.render.show import class_name
 
     answer, probability = seen.prediction, seen.probability

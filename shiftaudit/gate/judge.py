@@ -229,7 +229,7 @@ def _finite(value: float) -> float | None:
 def _degenerate(candidate: Baseline, baseline: Baseline) -> list[Verdict]:
     """A classifier that says one thing is perfectly consistent, so becoming one is a failure of its own.
 
-    Few images, or pictures of nearly one class, get one answer by chance too: Fisher's exact test on the images that got
+    Few images, or images of nearly one class, get one answer by chance too: Fisher's exact test on the images that got
     another answer must rule that out at a level so small that it takes nothing from the gate's error rate.
     """
     if not candidate.degenerate or baseline.degenerate:

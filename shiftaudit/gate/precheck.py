@@ -18,10 +18,10 @@ from shiftaudit.views.protocol import resolve
 def require_comparable(
     settings: Settings, preprocessing: Preprocessing, files: Sequence[ImageFile], baseline: Baseline
 ) -> None:
-    """Compare the views and the pictures of an audit to come with the baseline's.
+    """Compare the views and the images of an audit to come with the baseline's.
 
     Raises:
-        NoVerdictError: the model's input makes other views, a picture of the baseline is missing, or one is readable
+        NoVerdictError: the model's input makes other views, an image of the baseline is missing, or one is readable
             that the baseline does not know.
         InputError: the settings do not fit the model's input.
     """
@@ -35,7 +35,7 @@ def require_comparable(
 
 
 def _identity(path: Path) -> str | None:
-    """SHA-256 of a picture's bytes, by which reports know it; None for a file that cannot be read."""
+    """SHA-256 of an image's bytes, by which reports know it; None for a file that cannot be read."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:

@@ -1,6 +1,6 @@
 """Stop early and stay honest: a confidence sequence for a mean of values in [0, 1].
 
-Looking at an ordinary 95 % interval after every picture and stopping when it is narrow breaks its promise. A confidence sequence
+Looking at an ordinary 95 % interval after every image and stopping when it is narrow breaks its promise. A confidence sequence
 keeps it at every time at once, so one may stop whenever one likes. This is the hedged capital process of Waudby-Smith and Ramdas
 (2024, "Estimating means of bounded random variables by betting", theorem 3): for every candidate mean m two gamblers bet that the
 values lie above m and below it; where one of them has grown 2/α-fold, m is ruled out for good. The bets may be chosen freely from
@@ -57,7 +57,7 @@ class ConfidenceSequence:
             self._cap_below = _LARGEST_BET / (1 - self._means)
 
     def add(self, value: float) -> None:
-        """The next picture's share.
+        """The next image's share.
 
         Raises:
             InputError: the value is outside [0, 1].

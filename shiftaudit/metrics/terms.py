@@ -71,7 +71,7 @@ TERMS: tuple[Term, ...] = (
     Term(
         "shift",
         "shift (dy, dx)",
-        "A move of the picture by dy pixels down and dx pixels right, counted on the network's input; "
+        "A move of the image by dy pixels down and dx pixels right, counted on the network's input; "
         "negative is up and left.",
         "(dy, dx) in input pixels",
         NONE,
@@ -79,14 +79,14 @@ TERMS: tuple[Term, ...] = (
     Term(
         "view",
         "view",
-        "One picture under one shift, as the network gets it. The unshifted view is the picture left where it was.",
+        "One image under one shift, as the network gets it. The unshifted view is the image left where it was.",
         "(image, shift)",
         NONE,
     ),
     Term(
         "circular",
         "circular protocol",
-        "The picture is moved with wrap-around: what leaves on one side comes in on the other. No pixel is "
+        "The image is moved with wrap-around: what leaves on one side comes in on the other. No pixel is "
         "lost, so a network without aliasing and with circular padding would not notice at all.",
         "the S×S input rolled by (dy, dx)",
         APS,
@@ -94,7 +94,7 @@ TERMS: tuple[Term, ...] = (
     Term(
         "crop",
         "crop protocol",
-        "A window of the network's input size moves over a larger picture, so real pixels come in on one "
+        "A window of the network's input size moves over a larger image, so real pixels come in on one "
         "side, as when a camera moves. Closest to life; content near the border truly changes.",
         "an S×S window moved by (−dy, −dx) over the larger canvas",
         ZHANG,
@@ -136,7 +136,7 @@ TERMS: tuple[Term, ...] = (
         "aliasing",
         "aliasing",
         "Keeping every second value without smoothing first lets fine detail turn into false coarse detail, "
-        "and which false detail depends on where the picture happens to lie. It is why a move of one pixel "
+        "and which false detail depends on where the image happens to lie. It is why a move of one pixel "
         "can change an answer.",
         "frequencies above half the sampling rate fold onto lower ones",
         ZHANG,
@@ -162,7 +162,7 @@ TERMS: tuple[Term, ...] = (
     Term(
         "degenerate",
         "degenerate",
-        "(Nearly) all pictures got one and the same answer. Such a model is perfectly consistent and "
+        "(Nearly) all images got one and the same answer. Such a model is perfectly consistent and "
         "perfectly useless; look for a wrong preprocessing or untrained weights before reading any other "
         "number.",
         "share of the most frequent unshifted answer is (nearly) 1",
@@ -172,8 +172,8 @@ TERMS: tuple[Term, ...] = (
     Term(
         "interval",
         "95 % interval",
-        "The range in which the value would plausibly lie on other pictures of the same kind. Whole pictures "
-        "are drawn anew, since shifts of one picture are not independent; where every picture agrees, or the "
+        "The range in which the value would plausibly lie on other images of the same kind. Whole images "
+        "are drawn anew, since shifts of one image are not independent; where every image agrees, or the "
         "outcome is yes or no, the Wilson interval is used.",
         "2.5 and 97.5 percentiles of a cluster bootstrap over images; Wilson for yes/no outcomes",
         "Efron & Tibshirani, An Introduction to the Bootstrap, 1993; " + WILSON,

@@ -23,9 +23,9 @@ METRICS: tuple[Measure, ...] = (
         "consistency",
         "consistency",
         (
-            "How often two shifted views of one picture get the same answer. Each picture is moved in several "
+            "How often two shifted views of one image get the same answer. Each image is moved in several "
             "ways, the answers are compared two at a time, and the share of pairs that agree is averaged over the "
-            "pictures. 100 % means that moving the picture never changes the answer. It says nothing about "
+            "images. 100 % means that moving the image never changes the answer. It says nothing about "
             "whether the answer is right: a model that always says `cat` scores 100 %."
         ),
         ("mean over images of #{pairs of the K shifted views with equal top-1 class} / (K(K−1)/2)"),
@@ -40,7 +40,7 @@ METRICS: tuple[Measure, ...] = (
         "agreement_with_unshifted",
         "agreement with unshifted",
         (
-            "The share of shifted views that get the same answer as the picture left where it was. Usually a "
+            "The share of shifted views that get the same answer as the image left where it was. Usually a "
             "little higher than consistency, since only one of the two views is moved."
         ),
         ("mean over images and shifts of [top-1(shifted) = top-1(unshifted)]"),
@@ -54,7 +54,7 @@ METRICS: tuple[Measure, ...] = (
         "stable",
         "stable images",
         (
-            "The share of pictures whose answer no tried shift changes. It falls as more shifts are tried, so "
+            "The share of images whose answer no tried shift changes. It falls as more shifts are tried, so "
             "compare it only between reports with the same shifts."
         ),
         ("share of images where the unshifted view and all K shifted views have one top-1 class"),
@@ -72,9 +72,9 @@ METRICS: tuple[Measure, ...] = (
         (
             "How often the answer changes at the one shift that hurts most; of random shifts, in the worst cell of "
             "a 4×4 grid of them. As the maximum of many it is large even where no shift is worse than another, so "
-            "it has no interval but a p-value: how often dealing every picture's changed answers anew to its own "
+            "it has no interval but a p-value: how often dealing every image's changed answers anew to its own "
             "shifts gives so large a maximum. Above 0.05 no shift is surely worse than another. Use `--shifts "
-            "grid:STEP`, which moves all pictures alike, to look for a bad shift."
+            "grid:STEP`, which moves all images alike, to look for a bad shift."
         ),
         ("max over shifts of the share of images whose top-1 class differs from the unshifted one"),
         NONE,
@@ -85,7 +85,7 @@ METRICS: tuple[Measure, ...] = (
         "mean_abs_change",
         "change of probability",
         (
-            "How much the probability of the model's first answer moves when the picture does. It sees trouble "
+            "How much the probability of the model's first answer moves when the image does. It sees trouble "
             "that has not yet flipped an answer. 0 is perfect; 0.05 means five percentage points on average."
         ),
         ("mean over images and shifts of |p_c(shifted) − p_c(unshifted)|, c the unshifted top-1 class"),
@@ -110,7 +110,7 @@ METRICS: tuple[Measure, ...] = (
     Measure(
         "accuracy",
         "accuracy, unshifted",
-        ("The share of labelled pictures that are answered rightly where they are."),
+        ("The share of labelled images that are answered rightly where they are."),
         ("share of labelled images with top-1 = label on the unshifted view"),
         NONE,
         unit="share",
@@ -127,7 +127,7 @@ METRICS: tuple[Measure, ...] = (
         "accuracy, mean over shifts",
         (
             "The share of right answers over the shifted views. When it is clearly below the unshifted accuracy, "
-            "the test set flatters the model: its pictures are better centred than life."
+            "the test set flatters the model: its images are better centred than life."
         ),
         ("mean over labelled images and shifts of [top-1(shifted) = label]"),
         NONE,
@@ -141,8 +141,8 @@ METRICS: tuple[Measure, ...] = (
         "accuracy_worst",
         "accuracy, worst case",
         (
-            "The share of labelled pictures that are answered rightly under every tried shift and unshifted: what "
-            "is left when an adversary may choose how the picture is moved."
+            "The share of labelled images that are answered rightly under every tried shift and unshifted: what "
+            "is left when an adversary may choose how the image is moved."
         ),
         ("share of labelled images where all K + 1 views have top-1 = label"),
         AFC,
@@ -157,7 +157,7 @@ METRICS: tuple[Measure, ...] = (
     Measure(
         "consistency_correct",
         "consistency where right",
-        ("Consistency over the pictures whose unshifted answer is right. Flips here cost accuracy."),
+        ("Consistency over the images whose unshifted answer is right. Flips here cost accuracy."),
         ("consistency over images with top-1(unshifted) = label"),
         NONE,
         unit="share",
@@ -171,7 +171,7 @@ METRICS: tuple[Measure, ...] = (
         "consistency_incorrect",
         "consistency where wrong",
         (
-            "Consistency over the pictures whose unshifted answer is wrong. Usually far lower: a model in doubt "
+            "Consistency over the images whose unshifted answer is wrong. Usually far lower: a model in doubt "
             "is easily moved."
         ),
         ("consistency over images with top-1(unshifted) ≠ label"),

@@ -35,7 +35,7 @@ def load_model(source: str, options: ModelOptions | None = None, *, device: str 
 
     Raises:
         InputError: it is none of these, is not trusted, or does not fit the options.
-        ModelError: it cannot be loaded, or a file's network takes no pictures of this size.
+        ModelError: it cannot be loaded, or a file's network takes no images of this size.
 
     >>> load_model("squeezenet1_1", ModelOptions(weights="none", size=64)).info.weights
     'none (seed 0)'

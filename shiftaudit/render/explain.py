@@ -18,7 +18,7 @@ def explain(name: str, width: int = 80) -> str:
     >>> print(explain("shift"), end="")
     shift: shift (dy, dx)
     <BLANKLINE>
-      A move of the picture by dy pixels down and dx pixels right, counted on the
+      A move of the image by dy pixels down and dx pixels right, counted on the
       network's input; negative is up and left.
     <BLANKLINE>
       Definition: (dy, dx) in input pixels

@@ -167,4 +167,4 @@ def verdict(comparison: Comparison) -> str:
         return f"Verdict: the copy is worse in {', '.join(worse)}{gained}. Refit or tune it before use."
     if better:
         return f"Verdict: the copy is better in {', '.join(better)} and not measurably worse in anything else measured."
-    return "Verdict: no measurable difference on these pictures."
+    return "Verdict: no measurable difference on these images."

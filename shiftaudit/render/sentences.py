@@ -20,7 +20,7 @@ def class_name(report: AuditReport, index: int) -> str:
 
 
 def protocol_title(report: AuditReport, protocol: Protocol) -> str:
-    """What is done to the pictures under a protocol, in words."""
+    """What is done to the images under a protocol, in words."""
     how = " with wrap-around" if protocol == CIRCULAR else ", real pixels coming in"
     return f"Moved by up to {report.protocol.max_shift(protocol)} px{how} ({protocol})"
 
@@ -89,7 +89,7 @@ def made_of(report: AuditReport) -> str:
 
 
 def views_text(report: AuditReport) -> str:
-    """How each picture was moved, in a few words."""
+    """How each image was moved, in a few words."""
     shifts = report.protocol.shifts
     if shifts.isdecimal():
         times = {"1": "once", "2": "twice"}.get(shifts, f"{shifts} times")
@@ -98,17 +98,17 @@ def views_text(report: AuditReport) -> str:
 
 
 def lead_sentence(report: AuditReport) -> str | None:
-    """The whole report in a sentence or two: how many pictures change their answer, and where the damage is greatest.
+    """The whole report in a sentence or two: how many images change their answer, and where the damage is greatest.
 
-    None where nothing can be said: no pictures, or a model that always answers the same.
+    None where nothing can be said: no images, or a model that always answers the same.
     """
     if not report.per_image or is_degenerate(report):
         return None
     moved, total = sum(1 for image in report.per_image if flips(image)[0]), len(report.per_image)
     if not moved:
-        whole = "of the only picture" if total == 1 else f"of any of the {total:,} pictures"
+        whole = "of the only image" if total == 1 else f"of any of the {total:,} images"
         return f"No tried shift changes the answer {whole}."
-    text = f"{moved:,} of {total:,} pictures change their answer under some tried shift."
+    text = f"{moved:,} of {total:,} images change their answer under some tried shift."
     worst = worst_stage(report)
     return text if worst is None else f"{text} Sampling elsewhere at `{report.stages[worst].name}` does most damage."
 
@@ -117,7 +117,7 @@ def degenerate_text(report: AuditReport) -> str:
     """The warning of a model that answers (nearly) always the same."""
     share = max((result.top_class_share for result in report.protocols.values()), default=1.0)
     return (
-        f"{percent(share)} of the pictures got one and the same answer. A model that always says the same is "
+        f"{percent(share)} of the images got one and the same answer. A model that always says the same is "
         "perfectly consistent, so the numbers here prove nothing. Check the preprocessing (--mean, --std, --size) and "
         "the weights."
     )

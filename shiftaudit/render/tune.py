@@ -58,13 +58,11 @@ def _draw_tune(console: Console, record: TuneRecord) -> None:
     console.print(Text(_what_was_done(record)))
     console.print(Text(_verdict(record.original, record.tuned)))
     if record.holdout_is_training_data:
-        console.print(
-            Text("too few pictures to hold any out: these figures are of the training pictures", style="yellow")
-        )
+        console.print(Text("too few images to hold any out: these figures are of the training images", style="yellow"))
 
 
 def _what_was_done(record: TuneRecord) -> str:
-    text = f"{record.steps_done} of {record.steps} steps on {record.n_images} pictures"
+    text = f"{record.steps_done} of {record.steps} steps on {record.n_images} images"
     if record.n_labelled:
         text += f" ({record.n_labelled} labelled)"
     held = 0 if record.holdout_is_training_data else record.n_holdout
@@ -85,7 +83,7 @@ def _verdict(original: HoldoutScore, tuned: HoldoutScore) -> str:
         return "more consistent than the original under both protocols; `shiftaudit compare` tells whether that is sure"
     if max(gains) > 0:
         return "more consistent than the original under one protocol only"
-    return "not more consistent than the original: tune for longer, on more pictures, or patch fewer sites (`advise`)"
+    return "not more consistent than the original: tune for longer, on more images, or patch fewer sites (`advise`)"
 
 
 def _draw_advice(console: Console, advice: Advice) -> None:

@@ -1,4 +1,4 @@
-"""The bundled sample: real pictures and two small trained classifiers, so that every command can be tried offline.
+"""The bundled sample: real images and two small trained classifiers, so that every command can be tried offline.
 
 Made by `scripts/make_sample.py`; who made the photographs is in ATTRIBUTION.md beside this file.
 """
@@ -11,7 +11,7 @@ _FOLDER = Path(__file__).parent
 
 
 def images_path() -> Path:
-    """Folder of 80 pictures in ten class folders.
+    """Folder of 80 images in ten class folders.
 
     >>> len(list(images_path().glob("*/*.jpg")))
     80
@@ -20,7 +20,7 @@ def images_path() -> Path:
 
 
 def model_path() -> Path:
-    """TorchScript classifier that says which photograph a picture was cut from; its downsampling aliases."""
+    """TorchScript classifier that says which photograph an image was cut from; its downsampling aliases."""
     return _FOLDER / "model.pt"
 
 

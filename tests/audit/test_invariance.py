@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from networks import Residual, loaded, preprocessing, seeded, write_pictures
+from networks import Residual, loaded, preprocessing, seeded, write_images
 from torch import Tensor, nn
 
 from shiftaudit.audit.audit import audit
@@ -24,7 +24,7 @@ SETTINGS = Settings(shifts="5", max_shift=3, stage_views=2, workers=0, batch_siz
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pictures(tmp_path_factory.mktemp("pictures"), n=8)
+    return write_images(tmp_path_factory.mktemp("images"), n=8)
 
 
 def report(folder: Path, **changes: Any) -> AuditReport:
@@ -95,10 +95,10 @@ def test_new_names_in_another_order_change_nothing_but_the_names(
             assert_alike(one.errors[name].output.value, errors.output.value, f"{two.name}.{name}")
 
 
-def test_a_new_picture_changes_no_other_picture_s_row(folder: Path, reference: AuditReport, tmp_path: Path) -> None:
+def test_a_new_image_changes_no_other_image_s_row(folder: Path, reference: AuditReport, tmp_path: Path) -> None:
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    new = write_pictures(tmp_path / "new", n=1, seed=9)
+    new = write_images(tmp_path / "new", n=1, seed=9)
     (new / "00.png").rename(tmp_path / "035.png")
     more = rows(report(tmp_path))
     assert len(more) == len(reference.per_image) + 1
@@ -106,7 +106,7 @@ def test_a_new_picture_changes_no_other_picture_s_row(folder: Path, reference: A
 
 
 class Bound(nn.Module):
-    """Once traced, it takes four pictures at a time and no other number."""
+    """Once traced, it takes four images at a time and no other number."""
 
     def __init__(self, batch: int | None) -> None:
         super().__init__()

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from networks import Residual, loaded, seeded, write_pictures
+from networks import Residual, loaded, seeded, write_images
 from PIL import Image
 
 from shiftaudit.audit.microscope import Microscope, look
 from shiftaudit.images.find import find_images
 from shiftaudit.models import LoadedModel
 from shiftaudit.records.report import Views
-from shiftaudit.render.pictures import Frame, gif, strip
+from shiftaudit.render.frames import Frame, gif, strip
 from shiftaudit.render.show import flips_by_answer, render
 from shiftaudit.render.terminal import Terminal
 
@@ -27,7 +27,7 @@ def model() -> LoadedModel:
 
 @pytest.fixture(scope="module")
 def seen(model: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> Microscope:
-    files, _ = find_images(write_pictures(tmp_path_factory.mktemp("pictures"), n=1, side=48))
+    files, _ = find_images(write_images(tmp_path_factory.mktemp("images"), n=1, side=48))
     return look(model, files[0], step=1, max_shift=4)
 
 
@@ -132,23 +132,23 @@ def frames(n: int) -> list[Frame]:
 
 
 def test_the_animation_goes_there_and_back() -> None:
-    picture = Image.open(io.BytesIO(gif(frames(5))))
-    assert picture.format == "GIF"
-    assert picture.n_frames == 8
+    image = Image.open(io.BytesIO(gif(frames(5))))
+    assert image.format == "GIF"
+    assert image.n_frames == 8
 
 
 def test_the_strip_holds_all_panels_framed_by_their_verdict() -> None:
-    picture = Image.open(io.BytesIO(strip(frames(3)))).convert("RGB")
-    panel = picture.width // 3
-    borders = [picture.getpixel((k * panel + 10, 10)) for k in range(3)]
+    image = Image.open(io.BytesIO(strip(frames(3)))).convert("RGB")
+    panel = image.width // 3
+    borders = [image.getpixel((k * panel + 10, 10)) for k in range(3)]
     assert borders[0] == borders[2] != borders[1]
 
 
-def test_a_picture_that_is_none_is_refused(model: LoadedModel, tmp_path: Path) -> None:
+def test_a_image_that_is_none_is_refused(model: LoadedModel, tmp_path: Path) -> None:
     from shiftaudit.errors import InputError
     from shiftaudit.images.find import ImageFile
 
     bad = tmp_path / "x.png"
-    bad.write_text("no picture")
+    bad.write_text("no image")
     with pytest.raises(InputError):
         look(model, ImageFile(bad, "x.png"))

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from networks import Residual, preprocessing, seeded, write_pictures
+from networks import Residual, preprocessing, seeded, write_images
 from oracles import fft_shift_oracle
 from PIL import Image
 from torch import nn
@@ -34,7 +34,7 @@ def network() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pictures(tmp_path_factory.mktemp("pictures"), n=5, side=23)
+    return write_images(tmp_path_factory.mktemp("images"), n=5, side=23)
 
 
 def model_in(form: str, where: Path) -> LoadedModel:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from networks import Residual, loaded, seeded, write_pictures
+from networks import Residual, loaded, seeded, write_images
 
 from shiftaudit.audit.audit import Audit, audit
 from shiftaudit.audit.run import run
@@ -26,10 +26,10 @@ SETTINGS = Settings(workers=0, shifts="3", max_shift=3)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    pictures = write_pictures(tmp_path / "pictures", n=9)
-    (pictures / "broken.png").write_bytes(b"no picture")
-    (pictures / "copy.png").write_bytes((pictures / "03.png").read_bytes())
-    return pictures
+    images = write_images(tmp_path / "images", n=9)
+    (images / "broken.png").write_bytes(b"no image")
+    (images / "copy.png").write_bytes((images / "03.png").read_bytes())
+    return images
 
 
 def fresh() -> Audit:
@@ -50,7 +50,7 @@ def test_merged_shards_are_byte_identical_to_one_run(folder: Path, tmp_path: Pat
         try:
             run(fresh(), files, {}, skipped, RunOptions(paths[-1], shard=Shard(index, count)))
         except InputError as error:
-            # More shards than pictures: an empty one has no report of its own, but its file counts.
+            # More shards than images: an empty one has no report of its own, but its file counts.
             assert "could be scored" in str(error)
     from shiftaudit.audit.audit import summarise
 
@@ -127,7 +127,7 @@ def test_shards_that_do_not_belong_together_are_refused(folder: Path, tmp_path: 
 
 
 def test_a_run_stops_when_consistency_is_precise_enough_and_says_so(tmp_path: Path) -> None:
-    files, _ = find_images(write_pictures(tmp_path / "pictures", n=60))
+    files, _ = find_images(write_images(tmp_path / "images", n=60))
     report = run(fresh(), files, {}, (), RunOptions(precision=0.2))
     assert report is not None
     assert report.data.n_images < 60

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cli_run import installed
-from networks import write_pictures
+from networks import write_images
 from PIL import Image
 
 OPTIONS = ("--size", "16", "--resize", "20", "--shifts", "2", "--max-shift", "2", "--workers", "0", "--no-stages", "-q")
@@ -31,7 +31,7 @@ def make():
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_pictures(tmp_path / "images", n=6)
+    write_images(tmp_path / "images", n=6)
     for index in (1, 2):
         Image.new("RGB", (20, 20), (90 * index, 0, 0)).save(tmp_path / "images" / f"flat{index}.bmp")
     (tmp_path / "labels.csv").write_text("".join(f"{index:02}.png,{index % 5}\n" for index in range(6)))

@@ -1,4 +1,4 @@
-"""Everything a user can get wrong about pictures and options: exit code 2, one sentence, nothing written."""
+"""Everything a user can get wrong about images and options: exit code 2, one sentence, nothing written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from cli_run import InProcess, installed
-from networks import Residual, seeded, write_pictures
+from networks import Residual, seeded, write_images
 
 SMALL = ("--size", "16", "--shifts", "2", "--max-shift", "2", "--workers", "0", "--no-stages")
 LATE = """
@@ -34,7 +34,7 @@ class Late(nn.Module):
 
 
 def png_that_claims(side: int) -> bytes:
-    """A few bytes of PNG whose header states a picture of side × side."""
+    """A few bytes of PNG whose header states an image of side × side."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -47,11 +47,11 @@ def png_that_claims(side: int) -> bytes:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("bad")
-    write_pictures(where / "good", n=3)
-    mixed = write_pictures(where / "mixed", n=2)
+    write_images(where / "good", n=3)
+    mixed = write_images(where / "mixed", n=2)
     (mixed / "bomb.png").write_bytes(png_that_claims(40_000))
     (mixed / "cut.png").write_bytes((mixed / "00.png").read_bytes()[:200])
-    (mixed / "text.jpg").write_text("not a picture")
+    (mixed / "text.jpg").write_text("not an image")
     (mixed / "zero.jpg").touch()
     (mixed / "dangling.png").symlink_to("nowhere.png")
     (mixed / "loop.png").symlink_to("loop.png")
@@ -74,7 +74,7 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     return InProcess(folder, monkeypatch, capsys)
 
 
-def test_bad_pictures_are_skipped_and_listed_and_the_good_ones_are_scored(folder: Path, run: InProcess) -> None:
+def test_bad_images_are_skipped_and_listed_and_the_good_ones_are_scored(folder: Path, run: InProcess) -> None:
     code, out, err = run("score", "model.pt", "mixed", *SMALL, "--format", "json")
     assert code == 0, err
     data = json.loads(out)["data"]
@@ -149,7 +149,7 @@ def test_what_cannot_be_done_is_exit_code_2_and_one_sentence(
     assert sorted(folder.iterdir()) == before
 
 
-def test_outputs_and_pictures_are_checked_before_the_model_is_looked_at(run: InProcess) -> None:
+def test_outputs_and_images_are_checked_before_the_model_is_looked_at(run: InProcess) -> None:
     assert "cannot write" in run("score", "no_such_model.pt", "good", "-o", "nowhere/report.json")[2]
     assert "found no image" in run("score", "no_such_model.pt", "empty")[2]
 

@@ -1,6 +1,6 @@
-"""The gate as a project uses it: a git repository with a committed baseline, and models that are scored on real pictures.
+"""The gate as a project uses it: a git repository with a committed baseline, and models that are scored on real images.
 
-The pictures are cut from the photographs of the bundled sample; the models are its networks, really trained.
+The images are cut from the photographs of the bundled sample; the models are its networks, really trained.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shiftaudit import sample
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 make_sample = pytest.importorskip("make_sample")
 
-PICTURES_A_CLASS = 50
+IMAGES_A_CLASS = 50
 QUICK = ["--workers", "0", "-q"]
 
 
@@ -41,14 +41,14 @@ def git(*arguments, cwd):
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """A repository with 500 pictures, the anti-aliased network and its committed baseline."""
+    """A repository with 500 images, the anti-aliased network and its committed baseline."""
     root = tmp_path_factory.mktemp("repository")
     rng = np.random.default_rng(3)
     for name in make_sample.CLASSES:
         folder = root / "images" / name
         folder.mkdir(parents=True)
         photograph = make_sample.photograph(name)
-        for index in range(PICTURES_A_CLASS):
+        for index in range(IMAGES_A_CLASS):
             x, y = (int(rng.integers(0, side - make_sample.CELL)) for side in photograph.size)
             box = (x, y, x + make_sample.CELL, y + make_sample.CELL)
             photograph.crop(box).save(folder / f"{index}.jpg", quality=92)
@@ -85,7 +85,7 @@ def test_the_same_model_trained_again_with_another_seed_is_green(repository):
     assert all(verdict["estimate"] != 0 for verdict in result["verdicts"])
 
 
-def test_a_changed_folder_of_pictures_is_no_verdict(repository):
+def test_a_changed_folder_of_images_is_no_verdict(repository):
     extra = repository / "images" / "cat" / "more.png"
     make_sample.photograph("cat").crop((0, 0, 96, 96)).save(extra)
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from cli_run import InProcess, installed
-from networks import Residual, seeded, write_pictures
+from networks import Residual, seeded, write_images
 from report_builder import fake_report
 
 from shiftaudit.records.codec import dumps
@@ -16,7 +16,7 @@ from shiftaudit.records.codec import dumps
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_pictures(tmp_path / "images", n=2)
+    write_images(tmp_path / "images", n=2)
     (tmp_path / "labels.csv").write_text("00.png,0\n")
     torch.jit.save(torch.jit.script(seeded(Residual())), tmp_path / "model.pt")
     (tmp_path / "link.pt").symlink_to("model.pt")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cli_run import environment, installed
-from networks import write_pictures
+from networks import write_images
 
 WATCHED = """
 import sys, time
@@ -45,7 +45,7 @@ def on_call(): raise Strange("odd")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("main")
-    write_pictures(where / "images", n=2)
+    write_images(where / "images", n=2)
     (where / "raising.py").write_text(RAISING)
     (where / "some.pt").write_bytes(b"no model")
     return where

@@ -142,7 +142,7 @@ def test_a_patched_file_is_not_patched_again(run, tmp_path: Path) -> None:
     assert "patched already" in err
 
 
-def write_pictures(folder: Path) -> Path:
+def write_images(folder: Path) -> Path:
     generator = np.random.default_rng(0)
     for index in range(3):
         path = folder / str(index % 2) / f"{index}.png"
@@ -152,7 +152,7 @@ def write_pictures(folder: Path) -> Path:
 
 
 def test_verify_scores_both_on_the_same_views_and_gives_a_verdict(run, tmp_path: Path) -> None:
-    pictures = write_pictures(tmp_path / "pictures")
+    images = write_images(tmp_path / "images")
     arguments = (
         MODEL,
         "--size",
@@ -160,7 +160,7 @@ def test_verify_scores_both_on_the_same_views_and_gives_a_verdict(run, tmp_path:
         "--filter-size",
         "1",
         "--verify",
-        str(pictures),
+        str(images),
         "-o",
         str(tmp_path / "aa.pt"),
         "-q",
@@ -178,7 +178,7 @@ def test_verify_scores_both_on_the_same_views_and_gives_a_verdict(run, tmp_path:
     assert all(abs(metric["difference"] or 0) < 1e-6 for metric in comparison["metrics"])
 
 
-def test_verify_without_pictures_writes_nothing(run, tmp_path: Path) -> None:
+def test_verify_without_images_writes_nothing(run, tmp_path: Path) -> None:
     code, _, err = run(MODEL, "--size", "16", "--verify", str(tmp_path / "missing"), "-o", str(tmp_path / "aa.pt"))
     assert code == 2
     assert "missing" in err
@@ -206,7 +206,7 @@ def test_missing_output_is_a_usage_error(run) -> None:
     assert "--dry-run" in err
 
 
-def pictures(folder: Path, count: int = 6) -> Path:
+def some_images(folder: Path, count: int = 6) -> Path:
     folder.mkdir()
     generator = np.random.default_rng(0)
     for index in range(count):
@@ -215,7 +215,7 @@ def pictures(folder: Path, count: int = 6) -> Path:
 
 
 def test_tune_teaches_the_copy_before_it_is_written(run, tmp_path: Path) -> None:
-    out, images = tmp_path / "aa.pt", pictures(tmp_path / "images")
+    out, images = tmp_path / "aa.pt", some_images(tmp_path / "images")
     size = ("--size", "16", "--resize", "20")
     code, text, _ = run(MODEL, *size, "-o", str(out), "--stem", "--tune", str(images), "--tune-minutes", "0.005")
     assert code == 0
@@ -229,7 +229,7 @@ def test_tune_teaches_the_copy_before_it_is_written(run, tmp_path: Path) -> None
     assert set(copy.state_dict()) == set(tiny().state_dict())
 
 
-def test_tuning_pictures_that_do_not_exist_end_it_before_anything_is_written(run, tmp_path: Path) -> None:
+def test_tuning_images_that_do_not_exist_end_it_before_anything_is_written(run, tmp_path: Path) -> None:
     out = tmp_path / "aa.pt"
     code, _, error = run(MODEL, "--size", "16", "--resize", "20", "-o", str(out), "--tune", str(tmp_path / "none"))
     assert code == 2

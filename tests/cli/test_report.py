@@ -41,7 +41,7 @@ def test_a_saved_report_becomes_a_page_without_torch(saved: Path) -> None:
     assert "Before and after" in page.read_text(encoding="utf-8")
 
 
-def test_a_page_without_pictures_needs_no_folder(tmp_path: Path) -> None:
+def test_a_page_without_images_needs_no_folder(tmp_path: Path) -> None:
     """`merge --html` and `--no-images` have no folder to take thumbnails from."""
     page = tmp_path / "page.html"
     ReportOutputs(format="json", html=page).emit(fake_report(4))

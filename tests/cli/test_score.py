@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from cli_run import InProcess, environment, installed
-from networks import Residual, seeded, write_pictures
+from networks import Residual, seeded, write_images
 
 from shiftaudit import sample
 
@@ -23,7 +23,7 @@ SMALL = ("--size", "16", "--shifts", "3", "--max-shift", "2", "--workers", "0")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("score")
-    write_pictures(where / "pictures", n=4)
+    write_images(where / "images", n=4)
     (where / "labels.csv").write_text("path,label\n00.png,1\n02.png,3\n")
     torch.jit.save(torch.jit.script(seeded(Residual())), where / "model.pt")
     return where
@@ -35,7 +35,7 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
 
 def report_of(run: InProcess, *options: object) -> dict:  # type: ignore[type-arg]
-    code, out, err = run("score", "model.pt", "pictures", "--format", "json", *options)
+    code, out, err = run("score", "model.pt", "images", "--format", "json", *options)
     assert code == 0, err
     return json.loads(out)  # type: ignore[no-any-return]
 
@@ -59,7 +59,7 @@ def test_the_bundled_sample_goes_through_the_installed_command(tmp_path: Path) -
 
 
 def test_the_table_starts_with_the_verdict_and_ends_with_a_newline(run: InProcess) -> None:
-    code, out, _ = run("score", "model.pt", "pictures", *SMALL)
+    code, out, _ = run("score", "model.pt", "images", *SMALL)
     assert code == 0
     assert out.startswith("model.pt (torchscript) on 4 images")
     assert out.index("Same answer for") < out.index("Stages, input to output")
@@ -70,7 +70,7 @@ def test_the_table_starts_with_the_verdict_and_ends_with_a_newline(run: InProces
 def test_markdown_is_printed_and_the_file_is_still_json(run: InProcess, tmp_path: Path) -> None:
     target = tmp_path / "report.json"
     target.write_text("an older report")
-    code, out, _ = run("score", "model.pt", "pictures", *SMALL, "--format", "markdown", "-o", target)
+    code, out, _ = run("score", "model.pt", "images", *SMALL, "--format", "markdown", "-o", target)
     assert code == 0
     assert "|" in out
     assert json.loads(target.read_text())["data"]["n_images"] == 4
@@ -78,8 +78,8 @@ def test_markdown_is_printed_and_the_file_is_still_json(run: InProcess, tmp_path
 
 
 def test_quiet_writes_nothing_on_stderr_and_the_same_report(run: InProcess) -> None:
-    loud = run("score", "model.pt", "pictures", *SMALL, "--format", "json")
-    quiet = run("score", "model.pt", "pictures", *SMALL, "--format", "json", "--quiet")
+    loud = run("score", "model.pt", "images", *SMALL, "--format", "json")
+    quiet = run("score", "model.pt", "images", *SMALL, "--format", "json", "--quiet")
     assert loud[2].startswith("note: no labels: ")
     assert quiet == (0, loud[1], "")
 
@@ -101,14 +101,14 @@ def test_presets_set_the_published_protocol_and_say_so(
         assert {len(shifts_of) for shifts_of in views} == {count}
 
 
-def test_a_grid_is_the_same_full_grid_for_every_picture(run: InProcess) -> None:
+def test_a_grid_is_the_same_full_grid_for_every_image(run: InProcess) -> None:
     report = report_of(run, *SMALL, "--shifts", "grid:2", "--protocol", "circular")
     grids = [{tuple(shift) for shift in image["views"]["circular"]["shifts"]} for image in report["per_image"]]
     expected = {(dy, dx) for dy in (-2, 0, 2) for dx in (-2, 0, 2)} - {(0, 0)}
     assert [grid - {(0, 0)} for grid in grids] == [expected] * 4
 
 
-def test_stages_pictures_and_labels_are_chosen_by_options(run: InProcess) -> None:
+def test_stages_images_and_labels_are_chosen_by_options(run: InProcess) -> None:
     assert [stage["name"] for stage in report_of(run, *SMALL)["stages"]] == ["stem", "pool", "branch", "shortcut"]
     report = report_of(run, *SMALL, "--no-stages", "--limit", 3, "--labels", "none")
     assert report["stages"] == []
@@ -118,9 +118,9 @@ def test_stages_pictures_and_labels_are_chosen_by_options(run: InProcess) -> Non
 
 
 def test_a_skipped_file_is_allowed_up_to_max_skipped(run: InProcess, folder: Path, tmp_path: Path) -> None:
-    pictures = write_pictures(tmp_path / "with_bad", n=2)
-    (pictures / "zero.png").touch()
-    command = ("score", folder / "model.pt", pictures, *SMALL, "--no-stages", "--max-skipped")
+    images = write_images(tmp_path / "with_bad", n=2)
+    (images / "zero.png").touch()
+    command = ("score", folder / "model.pt", images, *SMALL, "--no-stages", "--max-skipped")
     assert run(*command, 1)[0] == 0
     code, out, err = run(*command, 0)
     assert (code, out) == (2, "")
@@ -132,7 +132,7 @@ def test_a_flag_wins_over_the_environment_which_wins_over_the_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shiftaudit.toml").write_text("[score]\nshifts = '3'\nsize = 16\nmax-shift = 2\nworkers = 0\n")
-    command = ("score", folder / "model.pt", folder / "pictures", "--no-stages", "--format", "json")
+    command = ("score", folder / "model.pt", folder / "images", "--no-stages", "--format", "json")
 
     def shifts(*more: str) -> str:
         code, out, err = run(*command, *more)
@@ -147,7 +147,7 @@ def test_a_flag_wins_over_the_environment_which_wins_over_the_file(
 
 def test_a_list_in_the_file_is_what_commas_are_on_the_command_line(run: InProcess, tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text("[score]\nsize = 16\nworkers = 0\nstd = 0.25\nmean = [0.5, 0.4, 0.3]\n")
-    command = ("score", "model.pt", "pictures", "--no-stages", "--shifts", 2, "--format", "json")
+    command = ("score", "model.pt", "images", "--no-stages", "--shifts", 2, "--format", "json")
     code, out, err = run("--config", tmp_path / "own.toml", *command)
     assert code == 0, err
     assert json.loads(out)["model"]["preprocessing"]["mean"] == [0.5, 0.4, 0.3]

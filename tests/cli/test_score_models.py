@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import Residual, seeded, write_pictures
+from networks import Residual, seeded, write_images
 
 NETWORKS = """
 import torch
@@ -43,9 +43,9 @@ def nan():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures, and models beside them."""
+    """Images, and models beside them."""
     where = tmp_path_factory.mktemp("models")
-    write_pictures(where / "pictures", n=2)
+    write_images(where / "images", n=2)
     (where / "odd_networks.py").write_text(NETWORKS)
     module = seeded(Residual())
     torch.save(module, where / "pickled.pt")
@@ -63,16 +63,16 @@ def score(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("pickled.pt", "pictures"), "pickled Python objects (networks.Residual, "),
-        (("cut.pt", "pictures"), "cut.pt is a damaged model file"),
+        (("pickled.pt", "images"), "pickled Python objects (networks.Residual, "),
+        (("cut.pt", "images"), "cut.pt is a damaged model file"),
         (
-            ("good.pt", "pictures", "--channels", "1"),
+            ("good.pt", "images", "--channels", "1"),
             "the model failed on a batch of shape (2, 1, 16, 16): RuntimeError: ",
         ),
-        (("odd_networks:raises", "pictures"), "ValueError: broken in the middle"),
-        (("odd_networks:nan", "pictures"), "NaN or infinite logits for 00.png"),
-        (("resnet1", "pictures"), "did you mean resnet1"),
-        (("pictures", "good.pt"), "put MODEL before IMAGES"),
+        (("odd_networks:raises", "images"), "ValueError: broken in the middle"),
+        (("odd_networks:nan", "images"), "NaN or infinite logits for 00.png"),
+        (("resnet1", "images"), "did you mean resnet1"),
+        (("images", "good.pt"), "put MODEL before IMAGES"),
     ],
 )
 def test_what_cannot_be_scored_is_one_line_and_exit_code_2(
@@ -87,7 +87,7 @@ def test_what_cannot_be_scored_is_one_line_and_exit_code_2(
 
 
 def test_a_network_that_prints_does_not_spoil_the_json(folder: Path) -> None:
-    done = score(folder, "odd_networks:prints", "pictures", "--format", "json")
+    done = score(folder, "odd_networks:prints", "images", "--format", "json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["model"]["source"] == "odd_networks:prints"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from networks import Residual, seeded, write_pictures
+from networks import Residual, seeded, write_images
 
 from faults.harness import OUTPUT, Case, run
 
@@ -32,7 +32,7 @@ _ODD = (
 
 def make(folder: Path) -> Path:
     """A folder with a small model, images, a report, a baseline and samples."""
-    write_pictures(folder / "images", n=3)
+    write_images(folder / "images", n=3)
     network = seeded(Residual())
     torch.jit.save(torch.jit.script(network), folder / "model.pt")
     torch.save(network.state_dict(), folder / "weights.pt")

@@ -272,7 +272,7 @@ def skewed(n, others, seed):
     )
 
 
-def test_pictures_of_nearly_one_class_do_not_fail_a_candidate_that_crosses_the_line_by_chance():
+def test_images_of_nearly_one_class_do_not_fail_a_candidate_that_crosses_the_line_by_chance():
     before, after = skewed(200, 12, 1), skewed(200, 9, 2)
     result = gate(after, before)
     assert (baseline_of(before).degenerate, baseline_of(after).degenerate) == (False, True)

@@ -35,16 +35,16 @@ def check(folder, settings=None, size=224, **changes):
     require_comparable(settings or Settings(), preprocessing, find_images(folder)[0], baseline_of(report))
 
 
-def test_the_same_pictures_under_other_names_are_comparable(folder):
-    picture = (folder / "0.png").read_bytes()
-    check(folder, copy=picture)
+def test_the_same_images_under_other_names_are_comparable(folder):
+    image = (folder / "0.png").read_bytes()
+    check(folder, copy=image)
 
 
-def test_what_cannot_be_read_was_no_picture_for_the_baseline_either(folder):
-    check(folder, broken=b"no picture")
+def test_what_cannot_be_read_was_no_image_for_the_baseline_either(folder):
+    check(folder, broken=b"no image")
 
 
-def test_a_missing_picture_and_an_unknown_one_are_found_before_anything_is_scored(folder):
+def test_a_missing_image_and_an_unknown_one_are_found_before_anything_is_scored(folder):
     with pytest.raises(NoVerdictError, match="lacks 1 of the baseline's 3 images and has 0"):
         check(folder, **{"1": None})
     Image.new("L", (8, 8), 200).save(folder / "new.png")

@@ -76,7 +76,7 @@ def test_the_centre_of_a_larger_canvas_is_what_torchvision_would_crop(tmp_path: 
     np.testing.assert_array_equal(pixels[:, 4:20, 4:20], expected)
 
 
-def test_a_canvas_larger_than_the_resize_enlarges_the_picture(tmp_path: Path) -> None:
+def test_a_canvas_larger_than_the_resize_enlarges_the_image(tmp_path: Path) -> None:
     file = save(tmp_path / "a.png", noise(33, 50))
     expected = np.asarray(
         transforms.Compose([transforms.Resize(28), transforms.CenterCrop(28)])(Image.open(file.path))
@@ -133,12 +133,12 @@ def test_the_exif_orientation_is_applied_once(tmp_path: Path, orientation: int, 
     np.testing.assert_array_equal(pixels_of(file), expected)
 
 
-def test_damaged_metadata_does_not_lose_the_picture(tmp_path: Path) -> None:
+def test_damaged_metadata_does_not_lose_the_image(tmp_path: Path) -> None:
     file = save(tmp_path / "a.png", noise(8, 8), exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12garbage")
     np.testing.assert_array_equal(pixels_of(file), noise(8, 8).transpose(2, 0, 1))
 
 
-def test_grey_palette_and_two_level_pictures_become_colour(tmp_path: Path) -> None:
+def test_grey_palette_and_two_level_images_become_colour(tmp_path: Path) -> None:
     grey = noise(8, 8)[..., 0]
     np.testing.assert_array_equal(pixels_of(save(tmp_path / "l.png", grey)), np.stack([grey] * 3))
     np.testing.assert_array_equal(pixels_of(save(tmp_path / "1.png", grey > 127)), np.stack([(grey > 127) * 255] * 3))
@@ -245,10 +245,10 @@ def test_a_truncated_file_is_refused(tmp_path: Path, name: str) -> None:
     assert len(reason) < 150
 
 
-def test_files_that_are_no_pictures_are_refused(tmp_path: Path) -> None:
+def test_files_that_are_no_images_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.png").write_bytes(b"")
     assert reason_of(tmp_path / "empty.png") == "the file is empty"
-    (tmp_path / "text.jpg").write_text("not a picture")
+    (tmp_path / "text.jpg").write_text("not an image")
     assert reason_of(tmp_path / "text.jpg") == "not a JPEG, PNG, WEBP, BMP, TIFF or GIF image"
 
 
@@ -270,7 +270,7 @@ def test_the_limit_holds_when_pillow_s_own_is_off(tmp_path: Path, monkeypatch: p
     assert reason_of(tmp_path / "a.png") == "10000×10000 pixels, more than the limit of 89478485"
 
 
-def test_a_picture_that_would_explode_when_resized_is_refused(tmp_path: Path) -> None:
+def test_a_image_that_would_explode_when_resized_is_refused(tmp_path: Path) -> None:
     file = save(tmp_path / "a.png", noise(1, 4000))
     with pytest.raises(UnreadableImageError, match=r"4000×1 is too elongated: resized it would be 256×1024000"):
         decode(file, preset(size=224, resize=256), 224)

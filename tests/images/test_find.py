@@ -28,7 +28,7 @@ def relatives(root: Path | list[Path], limit: int | None = None) -> list[str]:
     return [file.relative for file in find_images(root, limit=limit)[0]]
 
 
-def test_pictures_are_found_recursively_by_suffix_and_sorted(tmp_path: Path) -> None:
+def test_images_are_found_recursively_by_suffix_and_sorted(tmp_path: Path) -> None:
     touch(tmp_path, "b/z.JPG", "b/a.png", "a.webp", "c/d/e.tiff", "c/d/e.tif", "x.bmp", "y.gif", "k.jpeg")
     touch(tmp_path, "notes.txt", ".hidden.png", ".git/a.png", "b/._a.png", "jpg", "archive.jpg.zip")
     expected = ["a.webp", "b/a.png", "b/z.JPG", "c/d/e.tif", "c/d/e.tiff", "k.jpeg", "x.bmp", "y.gif"]

@@ -45,7 +45,7 @@ def test_folders_that_bear_class_names_are_matched_whatever_their_case_and_spaci
     assert found.note == "labels from 2 folders, which bear the names of classes"
 
 
-def test_a_folder_without_pictures_does_not_spoil_names(tmp_path: Path) -> None:
+def test_a_folder_without_images_does_not_spoil_names(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     assert labels("folder", folder_of(tmp_path, "cat/a.png", "dog/a.png"), PETS).by_path["dog/a.png"] == 1
 
@@ -89,7 +89,7 @@ def test_sorted_order_is_not_trusted_where_names_say_otherwise_except_for_wordne
     assert labels("auto", wordnet, ("dog", "cat")).by_path == {"n02084071/a.png": 0, "n02123045/a.png": 1}
 
 
-def test_pictures_outside_one_level_of_folders_have_no_folder_labels(tmp_path: Path) -> None:
+def test_images_outside_one_level_of_folders_have_no_folder_labels(tmp_path: Path) -> None:
     files = folder_of(tmp_path / "mixed", "a/1.png", "b/1.png", "1.png")
     assert "not all in one level of class folders (1.png)" in refusal(files, n_classes=2)
     deeper = folder_of(tmp_path / "deep", "a/x/1.png", "b/1.png")
@@ -150,7 +150,7 @@ def test_paths_in_a_csv_file_may_be_absolute_or_from_the_current_folder(
     assert csv_labels(tmp_path, rows) == {"x/a.png": 2, "c.png": 1}
 
 
-def test_pictures_the_csv_leaves_out_have_no_label_and_windows_paths_work(tmp_path: Path) -> None:
+def test_images_the_csv_leaves_out_have_no_label_and_windows_paths_work(tmp_path: Path) -> None:
     assert csv_labels(tmp_path, ".\\x\\a.png,2\n") == {"x/a.png": 2}
 
 
@@ -174,7 +174,7 @@ def test_a_bad_csv_file_is_an_input_error_that_names_the_line(tmp_path: Path, te
         csv_labels(tmp_path, text)
 
 
-def test_a_file_name_that_two_pictures_bear_must_be_given_in_full(tmp_path: Path) -> None:
+def test_a_file_name_that_two_images_bear_must_be_given_in_full(tmp_path: Path) -> None:
     files = folder_of(tmp_path / "images", "x/a.png", "y/a.png")
     (tmp_path / "labels.csv").write_text("a.png,0\n")
     with pytest.raises(InputError, match=r"line 1: a.png is the name of 2 images; give the whole path"):

@@ -81,7 +81,7 @@ def test_a_worker_that_dies_is_reported(tmp_path: Path, monkeypatch: pytest.Monk
         list(stream(files, preset(), 18, workers=1))
 
 
-def test_want_of_memory_in_one_picture_skips_that_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_want_of_memory_in_one_image_skips_that_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_memory(*_arguments: object) -> None:
         raise MemoryError
 

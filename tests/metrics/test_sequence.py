@@ -13,7 +13,7 @@ SHIFTS = 8
 
 
 def shares(generator: np.random.Generator, n: int, mean: float, spread: float) -> np.ndarray:
-    """Shares of agreeing pairs among eight views whose flips are correlated within a picture (beta-binomial)."""
+    """Shares of agreeing pairs among eight views whose flips are correlated within an image (beta-binomial)."""
     chance = generator.beta(mean * spread, (1 - mean) * spread, size=n)
     same = generator.binomial(SHIFTS, chance)
     pairs = SHIFTS * (SHIFTS - 1) / 2
@@ -37,7 +37,7 @@ def test_stopping_at_the_wanted_width_keeps_the_coverage(mean: float, spread: fl
     # At most 5 % of 60 runs may miss on average; eight would be far beyond that.
     assert missed <= 7
     assert len(used) == 60
-    # An ordinary interval of this width needs 1.96² s² / 0.04² pictures; looking all the time costs about twice that.
+    # An ordinary interval of this width needs 1.96² s² / 0.04² images; looking all the time costs about twice that.
     fixed = 1.96**2 * shares(np.random.default_rng(2), 100_000, mean, spread).var() / 0.04**2
     assert np.median(used) < 3 * fixed
 

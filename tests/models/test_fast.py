@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import Residual, loaded, preprocessing, seeded, write_pictures
+from networks import Residual, loaded, preprocessing, seeded, write_images
 from torch import Tensor, nn
 
 from shiftaudit.audit.audit import audit
@@ -119,7 +119,7 @@ def test_networks_without_pairs_stay_as_they_are() -> None:
 
 
 def test_stage_errors_are_those_of_the_unfolded_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = find_images(write_pictures(tmp_path))[0]
+    files = find_images(write_images(tmp_path))[0]
     settings = Settings(shifts="4", max_shift=2, workers=0)
     module = seeded(Residual())
     fast = audit(loaded(module), files, settings)

@@ -100,7 +100,7 @@ def test_anything_else_is_refused_saying_what_came(value: Any, key: str | None, 
     assert words in str(caught.value)
 
 
-def test_half_precision_networks_get_half_precision_pictures() -> None:
+def test_half_precision_networks_get_half_precision_images() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
     half = loaded(network.to(torch.bfloat16))(BATCH)
     assert half.dtype == torch.float32
@@ -127,14 +127,14 @@ def traced(module: nn.Module, example: Tensor, path: Path) -> str:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 4, 16])
-def test_a_file_bound_to_its_batch_takes_any_number_of_pictures(tmp_path: Path, batch: int) -> None:
+def test_a_file_bound_to_its_batch_takes_any_number_of_images(tmp_path: Path, batch: int) -> None:
     module = FlatHead(8).eval()
     source = traced(module, torch.zeros(batch, 3, 8, 8), tmp_path / "model.pt")
     model = load_model(source, ModelOptions(size=8))
     assert model.fixed_batch == batch
     for n in (1, 3, batch, 2 * batch + 1):
-        pictures = torch.rand(n, 3, 8, 8)
-        torch.testing.assert_close(model(pictures), module(pictures))
+        images = torch.rand(n, 3, 8, 8)
+        torch.testing.assert_close(model(images), module(images))
 
 
 def test_a_free_batch_is_not_taken_for_a_fixed_one(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_free_batch_is_not_taken_for_a_fixed_one(tmp_path: Path) -> None:
         (224, 1, True, "try --channels 1"),
     ],
 )
-def test_a_file_that_takes_other_pictures_says_which(
+def test_a_file_that_takes_other_images_says_which(
     tmp_path: Path, side: int, channels: int, freeze: bool, words: str
 ) -> None:
     program = torch.jit.script(FlatHead(side, channels).eval())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import Residual, loaded, preprocessing, seeded, write_pictures
+from networks import Residual, loaded, preprocessing, seeded, write_images
 from torch import Tensor, nn
 
 from shiftaudit.audit.audit import audit
@@ -83,7 +83,7 @@ def test_every_kind_of_convolution_gives_its_answers(form: Form, batch: int) -> 
 def test_stage_errors_are_those_of_the_network_as_it_is(
     tmp_path: Path, form: Form, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = find_images(write_pictures(tmp_path))[0]
+    files = find_images(write_images(tmp_path))[0]
     settings = Settings(shifts="4", max_shift=2, workers=0)
     model = loaded(form(seeded(Residual())))
     fast = audit(model, files, settings)

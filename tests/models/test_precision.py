@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from networks import Residual, loaded, seeded, write_pictures
+from networks import Residual, loaded, seeded, write_images
 
 from shiftaudit.audit.audit import Audit, audit
 from shiftaudit.audit.run import run
@@ -28,7 +28,7 @@ def report(folder: Path, **settings: Any) -> AuditReport:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return write_pictures(tmp_path / "pictures", n=4)
+    return write_images(tmp_path / "images", n=4)
 
 
 def assert_about_equal(ours: AuditReport, theirs: AuditReport, tolerance: float) -> None:

@@ -1,4 +1,4 @@
-"""What is done to pictures: where the values come from, and which are refused."""
+"""What is done to images: where the values come from, and which are refused."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def test_each_option_replaces_its_own_field_and_is_recorded() -> None:
 @pytest.mark.parametrize(
     ("size", "resize", "expected"), [(112, None, 128), (299, None, 342), (32, 40, 40), (1, None, 1)]
 )
-def test_a_size_alone_keeps_the_share_of_the_picture(size: int, resize: int | None, expected: int) -> None:
+def test_a_size_alone_keeps_the_share_of_the_image(size: int, resize: int | None, expected: int) -> None:
     used = with_options(IMAGENET, ModelOptions(size=size, resize=resize))
     assert (used.size, used.resize) == (size, expected)
 
 
-def test_grey_pictures_get_the_mean_of_the_colour_values() -> None:
+def test_grey_images_get_the_mean_of_the_colour_values() -> None:
     used = with_options(IMAGENET, ModelOptions(channels=1))
     assert used.mean == pytest.approx((sum(IMAGENET.mean) / 3,), abs=1e-3)
     assert used.std == pytest.approx((sum(IMAGENET.std) / 3,), abs=1e-3)
@@ -58,7 +58,7 @@ def test_one_mean_may_stand_for_all_channels() -> None:
         ({"channels": 1, "mean": (0.1, 0.2, 0.3)}, "--mean got 3 values; expected 1 or 1"),
     ],
 )
-def test_values_no_picture_can_be_prepared_with_are_refused(options: dict[str, Any], words: str) -> None:
+def test_values_no_image_can_be_prepared_with_are_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError) as caught:
         with_options(IMAGENET, ModelOptions(**options))
     assert words in str(caught.value)

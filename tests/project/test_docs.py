@@ -27,7 +27,7 @@ def test_the_reference_is_what_the_program_says(name: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_and_pictures_exist(page: Path) -> None:
+def test_links_and_images_exist(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
         if target and not target.startswith(("http://", "https://")):
             assert (page.parent / target).is_file(), target
@@ -43,5 +43,5 @@ def test_every_command_that_the_docs_mention_exists() -> None:
         assert mentioned <= known, page.name
 
 
-def test_the_pictures_are_small() -> None:
+def test_the_images_are_small() -> None:
     assert sum(path.stat().st_size for path in (ROOT / "docs" / "img").iterdir()) < 500_000

@@ -21,7 +21,7 @@ EXAMPLE = "\n".join(re.findall(r"^    .+", shiftaudit.__doc__ or "", re.M))
 
 
 class Small(nn.Module):
-    """Answers for pictures of one channel or three, as the page's own examples give it."""
+    """Answers for images of one channel or three, as the page's own examples give it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,13 +37,13 @@ class Small(nn.Module):
 def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy(sample.model_path(), "model.pt")
-    pictures = sorted(sample.images_path().rglob("*.jpg"))[::20]
+    images = sorted(sample.images_path().rglob("*.jpg"))[::20]
     for folder in ("photos/0", "photos/1", "a", "b", "tests/images"):
         Path(folder).mkdir(parents=True)
-        for number, picture in enumerate(pictures):
-            shutil.copy(picture, Path(folder) / f"{number}.jpg")
-    shutil.copy(pictures[0], "b/one.png")
-    shutil.copy(pictures[0], "cat.jpg")
+        for number, image in enumerate(images):
+            shutil.copy(image, Path(folder) / f"{number}.jpg")
+    shutil.copy(images[0], "b/one.png")
+    shutil.copy(images[0], "cat.jpg")
     torch.manual_seed(0)
     names = {"my_module": Small().eval()}
     assert len(BLOCKS) >= 8

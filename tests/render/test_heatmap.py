@@ -64,7 +64,7 @@ def test_a_sparse_map_is_pooled_around_whole_strides() -> None:
 
 @pytest.mark.parametrize("reach", [1, 2, 4, 9, 16, 31, 32])
 @pytest.mark.parametrize("views", [10, 300, 5000])
-def test_pooled_cells_lie_evenly_around_the_unmoved_picture(reach: int, views: int) -> None:
+def test_pooled_cells_lie_evenly_around_the_unmoved_image(reach: int, views: int) -> None:
     """A mirrored set of shifts gives the mirrored map, and no row of cells lies beyond the shifts."""
     shifts = [*np.random.default_rng(reach).integers(-reach, reach + 1, (views, 2)).tolist(), [reach, -reach]]
     values = np.random.default_rng(views).random(len(shifts)).tolist()

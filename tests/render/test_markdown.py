@@ -12,7 +12,7 @@ def test_the_markdown_is_the_golden_one(golden: Callable[[str, str], None]) -> N
     golden(render(fake_report()), "report.md")
 
 
-def test_one_picture_is_one_image() -> None:
+def test_one_image_is_one_image() -> None:
     report = fake_report()
     one = dataclasses.replace(report, data=dataclasses.replace(report.data, n_images=1))
     assert "; 1 image" in render(one)

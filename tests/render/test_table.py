@@ -49,7 +49,7 @@ def test_long_stage_names_break_where_they_have_parts(width: int) -> None:
 
 
 def test_a_name_that_turns_the_direction_of_writing_is_shown_literally() -> None:
-    report = fake_report(skipped=[("photo\u202egpj.exe", "no picture")])
+    report = fake_report(skipped=[("photo\u202egpj.exe", "no image")])
     assert "photo�gpj.exe" in render(report, Terminal(80))
 
 

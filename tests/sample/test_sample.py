@@ -67,7 +67,7 @@ def test_the_models_are_well_above_chance_and_the_blurred_one_is_more_consistent
     assert consistency(blurred) > consistency(plain) + 0.02
 
 
-def test_the_pictures_are_eight_of_each_class_and_large_enough_to_be_moved() -> None:
+def test_the_images_are_eight_of_each_class_and_large_enough_to_be_moved() -> None:
     files, _ = find_images(sample.images_path())
     names = [file.relative.split("/")[0] for file in files]
     assert {name: names.count(name) for name in names} == dict.fromkeys(load(MODELS[0])[2], 8)
@@ -105,7 +105,7 @@ def script() -> ModuleType:
     return module
 
 
-def test_the_script_cuts_the_pictures_that_are_bundled(script: ModuleType, tmp_path: Path) -> None:
+def test_the_script_cuts_the_images_that_are_bundled(script: ModuleType, tmp_path: Path) -> None:
     script.write_images(tmp_path / "images")
     for name in script.CLASSES:
         for number in range(script.TEST_CELLS):

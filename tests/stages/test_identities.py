@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from networks import Residual, loaded, preprocessing, seeded, write_pictures
+from networks import Residual, loaded, preprocessing, seeded, write_images
 from PIL import Image
 from torch import Tensor, nn
 
@@ -45,7 +45,7 @@ class StrideOne(nn.Module):
 
 
 def test_a_circular_network_of_stride_one_has_error_zero_at_every_shift(tmp_path: Path) -> None:
-    report = run(seeded(StrideOne()), write_pictures(tmp_path), protocol="circular")
+    report = run(seeded(StrideOne()), write_images(tmp_path), protocol="circular")
     [stage] = report.stages
     assert stage.name == "down"
     assert stage.errors["circular"].input.value == pytest.approx(0, abs=1e-5)
@@ -57,7 +57,7 @@ def test_a_circular_network_of_stride_one_has_error_zero_at_every_shift(tmp_path
 def test_a_circular_network_has_error_zero_at_multiples_of_its_total_stride_only(tmp_path: Path) -> None:
     module = seeded(Residual(padding_mode="circular"))
     module.pool = nn.MaxPool2d(2, 2)
-    report = run(module, write_pictures(tmp_path), protocol="circular", shifts="grid:1", max_shift=8)
+    report = run(module, write_images(tmp_path), protocol="circular", shifts="grid:1", max_shift=8)
     assert [stage.stride for stage in report.stages] == [(2, 2), (4, 4), (8, 8), (8, 8)]
     for stage in report.stages:
         clean = {(p.py, p.px): p.value for p in stage.errors["circular"].by_phase}
@@ -79,7 +79,7 @@ class IdealDownsampling(nn.Module):
 
 
 def test_ideal_low_pass_downsampling_has_error_zero_at_every_whole_shift(tmp_path: Path) -> None:
-    report = run(IdealDownsampling(), write_pictures(tmp_path), protocol="circular", shifts="grid:1", max_shift=4)
+    report = run(IdealDownsampling(), write_images(tmp_path), protocol="circular", shifts="grid:1", max_shift=4)
     [stage] = report.stages
     assert stage.op == "slice"
     assert stage.stride == (2, 2)
@@ -93,7 +93,7 @@ def test_plain_subsampling_is_clean_at_even_shifts_only(tmp_path: Path) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x[:, :, ::2, ::2].mean((2, 3))
 
-    report = run(Plain(), write_pictures(tmp_path), protocol="circular", shifts="grid:1", max_shift=4)
+    report = run(Plain(), write_images(tmp_path), protocol="circular", shifts="grid:1", max_shift=4)
     by_phase = {(p.py, p.px): p.value for p in report.stages[0].errors["circular"].by_phase}
     assert by_phase[0, 0] == 0
     assert all(value > 1e-6 for phase, value in by_phase.items() if phase != (0, 0))
@@ -122,7 +122,7 @@ def test_a_crop_of_a_linear_ramp_has_next_to_no_error(tmp_path: Path) -> None:
 
 def test_networks_of_one_input_size_share_the_unshifted_answer_between_protocols(tmp_path: Path) -> None:
     module = seeded(Residual())
-    folder = write_pictures(tmp_path)
+    folder = write_images(tmp_path)
     one = audit(loaded(module), find_images(folder)[0], Settings(workers=0, protocol="both", shifts="3", max_shift=2))
     assert [i.prediction for i in one.per_image] == [
         i.prediction

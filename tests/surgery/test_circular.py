@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from networks import loaded, seeded, write_pictures
+from networks import loaded, seeded, write_images
 from torch import Tensor, nn
 
 from shiftaudit.audit.api import score
@@ -37,18 +37,18 @@ class Circular(nn.Module):
         return self.head(self.average(x).mean((2, 3)))
 
 
-def stage_errors(module: nn.Module, pictures: Path) -> list[float]:
+def stage_errors(module: nn.Module, images: Path) -> list[float]:
     """1 − cos at the output of every stage, in the order they run."""
     settings = Settings(shifts="6", max_shift=16, workers=0, protocol="circular")
-    report = score(loaded(module, 64, 72), pictures, settings)
+    report = score(loaded(module, 64, 72), images, settings)
     return [stage.errors["circular"].output.value for stage in report.stages]
 
 
 @pytest.mark.parametrize("filter_size", [2, 3, 4, 7])
 def test_stage_error_falls_at_every_patched_stage(tmp_path: Path, filter_size: int) -> None:
     model = seeded(Circular())
-    pictures = write_pictures(tmp_path / "pictures", n=3, side=80)
+    images = write_images(tmp_path / "images", n=3, side=80)
     result = patch(model, PatchOptions(filter_size, pad="circular", stem=True), input_size=64)
-    before, after = stage_errors(model, pictures), stage_errors(result.module, pictures)
+    before, after = stage_errors(model, images), stage_errors(result.module, images)
     assert len(result.record.patched) == len(before) == len(after) == 5
     assert all(patched < original for original, patched in zip(before, after, strict=True))

@@ -125,7 +125,7 @@ def test_windows_that_do_not_overlap_are_told_alike(mode: str, how: str) -> None
 def test_further_arguments_take_their_defaults_and_it_is_said() -> None:
     record = check(Arguments().eval(), torch.randn(1, 3, 16, 16), "eager")
     assert record.notes == (
-        "the copy takes the picture alone: its forward was recorded for mask=None, scale=2.0, flip=False",
+        "the copy takes the image alone: its forward was recorded for mask=None, scale=2.0, flip=False",
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

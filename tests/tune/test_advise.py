@@ -47,18 +47,16 @@ def model() -> LoadedModel:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[ImageFile]:
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[ImageFile]:
+    folder = tmp_path_factory.mktemp("images")
     generator = np.random.default_rng(0)
     for index in range(8):
         Image.fromarray(generator.integers(0, 256, (30, 30, 3), dtype=np.uint8)).save(folder / f"{index}.png")
     return find_images(folder)[0]
 
 
-def test_filters_of_size_one_change_nothing_and_the_advice_is_none(
-    model: LoadedModel, pictures: list[ImageFile]
-) -> None:
-    advice = advise(model, pictures, SETTINGS, PatchOptions(filter_size=1))
+def test_filters_of_size_one_change_nothing_and_the_advice_is_none(model: LoadedModel, images: list[ImageFile]) -> None:
+    advice = advise(model, images, SETTINGS, PatchOptions(filter_size=1))
     assert {trial.sites for trial in advice.singles} == {("pool",), ("conv2",)}
     for trial in advice.singles:
         assert trial.mean_consistency.value == 0.0
@@ -68,20 +66,18 @@ def test_filters_of_size_one_change_nothing_and_the_advice_is_none(
     assert "none: no site" in render_advice(advice)
 
 
-def test_a_trial_is_the_audit_of_the_model_with_that_site_patched(
-    model: LoadedModel, pictures: list[ImageFile]
-) -> None:
-    labels = {file.relative: index % 5 for index, file in enumerate(pictures)}
+def test_a_trial_is_the_audit_of_the_model_with_that_site_patched(model: LoadedModel, images: list[ImageFile]) -> None:
+    labels = {file.relative: index % 5 for index, file in enumerate(images)}
     seen: list[str] = []
-    advice = advise(model, pictures, SETTINGS, labels=labels, observer=lambda what, _n, _most: seen.append(what))
+    advice = advise(model, images, SETTINGS, labels=labels, observer=lambda what, _n, _most: seen.append(what))
     assert seen[:3] == ["the original", "pool", "conv2"]
-    original = audit(model, pictures, SETTINGS, labels=labels)
+    original = audit(model, images, SETTINGS, labels=labels)
     assert advice.original_consistency == pytest.approx(
         {name: result.metrics["consistency"].value for name, result in original.protocols.items()}
     )
     for trial in advice.singles:
         module = patch(model.module, PatchOptions(only=trial.sites), input_size=24).module
-        report = audit(replace(model, module=module), pictures, SETTINGS, labels=labels)
+        report = audit(replace(model, module=module), images, SETTINGS, labels=labels)
         for protocol, change in trial.consistency.items():
             after, before = (r.protocols[protocol].metrics["consistency"].value for r in (report, original))
             assert after is not None and before is not None
@@ -93,23 +89,23 @@ def test_a_trial_is_the_audit_of_the_model_with_that_site_patched(
     assert plain(restored) == plain(advice)
 
 
-def test_the_stem_is_tried_only_when_asked_for(pictures: list[ImageFile]) -> None:
+def test_the_stem_is_tried_only_when_asked_for(images: list[ImageFile]) -> None:
     strided = nn.Sequential(
         nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(144, 3)
     )
     model = LoadedModel.from_module(strided, PREPROCESSING)
-    without, with_stem = (advise(model, pictures, SETTINGS, PatchOptions(stem=stem)) for stem in (False, True))
+    without, with_stem = (advise(model, images, SETTINGS, PatchOptions(stem=stem)) for stem in (False, True))
     assert len(without.singles) == 1 and len(with_stem.singles) == 2
 
 
 def test_a_model_without_downsampling_and_a_negative_tolerance_are_refused(
-    model: LoadedModel, pictures: list[ImageFile]
+    model: LoadedModel, images: list[ImageFile]
 ) -> None:
     flat = LoadedModel.from_module(nn.Sequential(nn.Conv2d(3, 2, 1), nn.Flatten(), nn.Linear(1152, 2)), PREPROCESSING)
     with pytest.raises(PatchError, match="nothing to patch"):
-        advise(flat, pictures, SETTINGS)
+        advise(flat, images, SETTINGS)
     with pytest.raises(InputError, match="--max-accuracy-drop got -1"):
-        advise(model, pictures, SETTINGS, max_accuracy_drop=-1.0)
+        advise(model, images, SETTINGS, max_accuracy_drop=-1.0)
 
 
 def trial(sites: str, gain: float, *, harmless: bool = True, low: float | None = None) -> Trial:

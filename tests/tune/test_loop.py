@@ -44,7 +44,7 @@ def network(blurred: bool, filter_size: int = 3) -> nn.Sequential:
     layers["drop"] = nn.Dropout(0.5)
     layers["fc"] = nn.Linear(128, 4)
     with torch.no_grad():
-        layers["fc"].weight.mul_(60)  # so that answers differ from picture to picture
+        layers["fc"].weight.mul_(60)  # so that answers differ from image to image
     return nn.Sequential(layers)
 
 
@@ -65,8 +65,8 @@ def few_held_out_crops(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[ImageFile]:
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[ImageFile]:
+    folder = tmp_path_factory.mktemp("images")
     generator = np.random.default_rng(0)
     for index in range(12):
         Image.fromarray(generator.integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(folder / f"{index:02d}.png")
@@ -78,7 +78,7 @@ def weights(model: LoadedModel) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("wrap", [loaded, scripted], ids=["eager", "scripted"])
-def test_tuning_brings_the_copy_back_to_its_original(wrap, pictures: list[ImageFile]) -> None:
+def test_tuning_brings_the_copy_back_to_its_original(wrap, images: list[ImageFile]) -> None:
     # Filters of size 1 change nothing, so that a perfect recovery from the damage done to one layer exists.
     damaged = network(True, filter_size=1)
     with torch.no_grad():
@@ -87,8 +87,8 @@ def test_tuning_brings_the_copy_back_to_its_original(wrap, pictures: list[ImageF
     before = weights(patched)
     settings = replace(QUICK, steps=40, lr=4e-3, shift_views=0, roll=0.0)
     seen: list[Progress] = []
-    result = tune(patched, teacher, pictures, settings, seen.append)
-    unseen = CropSource(pictures, PREPROCESSING, size=SIZE, margin=0, min_scale=0.3, flip=True, seed=99)
+    result = tune(patched, teacher, images, settings, seen.append)
+    unseen = CropSource(images, PREPROCESSING, size=SIZE, margin=0, min_scale=0.3, flip=True, seed=99)
     x = unseen.batch(0, 64).canvas
     with torch.no_grad():
         wanted = teacher(x)
@@ -103,19 +103,19 @@ def test_tuning_brings_the_copy_back_to_its_original(wrap, pictures: list[ImageF
     assert result.record.original.agreement == 1.0
 
 
-def test_batch_norm_statistics_stay_the_originals_and_its_weights_do_not(pictures: list[ImageFile]) -> None:
+def test_batch_norm_statistics_stay_the_originals_and_its_weights_do_not(images: list[ImageFile]) -> None:
     patched, teacher = loaded(network(True)), loaded(network(False))
     before, original = weights(patched), weights(teacher)
-    tune(patched, teacher, pictures, replace(QUICK, patience=9))
+    tune(patched, teacher, images, replace(QUICK, patience=9))
     after = weights(patched)
     assert all(torch.equal(weights(teacher)[name], tensor) for name, tensor in original.items())
     assert all(torch.equal(after[name], before[name]) for name in before if "running" in name or "tracked" in name)
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(pictures: list[ImageFile]) -> None:
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(images: list[ImageFile]) -> None:
     def run(seed: int) -> dict[str, torch.Tensor]:
         patched = loaded(network(True))
-        tune(patched, loaded(network(False)), pictures, replace(QUICK, seed=seed, holdout=0.0))
+        tune(patched, loaded(network(False)), images, replace(QUICK, seed=seed, holdout=0.0))
         return weights(patched)
 
     first, again, other = run(1), run(1), run(2)
@@ -123,12 +123,10 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(pictures: 
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
-def test_a_resumed_run_ends_exactly_as_one_that_was_never_interrupted(
-    pictures: list[ImageFile], tmp_path: Path
-) -> None:
+def test_a_resumed_run_ends_exactly_as_one_that_was_never_interrupted(images: list[ImageFile], tmp_path: Path) -> None:
     teacher = loaded(network(False))
     whole, halved = loaded(network(True)), loaded(network(True))
-    complete = tune(whole, teacher, pictures, QUICK)
+    complete = tune(whole, teacher, images, QUICK)
 
     class StoppedError(Exception):
         pass
@@ -139,19 +137,19 @@ def test_a_resumed_run_ends_exactly_as_one_that_was_never_interrupted(
 
     checkpoint = tmp_path / "run.ckpt"
     with pytest.raises(StoppedError):
-        tune(halved, teacher, pictures, QUICK, stop, checkpoint=checkpoint)
+        tune(halved, teacher, images, QUICK, stop, checkpoint=checkpoint)
     fresh = loaded(network(True))
-    resumed = tune(fresh, teacher, pictures, QUICK, resume=checkpoint)
+    resumed = tune(fresh, teacher, images, QUICK, resume=checkpoint)
     assert resumed.record == complete.record
     assert all(torch.equal(weights(whole)[name], tensor) for name, tensor in weights(fresh).items())
     with pytest.raises(InputError, match="other settings: lr"):
-        tune(fresh, teacher, pictures, replace(QUICK, lr=1.0), resume=checkpoint)
+        tune(fresh, teacher, images, replace(QUICK, lr=1.0), resume=checkpoint)
 
 
-def test_the_state_that_scored_best_is_the_one_kept(pictures: list[ImageFile]) -> None:
+def test_the_state_that_scored_best_is_the_one_kept(images: list[ImageFile]) -> None:
     # A learning rate that wrecks the network: nothing beats the untrained copy unless it is really better.
     patched = loaded(network(True))
-    result = tune(patched, loaded(network(False)), pictures, replace(QUICK, lr=5.0, steps=12, checks=4, patience=2))
+    result = tune(patched, loaded(network(False)), images, replace(QUICK, lr=5.0, steps=12, checks=4, patience=2))
     totals = {check.step: check.score.total for check in result.record.history}
     assert totals[result.record.best_step] == max(totals.values())
     assert result.record.tuned.total == max(totals.values())
@@ -159,29 +157,29 @@ def test_the_state_that_scored_best_is_the_one_kept(pictures: list[ImageFile]) -
         assert result.record.steps_done < result.record.steps
 
 
-def test_a_record_survives_json(pictures: list[ImageFile]) -> None:
-    record = tune(loaded(network(True)), loaded(network(False)), pictures, QUICK).record
+def test_a_record_survives_json(images: list[ImageFile]) -> None:
+    record = tune(loaded(network(True)), loaded(network(False)), images, QUICK).record
     again = structure(plain(record), TuneRecord, "the record")
     assert plain(again) == plain(record)
     assert record.n_images == 9 and record.n_holdout == 3 and not record.holdout_is_training_data
     assert record.taps == ("conv2", "conv3", "fc")
 
 
-def test_labels_are_learned_where_the_original_is_wrong(pictures: list[ImageFile]) -> None:
-    labels = {file.relative: 3 for file in pictures}
+def test_labels_are_learned_where_the_original_is_wrong(images: list[ImageFile]) -> None:
+    labels = {file.relative: 3 for file in images}
     settings = replace(QUICK, steps=60, lr=2e-2, features=0.0, smooth_features=0.0, labels=5.0)
     patched = loaded(network(True))
-    record = tune(patched, loaded(network(False)), pictures, settings, labels=labels).record
+    record = tune(patched, loaded(network(False)), images, settings, labels=labels).record
     assert record.n_labelled == 9
     assert record.tuned.accuracy is not None and record.patched.accuracy is not None
     assert record.tuned.accuracy > record.patched.accuracy or record.patched.accuracy == 1.0
 
 
-def test_minutes_become_a_number_of_steps(pictures: list[ImageFile]) -> None:
+def test_minutes_become_a_number_of_steps(images: list[ImageFile]) -> None:
     settings = replace(QUICK, steps=None, minutes=0.01)
-    record = tune(loaded(network(True)), loaded(network(False)), pictures, settings).record
+    record = tune(loaded(network(True)), loaded(network(False)), images, settings).record
     assert record.steps >= 1
-    repeat = tune(loaded(network(True)), loaded(network(False)), pictures, replace(QUICK, steps=record.steps)).record
+    repeat = tune(loaded(network(True)), loaded(network(False)), images, replace(QUICK, steps=record.steps)).record
     assert repeat.history == record.history
 
 
@@ -195,24 +193,24 @@ def test_minutes_become_a_number_of_steps(pictures: list[ImageFile]) -> None:
         ({"strength": 1.5}, "--strength got 1.5; expected more than 0 and at most 1"),
     ],
 )
-def test_settings_out_of_range_are_refused(change: dict[str, float], message: str, pictures: list[ImageFile]) -> None:
+def test_settings_out_of_range_are_refused(change: dict[str, float], message: str, images: list[ImageFile]) -> None:
     with pytest.raises(InputError, match=message):
-        tune(loaded(network(True)), loaded(network(False)), pictures, replace(QUICK, **change))
+        tune(loaded(network(True)), loaded(network(False)), images, replace(QUICK, **change))
 
 
-def test_what_cannot_be_tuned_is_refused(pictures: list[ImageFile]) -> None:
+def test_what_cannot_be_tuned_is_refused(images: list[ImageFile]) -> None:
     with pytest.raises(PatchError, match="holds no BlurPool"):
-        tune(loaded(network(False)), loaded(network(False)), pictures, QUICK)
+        tune(loaded(network(False)), loaded(network(False)), images, QUICK)
     with pytest.raises(ModelError, match="share no layer"):
-        tune(loaded(network(True)), loaded(nn.Sequential(nn.Flatten(), nn.Linear(768, 4))), pictures, QUICK)
+        tune(loaded(network(True)), loaded(nn.Sequential(nn.Flatten(), nn.Linear(768, 4))), images, QUICK)
     with pytest.raises(InputError, match="batches of 2 only"):
-        tune(replace(loaded(network(True)), fixed_batch=2), loaded(network(False)), pictures, QUICK)
+        tune(replace(loaded(network(True)), fixed_batch=2), loaded(network(False)), images, QUICK)
 
 
-def test_a_batch_depends_on_seed_and_step_alone(pictures: list[ImageFile]) -> None:
+def test_a_batch_depends_on_seed_and_step_alone(images: list[ImageFile]) -> None:
     def source(seed: int = 0) -> CropSource:
         return CropSource(
-            pictures, PREPROCESSING, size=SIZE, margin=2, min_scale=0.2, flip=True, seed=seed, labels={"03.png": 1}
+            images, PREPROCESSING, size=SIZE, margin=2, min_scale=0.2, flip=True, seed=seed, labels={"03.png": 1}
         )
 
     one, two = source(), source()
@@ -225,10 +223,10 @@ def test_a_batch_depends_on_seed_and_step_alone(pictures: list[ImageFile]) -> No
     assert set(batch.labels.tolist()) == {1, NO_LABEL}
 
 
-def test_pictures_are_held_out_by_name_and_damaged_ones_left_out(pictures: list[ImageFile], tmp_path: Path) -> None:
+def test_images_are_held_out_by_name_and_damaged_ones_left_out(images: list[ImageFile], tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no picture")
-    files = [*pictures, ImageFile(broken, "broken.png")]
+    broken.write_bytes(b"no image")
+    files = [*images, ImageFile(broken, "broken.png")]
     train, held, skipped = split(files, 0.25, seed=0)
     assert [item.path for item in skipped] == ["broken.png"]
     assert not {file.relative for file in train} & {file.relative for file in held}
@@ -236,14 +234,14 @@ def test_pictures_are_held_out_by_name_and_damaged_ones_left_out(pictures: list[
     again, held_again, _ = split(files[::-1], 0.25, seed=0)
     assert {file.relative for file in held_again} == {file.relative for file in held}
     assert len(again) == 9
-    everything, same, _ = split(pictures[:3], 0.25, seed=0)
+    everything, same, _ = split(images[:3], 0.25, seed=0)
     assert everything is same
 
 
-def test_new_batch_norm_statistics_are_kept_only_where_they_score_better(pictures: list[ImageFile]) -> None:
+def test_new_batch_norm_statistics_are_kept_only_where_they_score_better(images: list[ImageFile]) -> None:
     patched, teacher = loaded(network(True)), loaded(network(False))
     before = weights(patched)
-    record = tune(patched, teacher, pictures, replace(QUICK, batch_norm="reestimate")).record
+    record = tune(patched, teacher, images, replace(QUICK, batch_norm="reestimate")).record
     assert record.reestimated is not None
     best = next(check.score for check in record.history if check.step == record.best_step)
     kept = record.reestimated.total > best.total
@@ -251,7 +249,7 @@ def test_new_batch_norm_statistics_are_kept_only_where_they_score_better(picture
     assert torch.equal(weights(patched)["bn1.running_mean"], before["bn1.running_mean"]) is not kept
 
 
-def test_one_channel_pictures_make_no_noise(tmp_path: Path) -> None:
+def test_one_channel_images_make_no_noise(tmp_path: Path) -> None:
     for index in range(4):
         pixels = np.random.default_rng(index).integers(0, 256, (20, 20), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{index}.png")
@@ -263,5 +261,5 @@ def test_one_channel_pictures_make_no_noise(tmp_path: Path) -> None:
         layers = nn.Sequential(nn.Conv2d(1, 4, 3), pool, nn.Conv2d(4, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         return LoadedModel.from_module(layers, grey)
 
-    # Warnings are errors in the tests; a picture read as it lies in Pillow's memory is not writable.
+    # Warnings are errors in the tests; an image read as it lies in Pillow's memory is not writable.
     assert tune(model(3), model(1), find_images(tmp_path)[0], replace(QUICK, steps=2)).record.steps_done == 2

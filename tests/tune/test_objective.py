@@ -63,7 +63,7 @@ def test_the_target_is_the_mean_answer_over_the_view_and_the_shifted_ones() -> N
     assert float(loss.detach()) == pytest.approx(divergence(target, student(views[0])), rel=1e-5)
 
 
-def test_centred_pictures_teach_every_view_the_answer_to_the_middle() -> None:
+def test_centred_images_teach_every_view_the_answer_to_the_middle() -> None:
     settings = TuneSettings(roll=0.0, shift_views=0, centred=True)
     student, teacher = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), linear()
     batch = Batch(torch.randn(5, 1, 6, 6), torch.full((5,), NO_LABEL))
@@ -73,7 +73,7 @@ def test_centred_pictures_teach_every_view_the_answer_to_the_middle() -> None:
     assert float(loss.detach()) == pytest.approx(divergence(target, student(view)), rel=1e-5)
 
 
-def test_labels_weigh_by_the_share_of_pictures_that_have_one() -> None:
+def test_labels_weigh_by_the_share_of_images_that_have_one() -> None:
     settings = TuneSettings(roll=0.0, shift_views=0, centred=True, labels=1.0)
     student = linear()
     canvas = torch.randn(4, 1, 6, 6)

@@ -19,7 +19,7 @@ def batches(count: int = 80) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("form", ["eager", "scripted"])
-def test_statistics_become_those_of_the_pictures_and_weights_stay(form: str) -> None:
+def test_statistics_become_those_of_the_images_and_weights_stay(form: str) -> None:
     original = network()
     module = torch.jit.script(original) if form == "scripted" else original
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}

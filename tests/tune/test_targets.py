@@ -103,7 +103,7 @@ def test_script_taps_follow_the_strength_of_the_filters() -> None:
 
 def test_chosen_taps_lie_behind_a_filter_and_are_the_narrow_ones_of_their_level() -> None:
     choice = choose_taps(tapped(tiny(True), logits), tapped(reloaded(tiny(False)), logits), X)
-    # conv1 reads the picture; conv3's output differs in shape from the original's, but taps are inputs.
+    # conv1 reads the image; conv3's output differs in shape from the original's, but taps are inputs.
     assert choice.names == ("conv2", "conv3", "conv4", "fc")
     assert choice.levels == ((0, 1), (2,), (3,))
 

@@ -168,7 +168,7 @@ class FxGraph:
         fixed = fixed_arguments(self.original)
         if fixed:
             values = ", ".join(f"{name}={value!r}" for name, value in fixed.items())
-            notes.append(f"the copy takes the picture alone: its forward was recorded for {values}")
+            notes.append(f"the copy takes the image alone: its forward was recorded for {values}")
         exported = isinstance(self.original, fx.GraphModule)
         if any(call.name in _EVAL_ONLY and call.node.op != "call_module" for call in self.calls):
             what = "the exported program stays" if exported else "functional dropout and batch-norm stay"

@@ -48,12 +48,12 @@ def browse(page: Path, width: int, height: int, *more: str) -> str:
 
 @pytest.mark.parametrize(("width", "dark"), [(1100, False), (1100, True), (500, False)])
 def test_the_page_shows_without_a_console_message(tmp_path: Path, width: int, dark: bool) -> None:
-    page, picture = tmp_path / "report.html", tmp_path / "page.png"
+    page, screenshot = tmp_path / "report.html", tmp_path / "page.png"
     page.write_text(render(fake_report(12), fake_report(12, wobble=0.2)), encoding="utf-8")
     scheme = ["--blink-settings=preferredColorScheme=0"] if dark else []
-    log = browse(page, width, 1500, f"--screenshot={picture}", *scheme)
+    log = browse(page, width, 1500, f"--screenshot={screenshot}", *scheme)
     assert "CONSOLE" not in log, log
-    pixels = np.asarray(Image.open(picture).convert("L"))
+    pixels = np.asarray(Image.open(screenshot).convert("L"))
     assert pixels.shape == (1500, width)
     assert pixels.std() > 10, "the page is empty"
     corner = pixels[:20, :8].mean()
@@ -67,8 +67,8 @@ def test_the_page_asks_the_network_for_nothing(tmp_path: Path) -> None:
     thumbnail = io.BytesIO()
     Image.new("RGB", (8, 8), "teal").save(thumbnail, "JPEG")
     report = fake_report(12, source=hostile, skipped=[(hostile, hostile)], names=[hostile] * 4)
-    pictures = {image.id: thumbnail.getvalue() for image in report.per_image}
-    page.write_text(render(report, fake_report(12), thumbnails=pictures), encoding="utf-8")
+    images = {image.id: thumbnail.getvalue() for image in report.per_image}
+    page.write_text(render(report, fake_report(12), thumbnails=images), encoding="utf-8")
     browse(page, 1100, 1500, f"--screenshot={tmp_path / 'page.png'}", f"--log-net-log={log}")
     text = log.read_text(encoding="utf-8", errors="replace")
     assert text.startswith("{")

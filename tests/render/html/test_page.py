@@ -60,7 +60,7 @@ def test_the_page_refers_to_nothing_outside_itself(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_pictures_and_drawings_have_words_for_those_who_cannot_see_them(name: str) -> None:
+def test_images_and_drawings_have_words_for_those_who_cannot_see_them(name: str) -> None:
     document = html5lib.parse(PAGES[name], namespaceHTMLElements=False)
     assert all(image.get("alt") for image in document.iter("img"))
     assert all(drawing.get("aria-label") for drawing in document.iter("{http://www.w3.org/2000/svg}svg"))
@@ -98,9 +98,9 @@ def test_two_reports_are_shown_one_beside_the_other() -> None:
 
 def test_the_page_says_it_in_a_sentence_first() -> None:
     page = PAGES["random shifts"]
-    assert re.search(r'<p class="lead">\d+ of 40 pictures change their answer', page)
+    assert re.search(r'<p class="lead">\d+ of 40 images change their answer', page)
     still = render(fake_report(wobble=0.0))
-    assert "No tried shift changes the answer of any of the 40 pictures." in still
+    assert "No tried shift changes the answer of any of the 40 images." in still
     assert 'class="lead"' not in PAGES["degenerate, no stages"], "a useless model gets no praise"
 
 

@@ -1,4 +1,4 @@
-"""Pictures of one image under the microscope: an animated GIF along the diagonal, or a PNG strip of the nearest flips."""
+"""Images of one image under the microscope: an animated GIF along the diagonal, or a PNG strip of the nearest flips."""
 
 from __future__ import annotations
 
