@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from shiftaudit.records.bound import Search
 
 
-def check_bound(bound: BoundOptions, recovery: RecoveryOptions) -> None:
+def check_images(bound: BoundOptions, recovery: RecoveryOptions) -> None:
     """Find what is missing or excludes each other before a network is loaded.
 
     Raises:
         InputError: --max-drop comes with --refit or --tune, or there is no image.
     """
+    for images in (recovery.refit, recovery.tune, recovery.verify):
+        if images:
+            ImageOptions(images).check()
     if bound.max_drop is None:
         return
     if recovery.refit or recovery.tune:

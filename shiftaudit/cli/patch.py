@@ -12,9 +12,9 @@ import typer
 
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
-from shiftaudit.cli.bound import check_bound, copy_within_bound
+from shiftaudit.cli.bound import check_images, copy_within_bound
 from shiftaudit.cli.run_audit import ImageOptions, run_audit
-from shiftaudit.cli.stderr import warn
+from shiftaudit.cli.stderr import note, warn
 from shiftaudit.cli.takes import only, takes, without
 from shiftaudit.errors import InputError, PatchError
 from shiftaudit.records.bound import BoundOptions
@@ -72,10 +72,7 @@ def patch(
     from shiftaudit.models.source import check_source
 
     check_source(model, options)
-    for images in (recovery.refit, recovery.tune, recovery.verify):
-        if images:
-            ImageOptions(images).check()
-    check_bound(bound, recovery)
+    check_images(bound, recovery)
     chosen_format = _check_output(output_file, file_format, dry_run=dry_run)
     from shiftaudit.models import load_model
 
@@ -90,7 +87,7 @@ def patch(
         copy, search = copy_within_bound(loaded, choices, bound, budget.seed, as_json=as_json, quiet=quiet)
     else:
         copy = _recovered(loaded, choices, recovery, budget, quiet=quiet)
-    _save(copy, output_file, chosen_format, example=_example(loaded), quiet=quiet)
+    _save(copy, output_file, chosen_format, recovery.check_export, example=_example(loaded), quiet=quiet)
     comparison = _verify(loaded, copy, output_file, recovery.verify, quiet=quiet) if recovery.verify else None
     done = _Written(str(output_file), chosen_format, _original(model, options), comparison, search)
     _print_copy(copy, done, as_json=as_json)
@@ -142,12 +139,27 @@ def _recovered(
     return copy
 
 
-def _save(copy: LoadedModel, output: Path, file_format: str, *, example: Tensor, quiet: bool) -> None:
+def _check_export(copy: LoadedModel, example: Tensor, wanted: str | None, *, quiet: bool) -> None:
+    if wanted is None:
+        return
+    from shiftaudit.surgery.export_check import check_onnx
+
+    difference = check_onnx(copy.module, example)
+    note(
+        f"ONNX Runtime computes the same as the copy: the largest difference is {difference:.1e} of the output",
+        quiet=quiet,
+    )
+
+
+def _save(
+    copy: LoadedModel, output: Path, file_format: str, check_export: str | None, *, example: Tensor, quiet: bool
+) -> None:
     from shiftaudit.models.carried import Carried
     from shiftaudit.surgery.save import save_model
 
-    for note in save_model(output, copy.module, Carried.of(copy), file_format=file_format, example=example):
-        warn(note, quiet=quiet)
+    _check_export(copy, example, check_export, quiet=quiet)
+    for remark in save_model(output, copy.module, Carried.of(copy), file_format=file_format, example=example):
+        warn(remark, quiet=quiet)
 
 
 def _verify(

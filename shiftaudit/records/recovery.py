@@ -28,5 +28,9 @@ class RecoveryOptions:
         (), "Score the original and the copy on these images.", metavar="IMAGES", group=_RECOVERY
     )
 
+    check_export: str | None = option(
+        None, "onnx: export the copy, run it in ONNX Runtime and compare, before it is written.", choices=("onnx",)
+    )
+
     def __post_init__(self) -> None:
         check_values(self)

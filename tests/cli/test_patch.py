@@ -235,3 +235,14 @@ def test_tuning_images_that_do_not_exist_end_it_before_anything_is_written(run, 
     assert code == 2
     assert "none" in error
     assert not out.exists()
+
+
+def test_an_export_is_checked_before_anything_is_written(run, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    size = ("--size", "16", "--pad", "zeros", "--check-export", "onnx")
+    code, _, error = run(MODEL, *size, "-o", str(tmp_path / "aa.pt"))
+    assert code == 0, error
+    torch.jit.script(tiny().eval()).save(str(tmp_path / "model.pt"))
+    code, _, error = run(str(tmp_path / "model.pt"), *size, "-o", str(tmp_path / "no.pt"))
+    assert (code, "cannot be exported to ONNX" in error) == (2, True)
+    assert not (tmp_path / "no.pt").exists()
