@@ -23,3 +23,7 @@ golden:
 # The long fault campaign: damaged files, full disks, kills, odd environments; see SECURITY.md.
 faults cases="2000":
     python tests/faults/campaign.py --cases {{cases}}
+
+# All tests, and how much of the package they reach.
+coverage:
+    python -m pytest --cov --cov-report=term

@@ -102,7 +102,11 @@ def test_bad_images_are_skipped_and_listed_and_the_good_ones_are_scored(folder: 
         ("good", ("-o", "empty"), "cannot write empty: it is a folder"),
         ("good", ("-o", "model.pt"), "cannot write model.pt: it is read as MODEL"),
         ("good", ("-o", "a.json", "--html", "a.json"), "two results would be written to a.json"),
-        ("good", ("--format", "yaml"), "--format got 'yaml'; expected table, json or markdown"),
+        (
+            "good",
+            ("--format", "yaml"),
+            "--format got 'yaml'; expected table, json, markdown, github-benchmark or model-card",
+        ),
         ("good", ("--size", "0"), "--size got 0"),
         ("good", ("--size", "10000000"), "--size got 10000000; expected at most 9459 pixels"),
         ("good", ("--resize", "10000000"), "--resize got 10000000; expected at most 9459 pixels"),

@@ -224,8 +224,8 @@ def broken(data, how):
 @pytest.mark.parametrize(
     ("how", "code", "words"),
     [
-        ("truncated", 2, "not a readable JSON file"),
-        ("too deep", 2, "not a readable JSON file"),
+        ("truncated", 2, "is not readable JSON"),
+        ("too deep", 2, "is nested too deeply"),
         ("NaN", 2, "NaN is no number in JSON"),
         ("count too large", 2, "was changed after it was made"),
         ("image lost", 2, "was changed after it was made"),
