@@ -91,6 +91,6 @@ def _interval(change: Change) -> str:
 def _percent(value: float | None) -> str:
     """
     >>> _percent(0.0125), _percent(None)
-    ('1.3 %', '')
+    ('1.2 %', '')
     """
     return "" if value is None else f"{100 * value:.1f} %"

@@ -38,7 +38,7 @@ class Grid:
 
         >>> stem, next_one = Grid((1, 1), (2, 2)), Grid((2, 2), (4, 4))
         >>> [(stem.phase((d, 0))[0], next_one.phase((d, 0))[0]) for d in (0, 1, 2, 3, 4)]
-        [(0, 0), (1, 0), (0, 1), (1, -1), (0, 0)]
+        [(0, 0), (1, -1), (0, 1), (1, 0), (0, 0)]
         """
         found = []
         for d, before, after in zip(shift, self.before, self.after, strict=True):
