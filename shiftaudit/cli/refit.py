@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +16,7 @@ from shiftaudit.cli.memory import keep_memory
 from shiftaudit.cli.run_audit import ImageOptions
 from shiftaudit.cli.stderr import warn
 from shiftaudit.cli.takes import only, takes, without
+from shiftaudit.cli.teaching import Teacher, TeacherOptions, with_its_original
 from shiftaudit.errors import InputError
 from shiftaudit.records.refit import RefitSettings
 from shiftaudit.records.settings import ModelOptions, Settings
@@ -36,23 +36,13 @@ def register(app: typer.Typer) -> None:
 def refit(
     *,
     patched: Annotated[str, typer.Argument(metavar="PATCHED", help="The file that `patch` wrote.")],
-    teacher: Annotated[str, typer.Option("--teacher", help="The original it was made from: a file or a name.")],
+    teacher: Teacher,
     output_file: Annotated[Path | None, opt.output("The fitted copy: .pt or .pt2.")] = None,
     images: Annotated[ImageOptions, without("labels", limit={"help": "Use at most this many images."})],
     settings: RefitSettings,
     force: Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")] = False,
     as_json: opt.Json = False,
-    options: Annotated[
-        ModelOptions,
-        only(
-            "weights",
-            "arch",
-            "trust",
-            "seed",
-            weights={"help": "Of the teacher, where it is a name.", "group": None},
-            arch={"help": "Of the teacher, where it is a state dict.", "group": None},
-        ),
-    ],
+    options: TeacherOptions,
     where: Annotated[Settings, only("device")],
     quiet: opt.Quiet = False,
 ) -> None:
@@ -104,13 +94,7 @@ def _load(patched: str, teacher: str, options: ModelOptions, device: str) -> tup
     from shiftaudit.models import load_model
 
     copy = load_model(patched, ModelOptions(trust=options.trust), device=device)
-    if copy.patch_record is None:
-        raise InputError(
-            f"{patched} carries no record of a patch", hint="make it with shiftaudit patch MODEL -o PATCHED.pt"
-        )
-    original = load_model(teacher, options, device=device)
-    # The copy's own preprocessing decides what both see.
-    return copy, replace(original, info=replace(original.info, preprocessing=copy.preprocessing))
+    return with_its_original(copy, patched, teacher, options, device)
 
 
 def _write(result: RefitResult, output: Path, file_format: str) -> None:

@@ -15,6 +15,7 @@ from shiftaudit.cli.memory import keep_memory
 from shiftaudit.cli.run_audit import ImageOptions
 from shiftaudit.cli.stderr import say, warn
 from shiftaudit.cli.takes import but, only, takes
+from shiftaudit.cli.teaching import Teacher, TeacherOptions, with_its_original
 from shiftaudit.errors import InputError
 from shiftaudit.records.settings import ModelOptions, Settings
 from shiftaudit.records.tune import TuneSettings
@@ -47,7 +48,7 @@ _Images = Annotated[
 def tune(
     *,
     patched: Annotated[str, typer.Argument(metavar="PATCHED", help="The TorchScript file that `patch` wrote.")],
-    teacher: Annotated[str, typer.Option("--teacher", help="The original it was made from: a file or a name.")],
+    teacher: Teacher,
     output_file: Annotated[Path | None, opt.output("The tuned copy, a .pt file.")] = None,
     images: _Images,
     settings: TuneSettings,
@@ -57,17 +58,7 @@ def tune(
     resume: Annotated[Path | None, typer.Option("--resume", help="Go on from a checkpoint.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")] = False,
     as_json: opt.Json = False,
-    options: Annotated[
-        ModelOptions,
-        only(
-            "weights",
-            "arch",
-            "trust",
-            "seed",
-            weights={"help": "Of the teacher, where it is a name.", "group": None},
-            arch={"help": "Of the teacher, where it is a state dict.", "group": None},
-        ),
-    ],
+    options: TeacherOptions,
     where: Annotated[Settings, only("device")],
     quiet: opt.Quiet = False,
 ) -> None:
@@ -119,13 +110,7 @@ def _load(patched: str, teacher: str, options: ModelOptions, device: str) -> tup
         raise InputError(
             f"{patched} is a {copy.info.kind} model; only TorchScript files can be tuned", hint="patch to a .pt file"
         )
-    if copy.patch_record is None:
-        raise InputError(
-            f"{patched} carries no record of a patch", hint="make it with shiftaudit patch MODEL -o PATCHED.pt"
-        )
-    original = load_model(teacher, options, device=device)
-    # The copy's own preprocessing decides what both see.
-    return copy, replace(original, info=replace(original.info, preprocessing=copy.preprocessing))
+    return with_its_original(copy, patched, teacher, options, device)
 
 
 def _images(images: ImageOptions, model: LoadedModel, *, quiet: bool) -> tuple[list[ImageFile], dict[str, int]]:

@@ -1,0 +1,46 @@
+"""What `refit` and `tune` share: a patched copy, the original that teaches it, and how both are loaded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shiftaudit.cli.takes import only
+from shiftaudit.errors import InputError
+from shiftaudit.records.settings import ModelOptions
+
+if TYPE_CHECKING:
+    from shiftaudit.models import LoadedModel
+
+Teacher = Annotated[str, typer.Option("--teacher", help="The original it was made from: a file or a name.")]
+TeacherOptions = Annotated[
+    ModelOptions,
+    only(
+        "weights",
+        "arch",
+        "trust",
+        "seed",
+        weights={"help": "Of the teacher, where it is a name.", "group": None},
+        arch={"help": "Of the teacher, where it is a state dict.", "group": None},
+    ),
+]
+
+
+def with_its_original(
+    copy: LoadedModel, name: str, teacher: str, options: ModelOptions, device: str
+) -> tuple[LoadedModel, LoadedModel]:
+    """A loaded copy and its original, which sees images as the copy does.
+
+    Raises:
+        InputError: the copy, which the user named `name`, carries no record of a patch.
+    """
+    from shiftaudit.models import load_model
+
+    if copy.patch_record is None:
+        raise InputError(
+            f"{name} carries no record of a patch", hint="make it with shiftaudit patch MODEL -o PATCHED.pt"
+        )
+    original = load_model(teacher, options, device=device)
+    return copy, replace(original, info=replace(original.info, preprocessing=copy.preprocessing))
