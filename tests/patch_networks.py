@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -67,3 +69,14 @@ class Chain(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.bn(self.conv(self.first(x)))
         return y * torch.sigmoid(y)
+
+
+def form(module: nn.Module, how: str, x: Tensor) -> nn.Module:
+    """The network as users keep it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the formats and about sizes that a trace fixes
+        if how == "scripted":
+            return torch.jit.script(module)
+        if how == "traced":
+            return torch.jit.trace(module, x.clone(), check_trace=False)
+        return torch.export.export(module, (x.clone(),)).module() if how == "exported" else module

@@ -33,7 +33,6 @@ from shiftaudit.metrics.paired import (
     smallest,
 )
 from shiftaudit.records.gate import (
-    ANCHOR,
     DEGENERATE,
     FAIL,
     GATE_SCHEMA_VERSION,
@@ -97,7 +96,6 @@ def judge(
         on_inconclusive=policy,
         alpha=alpha,
         baseline_model=baseline.model.source,
-        anchor_model=None,
         candidate_model=candidate.model.source,
         n_images=baseline.data.n_images,
         n_labelled=baseline.data.n_labelled,
@@ -214,10 +212,10 @@ def _verdict(check: Check, step: HolmStep, outcome: Outcome, alpha: float, n_che
 
 def _detectable(check: Check, estimate: Estimate, alpha: float) -> float | None:
     """At the level of the strictest of the gate's tests, so that no other rule need fail for this one to be seen."""
-    if check.rule in (MARGIN, ANCHOR) and isinstance(estimate, BoundedMean):
+    if check.rule == MARGIN and isinstance(estimate, BoundedMean):
         return detectable_drop(estimate, abs(check.threshold), alpha)
     distance = detectable_distance(estimate, alpha)
-    if distance is None or check.rule not in (MARGIN, ANCHOR):
+    if distance is None or check.rule != MARGIN:
         return distance
     return abs(check.threshold) + distance
 

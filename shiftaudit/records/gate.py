@@ -19,11 +19,9 @@ PASS: Final = "pass"
 FAIL: Final = "fail"
 INCONCLUSIVE: Final = "inconclusive"
 
-RuleName = Literal["margin", "anchor", "floor", "ceiling", "degenerate"]
-"""`margin` (against the baseline), `anchor` (against the measurement that the baseline began with), `floor` or `ceiling` (of
-the candidate alone), or `degenerate`."""
+RuleName = Literal["margin", "floor", "ceiling", "degenerate"]
+"""`margin` (against the baseline), `floor` or `ceiling` (of the candidate alone), or `degenerate`."""
 MARGIN: Final = "margin"
-ANCHOR: Final = "anchor"
 FLOOR: Final = "floor"
 DEGENERATE: Final = "degenerate"
 
@@ -160,7 +158,7 @@ class Verdict:
     baseline: float | None
     candidate: float | None
     estimate: float | None
-    """Candidate minus baseline for `margin` and `anchor`, the candidate's value for `floor` and `ceiling`."""
+    """Candidate minus baseline for `margin`, the candidate's value for `floor` and `ceiling`."""
     low: float | None
     """The estimate's one-sided lower bound, None where there is none."""
     high: float | None
@@ -192,8 +190,6 @@ class GateResult:
     on_inconclusive: Policy
     alpha: float
     baseline_model: str
-    anchor_model: str | None
-    """What the baseline's anchor was made of, None where the baseline has none but itself."""
     candidate_model: str
     n_images: int
     n_labelled: int

@@ -24,7 +24,7 @@ from odd_networks import (
     WrittenMap,
     WrittenSlice,
 )
-from patch_networks import randomise
+from patch_networks import form, randomise
 from torch import Tensor, nn
 
 from shiftaudit.errors import PatchError
@@ -32,17 +32,6 @@ from shiftaudit.records.patch import PatchRecord
 from shiftaudit.surgery.patch import PatchOptions, patch, plan_patch
 
 FORMS = ("eager", "scripted", "traced", "exported")
-
-
-def form(module: nn.Module, how: str, x: Tensor) -> nn.Module:
-    """The network as users keep it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the formats and about sizes that a trace fixes
-        if how == "scripted":
-            return torch.jit.script(module)
-        if how == "traced":
-            return torch.jit.trace(module, x.clone(), check_trace=False)
-        return torch.export.export(module, (x.clone(),)).module() if how == "exported" else module
 
 
 def check(module: nn.Module, x: Tensor, how: str) -> PatchRecord:

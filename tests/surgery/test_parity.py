@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import odd_networks as odd
@@ -12,7 +11,7 @@ import torch.nn.functional as F
 import torchvision
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from patch_networks import Chain, Functional, Slices, randomise
+from patch_networks import Chain, Functional, Slices, form, randomise
 from random_networks import blocks, build
 from torch import Tensor, nn
 
@@ -21,16 +20,6 @@ from shiftaudit.surgery.blurpool import BlurPool
 from shiftaudit.surgery.patch import patch, plan_patch
 
 FORMS = ("eager", "exported", "scripted", "traced")
-
-
-def form(module: nn.Module, how: str, x: Tensor) -> nn.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the formats and about sizes that a trace fixes
-        if how == "scripted":
-            return torch.jit.script(module)
-        if how == "traced":
-            return torch.jit.trace(module, x.clone(), check_trace=False)
-        return torch.export.export(module, (x.clone(),)).module() if how == "exported" else module
 
 
 def facts(module: nn.Module, x: Tensor, options: PatchOptions) -> dict[str, Any]:

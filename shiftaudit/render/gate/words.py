@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shiftaudit.metrics.vocabulary import unit_of
-from shiftaudit.records.gate import ANCHOR, DEGENERATE, FAIL, FLOOR, INCONCLUSIVE, MARGIN, GateResult, Verdict
+from shiftaudit.records.gate import DEGENERATE, FAIL, FLOOR, INCONCLUSIVE, MARGIN, GateResult, Verdict
 from shiftaudit.render.numbers import images_text, value_text
 
 _MOST_NAMES = 4
@@ -32,7 +32,7 @@ def headline(result: GateResult) -> str:
 
 def power(result: GateResult) -> str:
     """The smallest drops that so many images show, by metric: what a pass cannot rule out is said with every verdict."""
-    against = [v for v in result.verdicts if v.rule in (MARGIN, ANCHOR)] or list(result.verdicts)
+    against = [v for v in result.verdicts if v.rule == MARGIN] or list(result.verdicts)
     told: dict[str, str] = {}
     for verdict in against:
         if verdict.rule != DEGENERATE and label(result, verdict) not in told:
@@ -51,7 +51,7 @@ def sees(verdict: Verdict) -> str:
     size = (
         f"{_bare(verdict, verdict.detectable, signed=False)}{'' if verdict.name.startswith('stages.') else ' points'}"
     )
-    if verdict.rule in (MARGIN, ANCHOR):
+    if verdict.rule == MARGIN:
         return f"a {'drop' if verdict.higher_is_better else 'rise'} of {size}"
     return f"{size} beyond the limit"
 
@@ -80,7 +80,7 @@ def demand(verdict: Verdict, *, unit: bool = True) -> str:
     if verdict.rule == DEGENERATE:
         return f"< {value(verdict, verdict.threshold)}"
     limit = value(verdict, verdict.threshold)
-    if verdict.rule in (MARGIN, ANCHOR):
+    if verdict.rule == MARGIN:
         word = "drop" if verdict.higher_is_better else "rise"
         bare = _bare(verdict, abs(verdict.threshold), signed=False)
         return f"{word} ≤ {bare}{_unit(verdict) if unit else ''}"
@@ -93,7 +93,7 @@ def finding(verdict: Verdict, *, unit: bool = True) -> str:
         return f"{value(verdict, verdict.candidate)} of the images get one answer"
     if verdict.estimate is None:
         return "–"
-    relative = verdict.rule in (MARGIN, ANCHOR)
+    relative = verdict.rule == MARGIN
     low, high = (_bare(verdict, bound, signed=relative) for bound in (verdict.low, verdict.high))
     return f"{_bare(verdict, verdict.estimate, signed=relative)}{_unit(verdict) if unit else ''} [{low}, {high}]"
 
@@ -105,7 +105,7 @@ def sentence(verdict: Verdict) -> str:
         told = f"the model gives {now} of the images one answer; the baseline gave {was}"
         return told if verdict.outcome == FAIL else f"{told}, which may be chance; {needed(verdict)}"
     parts = []
-    if verdict.rule in (MARGIN, ANCHOR):
+    if verdict.rule == MARGIN:
         parts.append(f"{value(verdict, verdict.baseline)} → {value(verdict, verdict.candidate)}, {finding(verdict)}")
     else:
         parts.append(finding(verdict))
@@ -155,7 +155,7 @@ def value(verdict: Verdict, amount_: float | None) -> str:
 def _unit(verdict: Verdict) -> str:
     if not _is_share(verdict):
         return ""
-    return " points" if verdict.rule in (MARGIN, ANCHOR) else " %"
+    return " points" if verdict.rule == MARGIN else " %"
 
 
 def _is_share(verdict: Verdict) -> bool:
