@@ -31,6 +31,7 @@ _NODES = 40
 _LAST = 14.0
 _BEND = 0.5
 _FAR = 20.0
+_NOTHING = 1e-15
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,8 @@ def probability_positive(offsets: NDArray[np.float64], shapes: NDArray[np.float6
     >>> round(probability_positive(np.array([-1.0, 2.0]), np.array([1.0, 1.0])), 9)
     0.666666667
     """
+    # What is nothing beside the largest changes no digit, and its square would vanish among the floats.
+    offsets = np.where(np.abs(offsets) < _NOTHING * np.abs(offsets).max(), 0.0, offsets)
     if offsets.max() <= 0:
         return 0.0
     if offsets.min() >= 0:

@@ -8,7 +8,7 @@ from math import comb
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shiftaudit.metrics.bounded import MAX_POINTS, bounded_mean, probability_positive
@@ -58,6 +58,7 @@ def test_it_is_the_quantile_of_randomly_weighted_means():
 
 
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=20), st.floats(0.001, 0.4))
+@example([0.0, 3.5582915992472243e-222], 0.25)
 def test_bounds_lie_in_the_range_and_around_the_mean_and_turn_with_the_values(values, alpha):
     sample = bounded_mean(np.array(values), -1.0, 1.0)
     low, high = sample.bound(alpha), sample.bound(1 - alpha)

@@ -18,7 +18,7 @@ from shiftaudit.errors import InputError
 from shiftaudit.images.stream import find_images
 from shiftaudit.records.report import AuditReport
 from shiftaudit.records.settings import RunOptions, Settings, Shard
-from shiftaudit.stages import equivariance as metrics
+from shiftaudit.stages.standard import Spread
 
 
 def report(folder: Path, **settings: Any) -> AuditReport:
@@ -51,13 +51,13 @@ def test_autocast_is_stated_and_changes_little(folder: Path) -> None:
 
 def test_feature_maps_are_compared_in_full_precision(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    norm = metrics.norm
+    distance = Spread.distance
 
-    def watched(maps: torch.Tensor) -> float:
-        seen.append((torch.is_autocast_enabled("cpu"), maps.dtype))
-        return norm(maps)
+    def watched(spread: Spread, difference: torch.Tensor) -> float:
+        seen.append((torch.is_autocast_enabled("cpu"), difference.dtype))
+        return distance(spread, difference)
 
-    monkeypatch.setattr(metrics, "norm", watched)
+    monkeypatch.setattr(Spread, "distance", watched)
     report(folder, autocast=True)
     assert set(seen) == {(False, torch.float32)}
 
