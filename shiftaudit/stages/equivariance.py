@@ -1,7 +1,4 @@
-"""Equivariance error between feature maps, and the shifts it compares them under: pure tensor functions.
-
-Nothing here knows of images, models or files. Every function that compares returns a distance, 0 is best.
-"""
+"""The shifts under which feature maps are compared: pure tensor functions that know of no images, models or files."""
 
 from __future__ import annotations
 
@@ -11,8 +8,6 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor
-
-from shiftaudit.errors import InputError
 
 
 @lru_cache(maxsize=512)
@@ -158,37 +153,3 @@ def shared_part(moved: Tensor, view: Tensor, dy: float, dx: float) -> tuple[Tens
     if rows is None or columns is None:
         return None
     return moved[rows[1], columns[1]], view[rows[0], columns[0]]
-
-
-def equivariance_error(moved: Tensor, view: Tensor) -> tuple[float, float]:
-    """1 − cos and relative L2 distance between T F(x) (`moved`) and F(Tx) (`view`), each taken as one vector.
-
-    Relative L2 is ‖view − moved‖ / ‖moved‖. Both are 0 for equal maps. When both maps are zero the error is 0; when only one
-    is, 1 − cos is 1, and relative L2 is 1 for an empty view, infinite for an empty reference.
-
-    1 − cos is computed as (‖a − b‖² − (‖a‖ − ‖b‖)²) / (2 ‖a‖ ‖b‖): the naive form loses all digits for small errors.
-
-    Raises:
-        InputError: the shapes differ.
-
-    >>> [round(error, 6) for error in equivariance_error(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))]
-    [1.0, 1.414214]
-    """
-    if moved.shape != view.shape:
-        raise InputError(f"feature maps of shapes {tuple(moved.shape)} and {tuple(view.shape)} cannot be compared")
-    return combine_norms(norm(moved), norm(view), norm(view - moved))
-
-
-def norm(maps: Tensor) -> float:
-    """The Euclidean norm of a map taken as one vector. Of a part of a map it is 3 times as fast on a copy."""
-    return float(torch.linalg.vector_norm(maps.contiguous()))
-
-
-def combine_norms(norm_moved: float, norm_view: float, distance: float) -> tuple[float, float]:
-    """`equivariance_error` from ‖T F(x)‖, ‖F(Tx)‖ and the norm of their difference."""
-    if norm_moved == 0 or norm_view == 0:
-        if norm_moved == norm_view:
-            return 0.0, 0.0
-        return 1.0, (1.0 if norm_moved else math.inf)
-    cosine_error = (distance**2 - (norm_moved - norm_view) ** 2) / (2 * norm_moved * norm_view)
-    return min(max(cosine_error, 0.0), 2.0), distance / norm_moved
