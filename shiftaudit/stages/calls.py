@@ -106,12 +106,12 @@ def record_calls(module: nn.Module) -> Iterator[list[Call]]:
 
 
 def names_of(module: nn.Module) -> dict[int, str]:
-    """Qualified names of a module's tensors by their data pointer."""
+    """Qualified names of a module's tensors by their data pointer; the first name of those that have several."""
     # Quantised layers keep types and packed weights there too, and sparse tensors have no one storage.
     values = module.state_dict(keep_vars=True).items()
     return {
         value.data_ptr(): name
-        for name, value in values
+        for name, value in reversed(values)
         if isinstance(value, Tensor) and value.layout == torch.strided and value.numel()
     }
 

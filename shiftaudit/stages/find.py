@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from shiftaudit.records.report import SkippedStage
 from shiftaudit.records.words import OpName
+from shiftaudit.stages import ops
+from shiftaudit.stages.align import align
 from shiftaudit.stages.calls import Call, names_of
-from shiftaudit.stages.names import NamedOp, align, exported_ops, is_exported, label, scripted_ops
+from shiftaudit.stages.names import NamedOp, exported_ops, is_exported, label, owner_of, scripted_ops
 from shiftaudit.stages.watch import Sampler, Slot, StageWatcher
 
 __all__ = ["Discovery", "FoundStage", "Slot", "discover"]
@@ -112,6 +114,12 @@ def _names(calls: list[Call], module: nn.Module) -> dict[int, str]:
 
 def _name_of(call: Call, module: nn.Module) -> str:
     """The name of a call of an eager module."""
+    owner = owner_of(call.weight)
+    if owner:
+        return owner
     path = call.modules[-1] if call.modules else ""
     layer = module.get_submodule(path)
-    return label(path, call.kind, type(layer).__module__.startswith("torch.nn.") and not any(layer.children()))
+    # A subclass that computes its weight first is still the convolution.
+    is_conv = call.kind == ops.CONV and isinstance(layer, nn.Conv2d)
+    is_layer = type(layer).__module__.startswith("torch.nn.") and not any(layer.children())
+    return label(path, call.kind, is_conv or is_layer)

@@ -1,12 +1,13 @@
 """Names of the operations of TorchScript and exported graphs, in program order.
 
 A running ScriptModule or exported program refuses Python hooks, but its graph says which module every operation belongs to. The
-graph lists what *may* run (both branches of an `if`, the body of a loop once), a run what did: `align` joins the two.
+graph lists what *may* run (both branches of an `if`, the body of a loop once), a run what did:
+`shiftaudit.stages.align` joins the two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard, cast
 
@@ -26,7 +27,8 @@ class NamedOp:
     """One operation that may make a feature map smaller."""
 
     name: str
-    """The module's qualified name where a `torch.nn` layer is the operation, else `<module>/<kind>`; not unique."""
+    """Qualified name of the module that holds the convolution's weight, or of the `torch.nn` layer that is the operation; else
+    `<module>/<kind>`. Not unique."""
     kind: str
     """`conv`, `max_pool`, `avg_pool`, `adaptive_avg_pool`, `adaptive_max_pool`, `slice` or `interpolate`."""
     weight: str | None = None
@@ -118,7 +120,7 @@ class _ScriptReader:
         if kind == ops.CONV:
             weight = values.get(inputs[1].debugName())
             if isinstance(weight, _Attribute):
-                self.found.append(NamedOp(weight.owner.label(kind), kind, weight.path))
+                self.found.append(NamedOp(owner_of(weight.path) or kind, kind, weight.path))
             elif inputs[1].node().kind() == "prim::Constant":
                 self.nameless += 1
                 self.found.append(NamedOp(f"{kind}_{self.nameless}", kind))
@@ -210,13 +212,24 @@ def _step(node: fx.Node) -> object:
 def _exported_op(node: fx.Node, kind: str) -> NamedOp:
     weight = node.args[1] if kind == ops.CONV else None
     name = str(weight.target) if isinstance(weight, fx.Node) and weight.op == "get_attr" else None
+    owner = owner_of(name)
+    if owner:
+        return NamedOp(owner, kind, name)
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     if not stack:
-        owner = name.rpartition(".")[0] if name else ""
-        return NamedOp(label(owner, kind, bool(owner)), kind, name)
+        return NamedOp(kind, kind, name)
     path, layer = stack[-1]
     layer = layer if isinstance(layer, str) else f"{layer.__module__}.{layer.__qualname__}"
     return NamedOp(label(str(path), kind, layer.startswith("torch.nn.")), kind, name)
+
+
+def owner_of(weight: str | None) -> str:
+    """The module that holds a convolution's weight, which names the convolution in every form of a network; "" for none.
+
+    >>> owner_of("stem.conv.weight"), owner_of("weight")
+    ('stem.conv', '')
+    """
+    return (weight or "").rpartition(".")[0]
 
 
 def label(path: str, kind: str, is_layer: bool) -> str:
@@ -224,77 +237,3 @@ def label(path: str, kind: str, is_layer: bool) -> str:
     if is_layer and path:
         return path
     return f"{path}/{kind}" if path else kind
-
-
-# --- joining a graph with a run ----------------------------------------------------------------------------------------
-#
-# The naive way gives the n-th operation of a run the n-th name of the graph. A scripted `x = small(x) if x.size(2) < 32 else
-# large(x)` and a loop of two turns round `last` list [small, large, last] and run [large, last, last]: counting names large's run
-# `small`. Weights do not settle it: pools have none, and frozen or packed ones have no name. So the lists are compared as texts
-# are, by their longest common subsequence, in which weights known to be equal count double.
-
-
-def align(static: Sequence[NamedOp], runtime: Sequence[tuple[str, str | None]]) -> list[str]:
-    """Names for the operations of a run: the longest common subsequence of the graph's operations and the run's.
-
-    Args:
-        static: the graph's operations in program order.
-        runtime: (kind, weight name or None) in the order they ran.
-
-    A pair must agree in kind, and in the weight where both are known. What the graph does not explain (a loop's second turn)
-    is named by its weight, or by kind and ordinal.
-
-    >>> ops = [NamedOp("a.conv", "conv", "a.conv.weight"), NamedOp("pool", "max_pool"), NamedOp("b", "conv", "b.weight")]
-    >>> align(ops, [("conv", "a.conv.weight"), ("conv", "b.weight"), ("conv", "b.weight"), ("max_pool", None)])
-    ['a.conv', 'b', 'b', 'max_pool_1']
-    """
-    by_weight = {op.weight: op.name for op in reversed(static) if op.weight is not None}
-    names: list[str] = []
-    ordinals: dict[str, int] = {}
-    for (kind, weight), at in zip(runtime, _matches(static, runtime), strict=True):
-        if at is not None:
-            names.append(static[at].name)
-        elif weight is not None:
-            names.append(by_weight.get(weight) or weight.rpartition(".")[0] or weight)
-        else:
-            ordinals[kind] = ordinals.get(kind, 0) + 1
-            names.append(f"{kind}_{ordinals[kind]}")
-    return names
-
-
-def _matches(static: Sequence[NamedOp], runtime: Sequence[tuple[str, str | None]]) -> Iterator[int | None]:
-    """For each operation of the run the index of the graph's operation that it is."""
-
-    def score(i: int, j: int) -> int:
-        op, (kind, weight) = static[i], runtime[j]
-        known = op.weight is not None and weight is not None
-        return 0 if op.kind != kind or (known and op.weight != weight) else 1 + known
-
-    start = 0
-    while start < min(len(static), len(runtime)) and score(start, start) == 2:
-        start += 1  # a common beginning needs no search
-    yield from range(start)
-    yield from _longest(len(static), len(runtime), start, score)
-
-
-def _longest(n: int, m: int, start: int, score: Callable[[int, int], int]) -> Iterator[int | None]:
-    """Best-scoring common subsequence of static[start:n] and runtime[start:m], preferring early operations."""
-    best = [[0] * (m + 1) for _ in range(n + 1)]
-    for i in reversed(range(start, n)):
-        for j in reversed(range(start, m)):
-            joined = best[i + 1][j + 1] + score(i, j) if score(i, j) else 0
-            best[i][j] = max(best[i + 1][j], best[i][j + 1], joined)
-
-    def joins(i: int, j: int) -> bool:
-        return i < n and score(i, j) > 0 and best[i][j] == best[i + 1][j + 1] + score(i, j)
-
-    i = start
-    for j in range(start, m):
-        # Pass over what did not run, unless it is this call of the run that the graph does not have.
-        while i < n and not joins(i, j) and best[i][j] != best[i][j + 1]:
-            i += 1
-        if joins(i, j):
-            yield i
-            i += 1
-        else:
-            yield None

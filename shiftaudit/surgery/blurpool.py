@@ -128,6 +128,14 @@ def filter_map(x: Tensor, kernel: Tensor, stride: list[int], padding: list[int],
     return F.conv2d(_pad_map(x, padding, pad_mode), weight, None, stride, groups=channels)
 
 
+def subsample(x: Tensor, stride: list[int]) -> Tensor:
+    """Every stride-th row and column of a map (N, C, H, W), in memory of its own, as a pool or convolution leaves it.
+
+    A slice alone is a view with gaps, which a `.view()` behind the replaced operation refuses.
+    """
+    return x[:, :, :: stride[0], :: stride[1]].clone()
+
+
 def blur_pool2d(
     x: Tensor, filter_size: list[int], stride: list[int], pad_mode: str = "reflect", strength: float = 1.0
 ) -> Tensor:
@@ -140,7 +148,7 @@ def blur_pool2d(
             [0.1250, 0.4062]])
     """
     if strength == 0.0 or (filter_size[0] == 1 and filter_size[1] == 1):
-        return x[:, :, :: stride[0], :: stride[1]]
+        return subsample(x, stride)
     return filter_map(x, blur_kernel(filter_size, strength), stride, blur_padding(filter_size), pad_mode)
 
 
@@ -164,7 +172,7 @@ def _blur_pool(
         return filter_map(x, kernel, stride, padding, pad_mode)
     if pad_off > 0:
         x = _pad_map(x, [pad_off, pad_off, pad_off, pad_off], pad_mode)
-    return x[:, :, :: stride[0], :: stride[1]]
+    return subsample(x, stride)
 
 
 torch.fx.wrap("_blur_pool")

@@ -141,7 +141,7 @@ def make_plan(sites: Sequence[Site], options: PatchOptions) -> Plan:
         PatchError: an `only` or `skip` pattern matches no site.
     """
     for pattern in (*options.only, *options.skip):
-        if sites and not any(fnmatchcase(site.name, pattern) for site in sites):
+        if sites and not any(_matches(site, (pattern,)) for site in sites):
             names = ", ".join(site.name for site in sites[:6])
             more = ", …" if len(sites) > 6 else ""
             raise PatchError(f"pattern {pattern!r} matches no downsampling site", hint=f"sites are named {names}{more}")
@@ -206,9 +206,9 @@ def _decide(site: Site, options: PatchOptions) -> Decision:
 def _why_left(site: Site, options: PatchOptions) -> str | None:
     if site.blocker is not None:
         return site.blocker
-    if options.only and not _matches(site.name, options.only):
+    if options.only and not _matches(site, options.only):
         return "not selected by --only"
-    if _matches(site.name, options.skip):
+    if _matches(site, options.skip):
         return "selected by --skip"
     if is_patchify(site) and not options.patchify:
         return "windows do not overlap (patch embedding): --patchify patches it"
@@ -257,8 +257,10 @@ def _agree_within_groups(decisions: list[Decision]) -> Iterable[Decision]:
             yield decision
 
 
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+def _matches(site: Site, patterns: Sequence[str]) -> bool:
+    """A convolution is also found as `MODULE/conv`, as reports of code that computes its weight first name it."""
+    longer = f"{site.name}/{CONV}" if site.op == CONV else site.name
+    return any(pattern == longer or fnmatchcase(site.name, pattern) for pattern in patterns)
 
 
 def _text(size: Size) -> str:

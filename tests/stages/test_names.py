@@ -10,8 +10,9 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from shiftaudit.stages.align import align
 from shiftaudit.stages.find import discover
-from shiftaudit.stages.names import NamedOp, align, exported_ops, is_exported, scripted_ops
+from shiftaudit.stages.names import NamedOp, exported_ops, is_exported, scripted_ops
 
 
 def _reloaded(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:

@@ -16,6 +16,7 @@ from random_networks import blocks, build
 from torch import Tensor, nn
 
 from shiftaudit.records.patch import PatchOptions
+from shiftaudit.stages.find import discover
 from shiftaudit.surgery.blurpool import BlurPool
 from shiftaudit.surgery.patch import patch, plan_patch
 
@@ -248,3 +249,58 @@ def test_random_networks(
         return
     options = PatchOptions(filter_size=filter_size, placement=placement, stem=everything, patchify=everything)
     check_parity(*built, options)
+
+
+class _OwnConv(nn.Conv2d):
+    """Pads in its own forward, as timm's and EfficientNet-Lite's "same" convolutions do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(F.pad(x, (0, 1, 0, 1)), self.weight, self.bias, self.stride)
+
+
+class _TwoNames(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, 2)
+        self.alias = self.stem
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.alias(x)
+
+
+@pytest.mark.parametrize("how", FORMS)
+def test_stages_and_patch_name_a_convolution_with_its_own_forward_alike(how: str) -> None:
+    x = torch.rand(1, 3, 32, 32)
+    network = nn.Sequential(_OwnConv(3, 4, 3, 2), nn.ReLU(), _OwnConv(4, 4, 3, 2)).eval()
+    module = form(network, how, x)
+    assert [stage.name for stage in discover(module, module, x).stages] == ["0", "2"]
+    assert [site.name for site in plan_patch(module, example_input=x).sites] == ["0", "2"]
+
+
+def test_only_takes_the_longer_name_of_a_convolution_too() -> None:
+    network = nn.Sequential(_OwnConv(3, 4, 3, 2), nn.ReLU(), _OwnConv(4, 4, 3, 2)).eval()
+    plan = plan_patch(network, PatchOptions(only=("2/conv",)), input_size=32)
+    assert [site.action == "leave" for site in plan.sites] == [True, False]
+
+
+def test_stages_and_patch_agree_on_a_convolution_registered_under_two_names() -> None:
+    x, network = torch.rand(1, 3, 32, 32), _TwoNames().eval()
+    assert [stage.name for stage in discover(network, network, x).stages] == ["stem"]
+    assert [site.name for site in plan_patch(network, example_input=x).sites] == ["stem"]
+
+
+@pytest.mark.parametrize("how", FORMS)
+def test_filter_size_1_holds_where_a_view_follows_the_operation(how: str) -> None:
+    class Tutorial(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.fc = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4 * 8 * 8, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = F.max_pool2d(F.relu(self.conv(x)), 2)
+            return self.fc(x.view(-1, 4 * 8 * 8))
+
+    x, network = torch.rand(2, 3, 16, 16), Tutorial().eval()
+    module = form(network, how, x)
+    patched = patch(module, PatchOptions(filter_size=1), example_input=x).module
+    assert torch.allclose(patched(x), network(x), atol=1e-6)

@@ -18,7 +18,8 @@ from torch.utils._pytree import tree_leaves
 
 from shiftaudit.errors import PatchError
 from shiftaudit.records.patch import Backend
-from shiftaudit.stages.names import align, may_stride, scripted_ops, static_kind
+from shiftaudit.stages.align import align
+from shiftaudit.stages.names import may_stride, scripted_ops, static_kind
 from shiftaudit.stages.ops import is_low_pass
 from shiftaudit.surgery.blurpool import BlurPool
 from shiftaudit.surgery.graph import Call, NewLayer, Shape, Size, Stored, Value
