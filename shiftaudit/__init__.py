@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from shiftaudit.gate.judge import judge
     from shiftaudit.images.find import ImageFile, find_images
     from shiftaudit.models import LoadedModel, load_model
+    from shiftaudit.models.runner import Runner
     from shiftaudit.records.codec import dumps
     from shiftaudit.records.gate import Baseline, Comparison, GateResult, Rules
     from shiftaudit.records.patch import PatchOptions, PatchRecord
@@ -61,6 +62,7 @@ _PUBLIC = {
     "gate.judge": ("judge",),
     "images.find": ("ImageFile", "find_images"),
     "models": ("LoadedModel", "load_model"),
+    "models.runner": ("Runner",),
     "records.codec": ("dumps",),
     "records.gate": ("Baseline", "Comparison", "GateResult", "Rules"),
     "records.patch": ("PatchOptions", "PatchRecord"),
@@ -98,6 +100,7 @@ __all__ = [
     "Preprocessing",
     "RefitSettings",
     "Rules",
+    "Runner",
     "Settings",
     "ShiftAuditError",
     "ShiftConsistency",

@@ -17,9 +17,10 @@ from shiftaudit.errors import InputError
 from shiftaudit.models import LoadedModel
 from shiftaudit.models.fast import Followed, answers_of, follow, random_image
 from shiftaudit.models.precision import reduced_dtype
+from shiftaudit.models.runner import RunnerModule
 from shiftaudit.records.report import ProtocolInfo
 from shiftaudit.records.settings import Settings
-from shiftaudit.stages.find import Discovery, discover
+from shiftaudit.stages.find import Discovery, discover, unseen
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ def prepare(model: LoadedModel, protocol: ProtocolInfo, settings: Settings) -> P
     """
     if settings.compile and isinstance(model.module, torch.jit.ScriptModule):
         raise InputError("--compile got a TorchScript model; torch.compile takes eager networks", hint="leave it out")
+    if settings.compile and isinstance(model.module, RunnerModule):
+        raise InputError("--compile got a model that is no PyTorch network", hint="leave it out")
     image = random_image(model.example_input(1).to(settings.device))
     original, stages = _follow(model, image, settings)
     pack = not settings.autocast
@@ -77,6 +80,8 @@ def forward(model: LoadedModel, batch: Tensor, settings: Settings) -> Tensor:
 
 def _follow(model: LoadedModel, image: Tensor, settings: Settings) -> tuple[Followed, Discovery]:
     """What a run of the model says of its other forms, and its stages: in one pass unless autocast changes what runs."""
+    if model.unseen is not None:
+        return follow(model, image), unseen(model.unseen)
     followed: list[Followed] = []
     stages = discover(lambda batch: followed.append(follow(model, _channels_last(batch))), model.module, image)
     if settings.autocast:

@@ -28,7 +28,7 @@ def stages(
     options: Annotated[ModelOptions, only("arch", "trust", "size", "channels", "output")],
 ) -> None:
     """List the operations of MODEL that make feature maps smaller, and what `patch` would do with each."""
-    from shiftaudit.models.source import check_source, is_file
+    from shiftaudit.models.source import check_source, weights_not_needed
 
     check_source(model, options)
     from shiftaudit.models import load_model
@@ -37,9 +37,7 @@ def stages(
     from shiftaudit.render.terminal import detect
     from shiftaudit.surgery.survey import survey
 
-    # Which operations there are does not depend on the weights of a named network, so none are downloaded.
-    weights = None if is_file(model) else "none"
-    listed = survey(load_model(model, replace(options, weights=weights)))
+    listed = survey(load_model(model, replace(options, weights=weights_not_needed(model))))
     if format == "json":
         stdout.write(dumps(listed), utf8=True)
     else:

@@ -14,19 +14,22 @@ from shiftaudit.models.guard import stdout_to_stderr
 from shiftaudit.models.loaded import input_channels, last_line, refuse_lazy
 from shiftaudit.models.named import Built, seeded
 from shiftaudit.models.preprocessing import preset
+from shiftaudit.models.runner import RunnerModule, is_runner
+
+_EXPECTED = "an nn.Module, or a runner: an object with run(images)"
 
 
 def imported_model(source: str, seed: int) -> Built:
-    """What `package.module:callable` returns, or the module it names; the current folder is searched first.
+    """What `package.module:callable` returns, or the network or runner it names; the current folder is searched first.
 
     Raises:
-        InputError: it cannot be imported, is not a network, or has lazy layers that have never run.
+        InputError: it cannot be imported, is neither a network nor a runner, or has lazy layers that have never run.
         ModelError: calling it failed.
     """
     found = _imported(source)
-    if not isinstance(found, nn.Module):
+    if not _answers(found):
         if not callable(found):
-            raise InputError(f"{source} is a {type(found).__name__}; expected a callable that returns an nn.Module")
+            raise InputError(f"{source} is a {type(found).__name__}; expected a callable that returns {_EXPECTED}")
         try:
             with stdout_to_stderr():
                 found = seeded(found, seed)
@@ -34,10 +37,16 @@ def imported_model(source: str, seed: int) -> Built:
             raise
         except BaseException as error:
             raise ModelError(f"{source} failed: {type(error).__name__}: {last_line(error)}") from error
+    if is_runner(found):
+        return Built(RunnerModule(found), preset(3), None, None)
     if not isinstance(found, nn.Module):
-        raise InputError(f"{source} returned {type(found).__name__}; expected an nn.Module")
+        raise InputError(f"{source} returned {type(found).__name__}; expected {_EXPECTED}")
     refuse_lazy(found)
     return Built(found, preset(input_channels(found)), None, None)
+
+
+def _answers(found: object) -> bool:
+    return isinstance(found, nn.Module) or is_runner(found)
 
 
 def _imported(source: str) -> Any:

@@ -18,6 +18,7 @@ from shiftaudit.models.importing import imported_model
 from shiftaudit.models.loaded import LoadedModel, input_channels, state_sha256
 from shiftaudit.models.named import Built
 from shiftaudit.models.preprocessing import preset, with_options
+from shiftaudit.models.runner import RunnerModule
 from shiftaudit.models.source import FORMS, check_source, is_file, is_folder
 from shiftaudit.models.torchscript import load_torchscript, settle_batch
 from shiftaudit.records.report import ModelInfo, Preprocessing
@@ -106,6 +107,8 @@ def _from_name(source: str, options: ModelOptions) -> LoadedModel:
             raise InputError(
                 f"--weights got {weights!r}, but {source} makes its own weights", hint="leave it out, or name a file"
             )
+    if isinstance(built.module, RunnerModule):
+        return LoadedModel.from_runner(built.module, built.preprocessing, source=source)
     module = built.module.eval()
     info = ModelInfo(source, kind, state_sha256(module), source, built.weights, built.preprocessing)
     return LoadedModel(module, info, built.class_names)

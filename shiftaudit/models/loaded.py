@@ -17,6 +17,7 @@ from torch.nn.parameter import is_lazy
 from shiftaudit.errors import InputError, ModelError
 from shiftaudit.models.guard import interrupts_kept, stdout_to_stderr
 from shiftaudit.models.preprocessing import preset
+from shiftaudit.models.runner import Runner, RunnerModule
 from shiftaudit.records.patch import PatchRecord
 from shiftaudit.records.refit import RefitRecord
 from shiftaudit.records.report import ModelInfo, Preprocessing
@@ -47,6 +48,11 @@ class LoadedModel:
         """How pixels become the input."""
         return self.info.preprocessing
 
+    @property
+    def unseen(self) -> str | None:
+        """Why its feature maps cannot be seen; None where they can."""
+        return self.module.unseen if isinstance(self.module, RunnerModule) else None
+
     @classmethod
     def from_module(
         cls,
@@ -73,6 +79,23 @@ class LoadedModel:
             preprocessing=preprocessing or preset(input_channels(own)),
         )
         return cls(own, info, class_names)
+
+    @classmethod
+    def from_runner(
+        cls, runner: Runner | RunnerModule, preprocessing: Preprocessing | None = None, *, source: str | None = None
+    ) -> LoadedModel:
+        """Wrap what answers images without being a network.
+
+        Args:
+            source: what the user called it; the runner's name by default.
+
+        Raises:
+            InputError: the runner's `classes` or `batch_size` are none.
+        """
+        module = runner if isinstance(runner, RunnerModule) else RunnerModule(runner)
+        used = preprocessing or preset(3)
+        info = ModelInfo(source or module.name, "runner", None, module.name, None, used)
+        return cls(module, info, module.classes, fixed_batch=module.fixed_batch)
 
     def to(self, device: str) -> LoadedModel:
         """The same model on `device`."""

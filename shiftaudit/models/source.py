@@ -30,6 +30,16 @@ def check_source(source: str, options: ModelOptions) -> None:
         raise InputError(f"--weights got {options.weights!r}: no such file")
 
 
+def weights_not_needed(source: str) -> str | None:
+    """`weights` of a load for the network's operations alone: `none` for what would be downloaded.
+
+    >>> weights_not_needed("resnet50"), weights_not_needed("my.networks:build")
+    ('none', None)
+    """
+    brings_its_own = is_file(source) or (":" in source and not source.startswith("timm:"))
+    return None if brings_its_own else "none"
+
+
 def is_missing_file(name: str) -> bool:
     """Whether a name can be nothing but a file's, and there is none.
 

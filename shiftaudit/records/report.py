@@ -223,8 +223,12 @@ class SkippedStage:
     """A downsampling operation that was seen but not measured."""
 
     name: str
-    op: OpName
+    op: OpName | None
+    """None where it stands for all stages of a model whose feature maps cannot be seen."""
     reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.op}): {self.reason}" if self.op else f"{self.name}: {self.reason}"
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,9 @@ OpName = Literal[
 ]
 """An operation that makes a feature map smaller."""
 
-ModelKind = Literal["torchvision", "timm", "import", "module", "torchscript", "pt2", "state-dict", "safetensors"]
+ModelKind = Literal[
+    "torchvision", "timm", "import", "runner", "module", "torchscript", "pt2", "state-dict", "safetensors"
+]
 """What a model was loaded from."""
 
 IntervalMethod = Literal["cluster-bootstrap", "wilson", "bounded-mean", "confidence-sequence", "none"]

@@ -106,10 +106,7 @@ def _stages(report: AuditReport) -> str:
         what += "closer than another image's."
         title = f"### Stages, input to output\n\n{escape(' '.join([what, *sentences.stage_notes(report)]))}"
         parts.append(title + "\n\n" + table(heading, rows, right=range(2, 7)))
-    parts += [
-        f"- not measured: {escape(skipped.name)} ({escape(skipped.op)}): {escape(skipped.reason)}"
-        for skipped in report.skipped_stages
-    ]
+    parts += [f"- not measured: {escape(str(skipped))}" for skipped in report.skipped_stages]
     return "\n".join(parts[:1]) + ("\n\n" if parts[1:] else "") + "\n".join(parts[1:])
 
 

@@ -59,11 +59,14 @@ def render(
     """All stages from input to output, as text of at most `terminal.width` columns."""
 
     def draw(console: Console) -> None:
-        console.print(Text.assemble((clean(source), "bold"), f": {_count(stages)}"), overflow="fold")
+        unseen = any(entry.op is None for entry in skipped)
+        count = "its stages cannot be seen" if unseen else _count(stages)
+        console.print(Text.assemble((clean(source), "bold"), f": {count}"), overflow="fold")
         console.print()
-        console.print(_tree(source, stages) if tree else _table(stages, console.width))
+        if stages or not unseen:
+            console.print(_tree(source, stages) if tree else _table(stages, console.width))
         for entry in skipped:
-            console.print(Text(clean(f"Not a stage: {entry.name} ({entry.op}): {entry.reason}"), style="dim"))
+            console.print(Text(clean(f"Not a stage: {entry}" if entry.op else f"Not seen: {entry}"), style="dim"))
         if patch_note is not None:
             console.print(Text(clean(f"`patch` cannot change this model: {patch_note}"), style="yellow"))
 

@@ -158,7 +158,7 @@ def _stages(console: Console, report: AuditReport) -> None:
         for line in sentences.stage_notes(report):
             console.print(Text(clean(line), style="dim"))
     for skipped in report.skipped_stages:
-        console.print(Text(clean(f"Not measured: {skipped.name} ({skipped.op}): {skipped.reason}"), style="dim"))
+        console.print(Text(clean(f"Not measured: {skipped}"), style="dim"))
     console.print()
 
 

@@ -71,6 +71,11 @@ class Discovery:
         return essence(self) == essence(other)
 
 
+def unseen(reason: str) -> Discovery:
+    """What is known of a network whose feature maps cannot be seen."""
+    return Discovery((), (SkippedStage("its stages", None, reason),), ())
+
+
 def discover(run: Callable[[Tensor], Any], module: nn.Module, example: Tensor) -> Discovery:
     """Watch one forward pass of `run(example)` and return the downsampling stages in the order they run.
 

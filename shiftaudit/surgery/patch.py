@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from shiftaudit.errors import PatchError
+from shiftaudit.models.runner import RunnerModule
 from shiftaudit.records.patch import PatchOptions, PatchRecord
 from shiftaudit.surgery.apply import apply
 from shiftaudit.surgery.cost import make_record, network_macs
@@ -121,6 +122,8 @@ def _check_module(module: Any) -> None:
         "DistributedDataParallel": "the module inside, .module",
     }
     kind = type(module).__name__
+    if isinstance(module, RunnerModule):
+        raise PatchError(module.unseen, hint="patch the network that it was made from")
     if kind in wrapped or not isinstance(module, nn.Module):
         raise PatchError(f"patch takes a torch.nn.Module, not {kind}", hint=f"pass {wrapped.get(kind, 'the network')}")
     if not isinstance(module, torch.jit.ScriptModule):

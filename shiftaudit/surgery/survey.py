@@ -10,11 +10,12 @@ from torch import Tensor
 from shiftaudit.errors import PatchError
 from shiftaudit.models import LoadedModel, load_model
 from shiftaudit.models.given import AnyModel, as_loaded
+from shiftaudit.models.source import weights_not_needed
 from shiftaudit.records.patch import PatchOptions, SiteRecord
 from shiftaudit.records.report import Preprocessing, SkippedStage
 from shiftaudit.records.settings import ModelOptions
 from shiftaudit.stages import ops
-from shiftaudit.stages.find import Discovery, FoundStage, discover
+from shiftaudit.stages.find import Discovery, FoundStage, discover, unseen
 from shiftaudit.surgery.patch import plan_patch
 
 ALIASED, AVERAGED, FILTERED = "aliased", "averaged", "filtered"
@@ -68,13 +69,12 @@ def survey(
     >>> [stage.op for stage in survey(nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.Flatten())).stages]
     ['max_pool']
     """
-    if isinstance(model, str) and not Path(model).is_file():
-        # Which operations there are does not depend on the weights of a named network, so none are downloaded.
-        model = load_model(model, ModelOptions(weights="none"))
+    if isinstance(model, (str, Path)):
+        model = load_model(str(model), ModelOptions(weights=weights_not_needed(str(model))))
     model = as_loaded(model, preprocessing)
     used = model.preprocessing
     example = model.example_input(model.fixed_batch or 1)
-    found = discover(model, model.module, example)
+    found = discover(model, model.module, example) if model.unseen is None else unseen(model.unseen)
     sites, note = _sites(model, example, options)
     strides = sorted({found.slots[stage.output_slot].stride for stage in found.stages})
     stages = tuple(_listed(stage, found, strides, sites) for stage in found.stages)
