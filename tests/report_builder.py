@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from shiftaudit.metrics.distance import by_distance
 from shiftaudit.metrics.measures import protocol_result
-from shiftaudit.records.cause import Cause, CauseBin, Damage, Split
+from shiftaudit.records.cause import Cause, Damage, Split
+from shiftaudit.records.distance import DistanceBin, DistanceSplit
 from shiftaudit.records.report import (
     SCHEMA_VERSION,
     AuditReport,
@@ -78,7 +80,14 @@ def make_images(
             predictions = tuple(int((answer + 1) % CLASSES) if f else answer for f in flipped)
             probabilities = tuple(float(0.4 if f else 0.8 + 0.1 * rng.random()) for f in flipped)
             shifts = tuple((int(y), int(x)) for y, x in rng.integers(1, 16, size=(VIEWS, 2)))
-            views[protocol] = Views(shifts, predictions, probabilities, tuple(0.01 for _ in flipped), 0)
+            views[protocol] = Views(
+                shifts,
+                predictions,
+                probabilities,
+                tuple(0.01 for _ in flipped),
+                0,
+                tuple(0.9 - p for p in probabilities),
+            )
         images.append(
             ImageResult(
                 image_id(i), f"class{label}/{i:04d}.png", label if labelled else None, answer, 0.9, False, views
@@ -124,7 +133,11 @@ def make_report(
         protocol=protocol,
         environment=replace(env, **(environment or {})),
         protocols={
-            name: protocol_result(rows, name, shifts=protocol.shifts, max_shift=32) for name in protocol.protocols
+            name: replace(
+                protocol_result(rows, name, shifts=protocol.shifts, max_shift=32),
+                by_distance=by_distance(rows, name, (32.0, 32.0)),
+            )
+            for name in protocol.protocols
         },
         stages=tuple(make_stage(name, error, len(rows)) for name, error in stages.items()),
         levels=(),
@@ -243,26 +256,40 @@ def _stage(row: tuple[str, str, int, int, int, int, int, int, float, float], n: 
     return Stage(name, op, *strides, level, (before, before), (after, after), channels, errors, True, damage)
 
 
-def _cause(n: int, scale: float) -> Cause:
-    def split(observed: float, aliasing: float, border: float) -> Split:
-        numbers = (observed, aliasing, border, aliasing + border - observed, (observed + aliasing - border) / 2)
-        found = [metric(number * scale, n, higher=False, half=0.01) for number in numbers]
-        return Split(*found, min(found[:2], key=lambda one: one.value or 0.0))
+def _split(n: int, observed: float, aliasing: float, border: float) -> Split:
+    numbers = (observed, aliasing, border, aliasing + border - observed, (observed + aliasing - border) / 2)
+    found = [metric(number, n, higher=False, half=0.01) for number in numbers]
+    return Split(*found, min(found[:2], key=lambda one: one.value or 0.0))
 
-    bins = [
-        CauseBin(nearest, farthest, n // 5, *(scale * value for value in (observed, aliasing, border, 0.1, 0.05)))
-        for nearest, farthest, observed, aliasing, border in (
-            (1, 2, 0.06, 0.055, 0.01),
-            (3, 4, 0.08, 0.07, 0.03),
-            (5, 8, 0.11, 0.09, 0.06),
-            (9, 16, 0.12, 0.11, 0.09),
-            (17, 32, 0.13, 0.12, 0.12),
+
+def _cause(n: int, scale: float) -> Cause:
+    answers, variation = ([scale * x for x in row] for row in ((0.093, 0.05, 0.072), (0.12, 0.11, 0.09)))
+    return Cause("circular", _split(n, *answers), _split(n, *variation), (32.0, 32.0), n, ())
+
+
+def _distances(n: int, scale: float, *, apart: bool) -> tuple[DistanceBin, ...]:
+    rows = ((1, 2, 0.06, 0.055, 0.01), (3, 4, 0.08, 0.07, 0.03), (5, 8, 0.11, 0.09, 0.06), (9, 16, 0.12, 0.11, 0.09))
+    found = []
+    for nearest, farthest, *numbers in (*rows, (17, 32, 0.13, 0.12, 0.12)):
+        observed, aliasing, border = (scale * number for number in numbers)
+        split = DistanceSplit(
+            _split(n, 0.7 * observed, 0.7 * aliasing, 0.7 * border), _split(n, observed, aliasing, border)
         )
-    ]
-    cause: Cause = Cause(
-        "circular", split(0.093, 0.05, 0.072), split(0.12, 0.11, 0.09), tuple(bins), (32.0, 32.0), n, ()
-    )
-    return cause
+        found.append(
+            DistanceBin(
+                nearest,
+                farthest,
+                (nearest + farthest) / 2,
+                n // 5,
+                n,
+                metric(observed, n, higher=False),
+                metric(1 - 0.7 * observed, n),
+                (32,) if farthest == 32 else (),
+                0,
+                split if apart else None,
+            )
+        )
+    return tuple(found)
 
 
 def _levels(stages: Sequence[Stage]) -> tuple[Level, ...]:
@@ -304,7 +331,13 @@ def fake_report(
         images.append(
             ImageResult(f"{index:064x}", f"pets & cars/{index:03d} <i>.jpg", label, answer, 0.8, False, views)
         )
-    protocols = {p: _result(images, p, degenerate=degenerate) for p in ("circular", "crop")}
+    protocols = {
+        p: replace(
+            _result(images, p, degenerate=degenerate),
+            by_distance=_distances(n, scale, apart=stages and p == "circular"),
+        )
+        for p in ("circular", "crop")
+    }
     measured = tuple(_stage(row, n, scale) for row in STAGES) if stages else ()
     shifts_spec = f"grid:{grid}" if grid else "8"
     return AuditReport(

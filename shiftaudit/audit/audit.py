@@ -18,7 +18,7 @@ from shiftaudit.audit.scorer import Scorer
 from shiftaudit.errors import InputError
 from shiftaudit.images.stream import DecodedImage, ImageFile, stream, without_duplicates
 from shiftaudit.metrics.measures import protocol_result
-from shiftaudit.metrics.stages import cause_report, stage_report
+from shiftaudit.metrics.stages import cause_report, distances, stage_report
 from shiftaudit.models import LoadedModel
 from shiftaudit.models.precision import precision_of
 from shiftaudit.records.report import SCHEMA_VERSION, AuditReport, DataInfo, Environment, Skipped, manifest_sha256
@@ -174,7 +174,10 @@ def summarise(header: SamplesHeader, lines: Iterable[Line]) -> AuditReport:
         protocol=protocol,
         environment=header.environment,
         protocols={
-            name: protocol_result(images, name, shifts=protocol.shifts, max_shift=protocol.max_shift(name))
+            name: replace(
+                protocol_result(images, name, shifts=protocol.shifts, max_shift=protocol.max_shift(name)),
+                by_distance=distances(header, scores, name),
+            )
             for name in protocol.protocols
         },
         stages=found.stages,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shiftaudit.audit.answers import total_variation
 from shiftaudit.audit.batches import even_parts
 from shiftaudit.audit.prepare import Prepared, forward
 from shiftaudit.models.fast import random_image
@@ -107,8 +108,7 @@ class DamageScorer:
 
 def _changes(logits: Tensor) -> list[Change]:
     """Every row but the first, against the first."""
-    probabilities, answers = logits.double().softmax(-1), logits.argmax(-1)
-    variation = (probabilities[1:] - probabilities[:1]).abs().sum(-1) / 2
+    answers, variation = logits.argmax(-1), total_variation(logits[1:], logits[0])
     return [Change(bool(a != answers[0]), float(v)) for a, v in zip(answers[1:], variation, strict=True)]
 
 

@@ -143,7 +143,7 @@ class Scorer:
         reference = logits[0]
         top = int(predictions[0])
         probabilities = logits.double().softmax(-1)[:, top]
-        divergence = answers.js_divergence(logits, reference)
+        divergence, variation = answers.js_divergence(logits, reference), answers.total_variation(logits, reference)
         ties = answers.near_ties(logits)
         collected: dict[Protocol, Views] = {}
         for protocol in self.info.protocols:
@@ -154,6 +154,7 @@ class Scorer:
                 probabilities=tuple(float(probabilities[row]) for row in rows),
                 js_divergence=tuple(float(divergence[row]) for row in rows),
                 near_ties=int(ties[rows].sum()),
+                variation=tuple(float(variation[row]) for row in rows),
             )
         image = ImageResult(
             id=image_id,

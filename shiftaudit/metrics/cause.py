@@ -13,11 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftaudit.metrics.intervals import ClusterBootstrap, Kind
-from shiftaudit.records.cause import Cause, CauseBin, Change, Damage, ImageDamage, Split, SplitView
+from shiftaudit.records.cause import Cause, Change, Damage, ImageDamage, Split, SplitView
 from shiftaudit.records.metric import Metric
 from shiftaudit.records.words import Protocol
-
-_FIRST_EDGES = (2, 4)
 
 
 def _changed(change: Change) -> float:
@@ -33,10 +31,10 @@ def damage(rows: Sequence[ImageDamage | None], grid: int, together: Sequence[str
     changes = [[s.change for s in row.stages if s.grid == grid] if row else [] for row in rows]
     if not any(changes):
         return None
-    table = _Table(len(rows), sum(map(len, changes)))
+    means = ImageMeans(len(rows), sum(map(len, changes)))
     return Damage(
-        table.metric([[_changed(c) for c in of] for of in changes], "share"),
-        table.metric([[c.variation for c in of] for of in changes], "real"),
+        means.metric([[_changed(c) for c in of] for of in changes], "share"),
+        means.metric([[c.variation for c in of] for of in changes], "real"),
         tuple(together),
     )
 
@@ -45,7 +43,6 @@ def cause(
     rows: Sequence[ImageDamage | None],
     protocol: Protocol,
     total_stride: tuple[float, float],
-    max_shift: int,
     left_out: Sequence[str] = (),
 ) -> Cause | None:
     """Why answers change; None where no view was taken apart.
@@ -54,28 +51,35 @@ def cause(
         rows: one entry an image, None where nothing was measured.
         protocol: the one the views are of.
         total_stride: of the network, (y, x).
-        max_shift: the largest shift of that protocol, in input pixels.
         left_out: names of stages that cannot be sampled elsewhere.
     """
     views = [row.views if row else () for row in rows]
     everything = [view for of in views for view in of]
     if not everything:
         return None
-    table = _Table(len(rows), len(everything))
+    means = ImageMeans(len(rows), len(everything))
     return Cause(
         protocol=protocol,
-        answers=_split(table, views, _changed, "share"),
-        variation=_split(table, views, _variation, "real"),
-        by_distance=tuple(_bins(everything, max_shift)),
+        answers=split(means, views, _changed, "share"),
+        variation=split(means, views, _variation, "real"),
         total_stride=total_stride,
         n_views=len(everything),
         left_out=tuple(left_out),
     )
 
 
-def _split(table: _Table, views: Sequence[Sequence[SplitView]], of: Callable[[Change], float], kind: Kind) -> Split:
+def split(means: ImageMeans, views: Sequence[Sequence[SplitView]], of: Callable[[Change], float], kind: Kind) -> Split:
+    """A change and its causes.
+
+    Args:
+        means: of the images.
+        views: those of each image that were taken apart.
+        of: a change as a number in [0, 1].
+        kind: of that number.
+    """
+
     def metric(number: Callable[[SplitView], float], kind: Kind) -> Metric:
-        return table.metric([[number(view) for view in of_image] for of_image in views], kind)
+        return means.metric([[number(view) for view in of_image] for of_image in views], kind)
 
     observed = metric(lambda v: of(v.observed), kind)
     aliasing = metric(lambda v: of(v.aliasing), kind)
@@ -89,38 +93,33 @@ def _split(table: _Table, views: Sequence[Sequence[SplitView]], of: Callable[[Ch
     )
 
 
-def _bins(views: Sequence[SplitView], max_shift: int) -> Iterable[CauseBin]:
-    """Ranges of distance that double: 1 to 2, 3 to 4, 5 to 8, … px. Those without views are left out."""
-    edges = list(_FIRST_EDGES)
-    while edges[-1] < max_shift:
-        edges.append(2 * edges[-1])
-    for nearest, farthest in zip((1, *(edge + 1 for edge in edges)), edges, strict=False):
-        found = [view for view in views if nearest <= max(map(abs, view.shift)) <= farthest]
-        if found:
-            yield CauseBin(
-                nearest=nearest,
-                farthest=min(farthest, max_shift),
-                n_views=len(found),
-                observed=_mean(v.observed.variation for v in found),
-                aliasing=_mean(v.aliasing.variation for v in found),
-                border=_mean(v.border.variation for v in found),
-                changed=_mean(_changed(v.observed) for v in found),
-                changed_by_border=_mean(_changed(v.border) for v in found),
-            )
-
-
 def _mean(values: Iterable[float]) -> float:
     listed = list(values)
     return math.fsum(listed) / len(listed)
 
 
-class _Table:
-    """Means over images of what each image has; images without rows do not count."""
+class ImageMeans:
+    """Means over images of what each image has; images without rows do not count.
+
+    Args:
+        n_images: of the report.
+        n_rows: comparisons behind a mean, of all images.
+    """
 
     def __init__(self, n_images: int, n_rows: int) -> None:
         self._bootstrap = ClusterBootstrap(n_images)
         self._n_rows = n_rows
 
-    def metric(self, values: Sequence[Sequence[float]], kind: Kind) -> Metric:
+    def metric(
+        self,
+        values: Sequence[Sequence[float]],
+        kind: Kind,
+        *,
+        largest: float | None = None,
+        higher_is_better: bool = False,
+    ) -> Metric:
+        """The mean, with its interval; arguments as in `ClusterBootstrap.metric`."""
         means: NDArray[np.float64] = np.array([_mean(of) if of else math.nan for of in values])
-        return self._bootstrap.metric(means, n_pairs=self._n_rows, higher_is_better=False, kind=kind)
+        return self._bootstrap.metric(
+            means, n_pairs=self._n_rows, higher_is_better=higher_is_better, kind=kind, largest=largest
+        )

@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftaudit.metrics.cause import cause, damage
+from shiftaudit.metrics.distance import by_distance
 from shiftaudit.metrics.intervals import ClusterBootstrap
 from shiftaudit.records.cause import Cause, Damage
+from shiftaudit.records.distance import DistanceBin
 from shiftaudit.records.report import Level, Metric, PhaseError, Shift, SkippedStage, Stage, StageErrors
 from shiftaudit.records.samples import Calibration, ImageScore, SamplesHeader, SlotErrors, StageLayout
 from shiftaudit.records.words import CIRCULAR, Protocol
@@ -72,11 +74,21 @@ def stage_report(header: SamplesHeader, scores: Sequence[ImageScore]) -> StageRe
 
 def cause_report(header: SamplesHeader, scores: Sequence[ImageScore]) -> Cause | None:
     """Why answers change, where that was measured."""
-    layout, protocol = header.layout, header.protocol
-    total = (max((s.stride[0] for s in layout), default=1.0), max((s.stride[1] for s in layout), default=1.0))
-    lead = protocol.protocols[0]
     left_out = [stage.name for stage in header.not_sampled]
-    return cause([score.damage for score in scores], lead, total, protocol.max_shift(lead), left_out)
+    return cause([score.damage for score in scores], header.protocol.protocols[0], total_stride(header), left_out)
+
+
+def total_stride(header: SamplesHeader) -> tuple[float, float]:
+    """Of the whole network, (y, x): the largest of any stage, as far as stages were looked for."""
+    layout = header.layout
+    return max((s.stride[0] for s in layout), default=1.0), max((s.stride[1] for s in layout), default=1.0)
+
+
+def distances(header: SamplesHeader, scores: Sequence[ImageScore], protocol: Protocol) -> tuple[DistanceBin, ...]:
+    """Change against distance under one protocol; its causes stand with the protocol whose views were taken apart."""
+    apart = [score.damage for score in scores] if protocol == header.protocol.protocols[0] else []
+    stride = total_stride(header) if header.layout else None
+    return by_distance([score.image for score in scores], protocol, stride, apart)
 
 
 def _damages(layout: Sequence[StageLayout], scores: Sequence[ImageScore]) -> dict[int, Damage]:

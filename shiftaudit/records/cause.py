@@ -84,29 +84,12 @@ class Split:
 
 
 @dataclass(frozen=True)
-class CauseBin:
-    """The views moved by one range of distances, max(|dy|, |dx|) in input pixels, both ends included."""
-
-    nearest: int
-    farthest: int
-    n_views: int
-    observed: float
-    """Mean total variation, as the other two."""
-    aliasing: float
-    border: float
-    changed: float
-    """Share of answers that change."""
-    changed_by_border: float
-
-
-@dataclass(frozen=True)
 class Cause:
-    """Why answers change under one protocol."""
+    """Why answers change under one protocol; by distance moved in `DistanceBin.split`."""
 
     protocol: Protocol
     answers: Split
     variation: Split
-    by_distance: tuple[CauseBin, ...]
     total_stride: tuple[float, float]
     """Shifts by its multiples, (y, x) pixels, do not alias."""
     n_views: int

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from shiftaudit.records.cause import Cause, Damage
+from shiftaudit.records.distance import DistanceBin
 from shiftaudit.records.metric import Metric as Metric
 from shiftaudit.records.metric import Shift as Shift
 from shiftaudit.records.shown import Shown
@@ -159,6 +160,8 @@ class ProtocolResult:
     degenerate: bool
     """True when (nearly) all predictions are one class: a constant classifier is perfectly consistent."""
     worst_shift: WorstShift | None = None
+    by_distance: tuple[DistanceBin, ...] = ()
+    """Change against the distance moved, from near to far."""
 
 
 @dataclass(frozen=True)
@@ -241,6 +244,9 @@ class Views:
     """Softmax probability of the class that is top-1 on the unshifted view."""
     js_divergence: tuple[float, ...]
     near_ties: int
+    variation: tuple[float, ...] = ()
+    """Total variation between the probabilities and those of the unshifted view, ½ Σ |p − q|, in [0, 1]; empty in reports
+    of before it was measured."""
 
 
 @dataclass(frozen=True)

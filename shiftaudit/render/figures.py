@@ -1,4 +1,4 @@
-"""A report as a figure for a paper: where answers change, how far a shift has to be, and what each stage adds.
+"""A report as a figure for a paper: where answers change, the change against the distance moved, and the stages' errors.
 
 Imports Matplotlib, an extra. Figures are made without pyplot, so no window opens and no setting of the caller changes; the
 same report makes the same file.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-from collections import defaultdict
 from typing import Any
 
 import matplotlib as mpl
@@ -17,8 +16,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from shiftaudit.records.report import AuditReport, ProtocolResult
-from shiftaudit.render import findings
+from shiftaudit.records.report import AuditReport
+from shiftaudit.render import distance, findings
 from shiftaudit.render.characters import clean
 from shiftaudit.render.colours import heat
 from shiftaudit.render.grids import Grid, flip_grid
@@ -29,7 +28,7 @@ WIDTH = 3.35
 _MAP_HEIGHT, _CURVE_HEIGHT, _PER_STAGE, _STAGES_FRAME = 1.75, 1.35, 0.14, 0.75
 _CELLS = 33
 _MOST_STAGES = 24
-_FEWEST_VIEWS = 10
+_MOST_LATTICE_LINES = 8
 _COLOURS = LinearSegmentedColormap.from_list("shiftaudit", [[part / 255 for part in heat(k / 63)] for k in range(64)])
 _STYLE: Any = {
     "font.size": 7,
@@ -53,7 +52,7 @@ class ReportFigure(Figure):
 
 
 def draw(report: AuditReport) -> ReportFigure:
-    """Maps of changed answers over the shift, the curve over its length, and the stages' errors, as far as they were measured."""
+    """Maps of changed answers over the shift, the change against the distance, and the stages' errors, where measured."""
     stages = findings.stage_protocol(report) is not None
     heights = [_MAP_HEIGHT, _CURVE_HEIGHT] if report.protocols else []
     if stages:
@@ -103,25 +102,24 @@ def _map(axis: Axes, grid: Grid, top: float) -> Any:
 
 
 def _curve(axis: Axes, report: AuditReport) -> None:
-    for protocol, result in report.protocols.items():
-        points = by_distance(result)
-        axis.plot([x for x, _ in points], [100 * y for _, y in points], marker=".", linewidth=1, label=protocol)
-    axis.set_xlabel("length of the shift (px)")
-    axis.set_ylabel("changed answers (%)")
+    """Change against distance with its intervals, under each protocol; of the first also what either cause alone does."""
+    for place, (protocol, result) in enumerate(report.protocols.items()):
+        for curve in distance.curves(result.by_distance)[: None if place == 0 else 1]:
+            label = protocol if curve.kind == "change" else curve.label
+            xs, ys = [point.x for point in curve.points], [point.y for point in curve.points]
+            spread = [[y - (p.y if p.low is None else max(0.0, p.low)) for p, y in zip(curve.points, ys, strict=True)]]
+            spread += [[(p.y if p.high is None else p.high) - y for p, y in zip(curve.points, ys, strict=True)]]
+            style = "-" if curve.kind == "change" else "--"
+            axis.errorbar(xs, ys, yerr=spread, marker=".", linewidth=1, elinewidth=0.5, linestyle=style, label=label)
+    for step in distance.lattice(next(iter(report.protocols.values())).by_distance)[:_MOST_LATTICE_LINES]:
+        axis.axvline(step, color="0.7", linewidth=0.6, linestyle=":")
+    axis.set_xscale("log", base=2)
+    axis.xaxis.set_major_formatter("{x:.0f}")
+    axis.set_xlabel("distance moved (px); dotted: the lattice")
+    axis.set_ylabel("change (total variation)")
     axis.set_ylim(bottom=0)
-    axis.legend()
-
-
-def by_distance(result: ProtocolResult, most: int = 10) -> list[tuple[float, float]]:
-    """(mean length of the shifts, share of changed answers) of at most `most` ranges of lengths, which hold ten views or more."""
-    longest = max((math.hypot(count.dy, count.dx) for count in result.by_shift), default=0.0)
-    pooled: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
-    for count in result.by_shift:
-        length = math.hypot(count.dy, count.dx)
-        cell = pooled[min(most - 1, int(most * length / (longest or 1.0)))]
-        for place, value in enumerate((length * count.n_images, count.n_images - count.n_agree, count.n_images)):
-            cell[place] += value
-    return [(length / n, changed / n) for _, (length, changed, n) in sorted(pooled.items()) if n >= _FEWEST_VIEWS]
+    if axis.lines:
+        axis.legend()
 
 
 def _stages(axis: Axes, report: AuditReport) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from shiftaudit.metrics.vocabulary import label_of
 from shiftaudit.records.report import AuditReport, Stage
 from shiftaudit.records.words import Protocol
-from shiftaudit.render import findings, numbers, sentences
+from shiftaudit.render import distance, findings, numbers, sentences
 
 _SKIPPED_SHOWN = 10
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~@])")
@@ -78,21 +78,21 @@ def _metrics(report: AuditReport) -> str:
 
 
 def _cause(report: AuditReport) -> str:
-    cause = report.cause
-    if cause is None:
+    words, bins = escape(" ".join(sentences.cause_texts(report))), distance.bins_of(report)
+    if not words and not bins:
         return ""
-    heading = ["Moved by", "Views", "Change", "Aliasing alone", "Border alone"]
+    heading = ["Moved by", "Views", "Change", "Same answer", "Aliasing alone", "Border alone", "A filter wins at most"]
     rows = [
-        [
-            sentences.distance_text(cause, one),
-            f"{one.n_views:,}",
-            *(numbers.number(value, 3) for value in (one.observed, one.aliasing, one.border)),
-        ]
-        for one in cause.by_distance
+        [row.distance, row.views, row.change, row.agreement, row.aliasing, row.border, row.ceiling]
+        for row in distance.rows(bins)
     ]
-    words = escape(" ".join(sentences.cause_texts(report)))
-    below = "Mean total variation of the probabilities."
-    return f"### Why answers change\n\n{words}\n\n{table(heading, rows, right=range(1, 5))}\n\n<sub>{below}</sub>"
+    parts = [
+        "### Why answers change" if words else "### Change against the distance moved",
+        words,
+        table(heading, rows, right=range(1, len(heading))) if rows else "",
+    ]
+    below = f"<sub>Change: {distance.UNIT}.</sub>"
+    return "\n\n".join(part for part in (*parts, below) if part)
 
 
 def _stages(report: AuditReport) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shiftaudit.records.cause import Cause, CauseBin
 from shiftaudit.records.report import AuditReport, Metric, Preprocessing, ProtocolResult
 from shiftaudit.records.words import CIRCULAR, Protocol
 from shiftaudit.render import findings
@@ -147,19 +146,6 @@ def cause_texts(report: AuditReport) -> list[str]:
     if cause.left_out:
         lines.append(f"Not sampled elsewhere, so counted with the border: {', '.join(cause.left_out)}.")
     return lines + geometry_texts(report)
-
-
-def distance_text(cause: Cause, one: CauseBin) -> str:
-    """A range of distances, marked where it holds multiples of the total stride."""
-    place = range_text(one)
-    step = round(max(cause.total_stride))
-    marks = [str(m) for m in range(step, one.farthest + 1, step) if m >= one.nearest] if step > 1 else []
-    return place + (f" (lattice: {', '.join(marks[:4])})" if marks else "")
-
-
-def range_text(one: CauseBin) -> str:
-    """A range of distances."""
-    return f"{one.nearest} px" if one.nearest == one.farthest else f"{one.nearest} to {one.farthest} px"
 
 
 def stage_notes(report: AuditReport) -> list[str]:

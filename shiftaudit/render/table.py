@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.cells import cell_len
@@ -13,15 +13,17 @@ from rich.table import Table
 from rich.text import Text
 
 from shiftaudit.metrics.vocabulary import label_of
-from shiftaudit.records.cause import Cause
+from shiftaudit.records.distance import DistanceBin
 from shiftaudit.records.report import AuditReport, ProtocolResult, Stage
 from shiftaudit.records.words import Protocol
-from shiftaudit.render import findings, numbers, sentences
+from shiftaudit.render import distance, findings, numbers, sentences
 from shiftaudit.render.characters import clean
 from shiftaudit.render.terminal import Terminal, to_text
 
 WIDE, NARROW = 104, 72
 _BAR_CELLS = 10
+_INTERVALS_FROM = 80
+"""Columns that a table of distances needs to have room for intervals."""
 _SKIPPED_SHOWN = 3
 
 
@@ -105,35 +107,30 @@ def _add_row(table: Table, label: str, cells: Iterable[tuple[str, str]], *, narr
 
 def _cause(console: Console, report: AuditReport) -> None:
     """What of the change is aliasing: sentences, and the change against the distance moved."""
-    lines = sentences.cause_texts(report)
-    if not lines or report.cause is None:
+    lines, bins = sentences.cause_texts(report), distance.bins_of(report)
+    if not lines and not bins:
         return
     console.print()
-    console.print(Text("Why answers change", style="bold"))
+    console.print(Text("Why answers change" if lines else "Change against the distance moved", style="bold"))
     for line in lines:
         console.print(Padding(Text(clean(line)), (0, 0, 0, 2)))
-    if report.cause.by_distance:
-        console.print(Padding(_distances(report.cause, narrow=console.width < NARROW), (0, 0, 0, 2)))
-        console.print(Padding(Text("mean total variation of the probabilities", style="dim"), (0, 0, 0, 2)))
+    if bins:
+        console.print(Padding(_distances(bins, console.width), (0, 0, 0, 2)))
+        console.print(Padding(Text(distance.UNIT, style="dim"), (0, 0, 0, 2)))
 
 
-def _distances(cause: Cause, *, narrow: bool) -> Table:
-    """Change against distance, with a bar."""
+def _distances(bins: Sequence[DistanceBin], width: int) -> Table:
+    """Change against distance."""
     table = _new_table()
-    for heading in (
-        ("moved by", "change", "border") if narrow else ("moved by", "views", "change", "aliasing", "border")
-    ):
+    columns = {"moved by": "distance", "views": "views", "change": "change", "95 %": "interval", "aliasing": "aliasing"}
+    columns["border"] = "border"
+    for heading in ("views", "95 %") if width < NARROW else ("views",) if width < _INTERVALS_FROM else ():
+        del columns[heading]
+    for heading in columns:
         table.add_column(heading, justify="left" if heading == "moved by" else "right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    top = max(one.observed for one in cause.by_distance)
-    for one in cause.by_distance:
-        change, aliasing, border = (numbers.number(value, 3) for value in (one.observed, one.aliasing, one.border))
-        bar = "█" * round(one.observed / top * _BAR_CELLS) if top > 0 else ""
-        if narrow:
-            table.add_row(*map(Text, (sentences.range_text(one), change, border)))
-        else:
-            cells = (sentences.distance_text(cause, one), f"{one.n_views:,}", change, aliasing, border, bar)
-            table.add_row(*map(Text, cells))
+    for one, row in zip(bins, distance.rows(bins), strict=True):
+        cells = [str(getattr(row, field)) for field in columns.values()]
+        table.add_row(*map(Text, (distance.range_text(one) if width < NARROW else cells[0], *cells[1:])))
     return table
 
 

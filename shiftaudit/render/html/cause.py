@@ -6,21 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shiftaudit.records.report import AuditReport
-from shiftaudit.render import sentences
-from shiftaudit.render.html import svg
-from shiftaudit.render.numbers import number
-
-
-@dataclass(frozen=True)
-class Row:
-    """One range of distances; the bar's first part is what the border alone changes."""
-
-    distance: str
-    views: str
-    change: str
-    aliasing: str
-    border: str
-    bar: svg.Bar
+from shiftaudit.render import distance, sentences
+from shiftaudit.render.html.distance import Plot, plot
 
 
 @dataclass(frozen=True)
@@ -30,29 +17,17 @@ class CausePart:
     label: str
     source: str
     texts: tuple[str, ...]
-    rows: tuple[Row, ...]
-    top: str
+    plot: Plot | None
+    rows: tuple[distance.Row, ...]
 
 
 def cause_parts(sides: Sequence[tuple[str, AuditReport]]) -> list[CausePart]:
-    """One part for each report that says why answers change; all bars have one scale."""
-    bins = [one for _, report in sides if report.cause for one in report.cause.by_distance]
-    top = max((max(one.observed, one.border) for one in bins), default=0.0)
-    return [_part(label, report, top) for label, report in sides if report.cause is not None]
+    """One part for each report that says how answers change with distance, or why."""
+    parts = [_part(label, report) for label, report in sides]
+    return [part for part in parts if part.texts or part.rows]
 
 
-def _part(label: str, report: AuditReport, top: float) -> CausePart:
-    rows = []
-    for one in report.cause.by_distance if report.cause else ():
-        title = f"{one.nearest} to {one.farthest} px: border alone {number(one.border)}, change {number(one.observed)}"
-        rows.append(
-            Row(
-                distance=sentences.distance_text(report.cause, one) if report.cause else "",
-                views=f"{one.n_views:,}",
-                change=number(one.observed, 3),
-                aliasing=number(one.aliasing, 3),
-                border=number(one.border, 3),
-                bar=svg.gain_bar(one.border, one.observed, top, title, worst=False),
-            )
-        )
-    return CausePart(label, report.model.source, tuple(sentences.cause_texts(report)), tuple(rows), number(top))
+def _part(label: str, report: AuditReport) -> CausePart:
+    bins = distance.bins_of(report)
+    texts = tuple(sentences.cause_texts(report))
+    return CausePart(label, report.model.source, texts, plot(bins), tuple(distance.rows(bins)))

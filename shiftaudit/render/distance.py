@@ -1,0 +1,148 @@
+"""Change against the distance moved: as rows of text, as one line of blocks, and as the lines of a drawing.
+
+`rows` and `sparkline` are for terminals and Markdown, `curves` for drawings: the page's SVG (`render/html/distance.py`) and the
+figure of a paper (`render/figures.py`) draw the same curves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from shiftaudit.records.distance import DistanceBin
+from shiftaudit.records.metric import Metric
+from shiftaudit.records.report import AuditReport
+from shiftaudit.records.words import Protocol
+from shiftaudit.render.numbers import number, percent
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+
+CurveKind = Literal["change", "aliasing", "border"]
+"""The change as observed, and what either cause alone does."""
+
+LABELS: dict[CurveKind, str] = {"change": "change", "aliasing": "aliasing alone", "border": "border alone"}
+UNIT = "mean total variation of the probabilities"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One range of distances as text; a dash where it was not split, or too few images were."""
+
+    distance: str
+    images: str
+    views: str
+    change: str
+    interval: str
+    """Of the change."""
+    agreement: str
+    aliasing: str
+    border: str
+    ceiling: str
+    """Points of changed answers that a perfect anti-aliasing could win at this distance."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a curve is at one range of distances; `low` and `high` are its interval, if it has one."""
+
+    x: float
+    """Mean distance of the views, in input pixels."""
+    y: float
+    low: float | None
+    high: float | None
+    title: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One curve, from near to far; never empty."""
+
+    kind: CurveKind
+    label: str
+    points: tuple[Point, ...]
+
+
+def bins_of(report: AuditReport, protocol: Protocol | None = None) -> tuple[DistanceBin, ...]:
+    """The ranges of distance of one protocol, by default of the one whose views are taken apart."""
+    chosen = protocol or next(iter(report.protocols), None)
+    return report.protocols[chosen].by_distance if chosen in report.protocols else ()
+
+
+def rows(bins: Sequence[DistanceBin]) -> list[Row]:
+    """One row a range, as text."""
+    return [_row(one) for one in bins]
+
+
+def _row(one: DistanceBin) -> Row:
+    split = one.split
+    return Row(
+        distance=distance_text(one),
+        images=f"{one.n_images:,}",
+        views=f"{one.n_views:,}",
+        change=number(one.variation.value, 3),
+        interval=_interval(one.variation),
+        agreement=percent(one.agreement.value),
+        aliasing=number(split.variation.aliasing.value, 3) if split else "–",
+        border=number(split.variation.border.value, 3) if split else "–",
+        ceiling=percent(split.answers.ceiling.value) if split else "–",
+    )
+
+
+def _interval(metric: Metric) -> str:
+    if metric.ci_low is None or metric.ci_high is None:
+        return ""
+    return f"[{number(metric.ci_low, 3)}, {number(metric.ci_high, 3)}]"
+
+
+def range_text(one: DistanceBin) -> str:
+    """A range of distances."""
+    return f"{one.nearest} px" if one.nearest == one.farthest else f"{one.nearest} to {one.farthest} px"
+
+
+def distance_text(one: DistanceBin) -> str:
+    """A range of distances, marked where it holds multiples of the total stride."""
+    marks = ", ".join(map(str, one.lattice[:4])) + (", …" if len(one.lattice) > 4 else "")
+    return range_text(one) + (f" (lattice: {marks})" if marks else "")
+
+
+def sparkline(bins: Sequence[DistanceBin]) -> str:
+    """The change from near to far, one block a range on a scale from 0; empty where nothing was measured.
+
+    The distances of its ends belong beside it: `range_text(bins[0])`, `range_text(bins[-1])`.
+    """
+    values = [one.variation.value for one in bins]
+    top = max((value for value in values if value is not None), default=0.0)
+    if top <= 0:
+        return BLOCKS[0] * len(values) if any(value is not None for value in values) else ""
+    return "".join(
+        " " if value is None else BLOCKS[min(len(BLOCKS) - 1, int(value / top * len(BLOCKS)))] for value in values
+    )
+
+
+def curves(bins: Sequence[DistanceBin]) -> list[Curve]:
+    """The change and, where views were taken apart, what either cause alone does; curves without points are left out."""
+    of: dict[CurveKind, Callable[[DistanceBin], Metric | None]] = {
+        "change": lambda one: one.variation,
+        "aliasing": lambda one: one.split.variation.aliasing if one.split else None,
+        "border": lambda one: one.split.variation.border if one.split else None,
+    }
+    found = [Curve(kind, LABELS[kind], tuple(_points(bins, kind, metric))) for kind, metric in of.items()]
+    return [curve for curve in found if curve.points]
+
+
+def _points(
+    bins: Sequence[DistanceBin], kind: CurveKind, metric_of: Callable[[DistanceBin], Metric | None]
+) -> list[Point]:
+    points = []
+    for one in bins:
+        metric = metric_of(one)
+        if metric is not None and metric.value is not None:
+            title = f"{range_text(one)}: {LABELS[kind]} {number(metric.value, 3)} {_interval(metric)}"
+            points.append(Point(one.mean, metric.value, metric.ci_low, metric.ci_high, title.rstrip()))
+    return points
+
+
+def lattice(bins: Sequence[DistanceBin]) -> tuple[int, ...]:
+    """The multiples of the total stride among the distances: shifts by them on both axes cannot alias."""
+    return tuple(d for one in bins for d in one.lattice)
