@@ -27,7 +27,7 @@ def commands_page() -> str:
     register_all()
     parts = [
         "# Commands",
-        "Written by `scripts/make_reference.py` from the program's own help: `shiftaudit COMMAND --help` prints the same.",
+        "Written by `scripts/make_reference.py` from the program's own help: `shiftaudit COMMAND --help-all` prints the same.",
         "Exit codes: 0 pass; 1 the gate failed, and only that; 2 wrong usage or input; 3 no verdict (nothing to compare with, "
         "or not comparable); 4 an internal error; 130 interrupted.",
         "An option can also come from a variable, `SHIFTAUDIT_<COMMAND>_<OPTION>` (`SHIFTAUDIT_SCORE_BATCH_SIZE=8`, "
@@ -48,7 +48,7 @@ def commands_page() -> str:
         command: Any = root
         for word in name.split():
             command = command.commands[word]
-        text = command_help(command, command.context_class(command, info_name=name, parent=context), 100)
+        text = command_help(command, command.context_class(command, info_name=name, parent=context), 100, whole=True)
         parts.append(f"## `shiftaudit {name}`\n\n```\n{text.rstrip()}\n```")
     return "\n\n".join(parts) + "\n"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shiftaudit.errors import InputError
-from shiftaudit.files import check_writable, write_bytes_atomically
+from shiftaudit.files import check_writable, path_to_write, write_bytes_atomically
 from shiftaudit.records.gate import Comparison, GateResult
 from shiftaudit.records.leaderboard import Leaderboard, entry_of, ranked
 from shiftaudit.records.options import Option, check_value
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from shiftaudit.render.terminal import Terminal
 
-REPORT_FORMATS = ("table", "heatmap", "markdown", "html", "csv", "json", "github-benchmark", "model-card")
+REPORT_FORMATS = ("summary", "table", "heatmap", "markdown", "html", "csv", "json", "github-benchmark", "model-card")
 _FIGURES = ("svg", "png", "pdf")
 
-DRAWN = ("table", "heatmap")
+DRAWN = ("summary", "table", "heatmap")
 """Formats for people, of a terminal's width; programs read the others, as UTF-8."""
 
 _BY_SUFFIX = {
@@ -42,7 +42,7 @@ Result = AuditReport | Comparison | GateResult | Leaderboard
 
 def format_report(
     report: Result,
-    format: str = "table",
+    format: str | None = None,
     *,
     images: str | Path | Sequence[str | Path] = (),
     terminal: Terminal | None = None,
@@ -51,17 +51,18 @@ def format_report(
 
     Args:
         report: from `score`, `read_report`, `compare`, `judge` or `leaderboard`.
-        format: of a report `table`, `heatmap`, `markdown`, `html`, `csv` (a row a view), `json`, `github-benchmark` or
-            `model-card`; of a comparison `table`,
-            `json` or `markdown`; of a gate's result `table`, `json`, `markdown`, `junit` or `github`; of a
-            leaderboard `table`, `csv`, `html` or `json`.
+        format: of a report `summary` (a dozen lines), `table` (all of it), `heatmap`, `markdown`, `html`, `csv` (a row a
+            view), `json`, `github-benchmark` or `model-card`; of a comparison `table`, `json` or `markdown`; of a gate's
+            result `table`, `json`, `markdown`, `junit` or `github`; of a leaderboard `table`, `csv`, `html` or `json`. The
+            first of these by default.
         images: what was scored, for the thumbnails of `html`.
-        terminal: width and colour of `table` and `heatmap`; 80 columns without colour by default.
+        terminal: width and colour of what is drawn for a terminal; 80 columns without colour by default.
 
     Raises:
         InputError: there is no such format, or there is no image in `images`.
     """
     known = formats_of(report)
+    format = format or known[0]
     check_value("format", format, Option("", choices=known))
     if isinstance(report, GateResult):
         from shiftaudit.render.gate.formats import render_gate
@@ -114,9 +115,9 @@ def _text(report: AuditReport, format: str, terminal: Terminal | None) -> str:
         from shiftaudit.render.rows import COLUMNS, csv_text, rows_of
 
         return csv_text(COLUMNS, rows_of(report))
-    from shiftaudit.render import heatmap, table
+    from shiftaudit.render import heatmap, summary, table
 
-    draw = heatmap.render if format == "heatmap" else table.render
+    draw = {"summary": summary.render, "table": table.render, "heatmap": heatmap.render}[format]
     return draw(report, terminal)
 
 
@@ -182,7 +183,7 @@ def web_page(
 
 
 def file_format(path: Path) -> str:
-    """What is written into a file of this name.
+    """What is written into a file of this name; into a device such as /dev/stdout, JSON.
 
     Raises:
         InputError: no kind of file ends like this.
@@ -190,9 +191,22 @@ def file_format(path: Path) -> str:
     >>> file_format(Path("page.HTML"))
     'html'
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        return "json"
     if path.suffix.lower() not in _BY_SUFFIX:
         raise InputError(f"cannot tell what to write into {path}", hint=f"end its name in {suffixes()}")
     return _BY_SUFFIX[path.suffix.lower()]
+
+
+def result_path(text: str | Path) -> Path:
+    """The path of a result, of which `file_format` knows what is written into it.
+
+    Raises:
+        InputError: it is a folder's, or no kind of file ends like this.
+    """
+    path = path_to_write(text)
+    file_format(path)
+    return path
 
 
 def suffixes() -> str:

@@ -5,22 +5,19 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
+from shiftaudit.cli.progress import load, progress_bar
 from shiftaudit.cli.run_audit import ImageOptions
-from shiftaudit.cli.stderr import say
 from shiftaudit.cli.takes import only, takes, without
 from shiftaudit.errors import InputError
 from shiftaudit.files import write_text_atomically
 from shiftaudit.records.patch import PatchOptions
 from shiftaudit.records.settings import ModelOptions, Settings
-
-if TYPE_CHECKING:
-    from shiftaudit.tune.advise import Observer
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +31,7 @@ def advise(
     model: opt.Model,
     images: ImageOptions,
     output_file: Annotated[Path | None, opt.output("Write the advice as JSON.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the advice as JSON.")] = False,
+    printed: opt.Printed,
     choices: Annotated[
         PatchOptions,
         without(
@@ -57,32 +54,25 @@ def advise(
     check_settings(settings)
     images.check()
     check_source(model, options)
-    from shiftaudit.models import load_model
     from shiftaudit.records.codec import dumps
     from shiftaudit.render.terminal import detect
     from shiftaudit.render.tune import render_advice
     from shiftaudit.tune.advise import advise as run
 
-    loaded = load_model(model, options, device=settings.device)
+    loaded = load(model, options, device=settings.device, quiet=quiet)
     if loaded.patch_record is not None:
         raise InputError(f"{model} is patched already", hint="ask for advice on the original")
-    advice = run(
-        loaded,
-        images.found[0],
-        replace(settings, stages=False),
-        choices,
-        labels=images.known_labels(loaded, quiet=quiet).by_path,
-        max_accuracy_drop=max_accuracy_drop,
-        observer=_observer(quiet=quiet),
-    )
+    known = images.known_labels(loaded, quiet=quiet).by_path
+    with progress_bar(quiet=quiet, unit="trials") as bar:
+        advice = run(
+            loaded,
+            images.found[0],
+            replace(settings, stages=False),
+            choices,
+            labels=known,
+            max_accuracy_drop=max_accuracy_drop,
+            observer=None if bar is None else lambda what, number, most: bar.update(number - 1, most, what),
+        )
     if output_file is not None:
         write_text_atomically(output_file, dumps(advice))
-    stdout.write(dumps(advice) if as_json else render_advice(advice, detect(sys.stdout)), utf8=as_json)
-
-
-def _observer(*, quiet: bool) -> Observer:
-    def observe(what: str, number: int, most: int) -> None:
-        if not quiet and sys.stderr.isatty():
-            say(f"{number} of at most {most}: {what}")
-
-    return observe
+    stdout.write(dumps(advice) if printed.as_json else render_advice(advice, detect(sys.stdout)), utf8=printed.as_json)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from shiftaudit.cli import stdout
 from shiftaudit.cli.memory import keep_memory
+from shiftaudit.cli.progress import progress_bar
 from shiftaudit.cli.run_audit import ImageOptions
-from shiftaudit.cli.stderr import say, warn
+from shiftaudit.cli.stderr import warn
 from shiftaudit.errors import InputError, NoVerdictError
 from shiftaudit.records.bound import BoundOptions
 from shiftaudit.records.patch import PatchOptions
@@ -58,10 +59,9 @@ def copy_within_bound(
             f"{len(unusable)} files cannot be used; the first is {unusable[0].path}: {unusable[0].reason}", quiet=quiet
         )
     labels = images.known_labels(loaded, quiet=quiet).by_path
-    told = quiet or not sys.stderr.isatty()
-    done = search(
-        loaded, files, bound, choices, labels=labels, seed=seed, observer=lambda what: None if told else say(what)
-    )
+    with progress_bar(quiet=quiet) as bar:
+        observer = None if bar is None else lambda what: bar.update(0, None, what)
+        done = search(loaded, files, bound, choices, labels=labels, seed=seed, observer=observer)
     if done.model is None:
         text = dumps({"search": done.record}) if as_json else render_search(done.record, detect(sys.stdout))
         stdout.write(text, utf8=as_json)

@@ -11,6 +11,15 @@ from shiftaudit.cli.guard import check_outputs
 from shiftaudit.cli.help import command_help, group_help, long_name, options, write_page
 from shiftaudit.errors import ShiftAuditError
 
+HELP_ALL = "--help-all"
+
+
+def _help_args(ctx: Any, args: list[str]) -> list[str]:
+    """`--help-all` is `--help` with a note that all options are wanted."""
+    if HELP_ALL in args:
+        ctx.meta[HELP_ALL] = True
+    return ["--help" if one == HELP_ALL else one for one in args]
+
 
 class Command(TyperCommand):
     """A command whose options are also `SHIFTAUDIT_<COMMAND>_<OPTION>` in the environment."""
@@ -21,7 +30,7 @@ class Command(TyperCommand):
                 # By the name that is typed, whatever the Python parameter is called.
                 option.envvar = f"{ctx.auto_envvar_prefix}_{long_name(option).replace('-', '_').upper()}"
                 option.allow_from_autoenv = False
-        return super().parse_args(ctx, args)
+        return super().parse_args(ctx, _help_args(ctx, args))
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -33,11 +42,15 @@ class Command(TyperCommand):
             raise
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        write_page(formatter, lambda width: command_help(self, ctx, width))
+        write_page(formatter, lambda width: command_help(self, ctx, width, whole=HELP_ALL in ctx.meta))
 
 
 class Group(TyperGroup):
     """A group of commands, listed by what they are for."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        own = args[: next((place for place, one in enumerate(args) if one in self.commands), len(args))]
+        return super().parse_args(ctx, [*_help_args(ctx, own), *args[len(own) :]])
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         write_page(formatter, lambda width: group_help(self, ctx, width))

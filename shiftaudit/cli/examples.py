@@ -1,4 +1,4 @@
-"""What the commands are for, and examples of each, shown at the end of its help page and in the reference."""
+"""What the commands are for, examples of each, and which options stand on the long help page alone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ COMMAND_GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("In CI", ("baseline", "gate")),
     ("Set up", ("doctor",)),
 )
+
+RARE: frozenset[str] = frozenset((
+    "--interpolation", "--channels", "--output", "--stage-views", "--batch-size", "--workers", "--autocast",
+    "--compile", "--shard", "--precision", "--max-skipped", "--placement", "--patchify", "--pad", "--strength",
+    "--check-export", "--json", "--layers", "--ridge", "--holdout", "--sweeps", "--rows", "--min-scale", "--memory",
+    "--lr", "--grow", "--train-size", "--flip", "--shift-views", "--centred", "--batch-norm", "--checks",
+    "--patience", "--time-limit", "--alpha",
+))  # fmt: skip
+"""Options that few people need: `--help-all` shows them."""
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "demo": (

@@ -14,6 +14,7 @@ import typer
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
 from shiftaudit.cli.isolated import isolated
+from shiftaudit.cli.progress import load
 from shiftaudit.cli.run_audit import ImageOptions, run_audit
 from shiftaudit.cli.stderr import warn
 from shiftaudit.cli.step_summary import append_step_summary
@@ -149,10 +150,9 @@ def _score(
 
     check_source(model, options)
     from shiftaudit.gate.precheck import require_comparable
-    from shiftaudit.models import load_model
     from shiftaudit.views.protocol import settings_of
 
-    loaded = load_model(model, replace(options, seed=against.protocol.seed), device=settings.device)
+    loaded = load(model, replace(options, seed=against.protocol.seed), device=settings.device, quiet=quiet)
     settings = replace(
         settings_of(against.protocol),
         batch_size=settings.batch_size,

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-from shiftaudit.cli.examples import COMMAND_GROUPS, EXAMPLES
+from shiftaudit.cli.examples import COMMAND_GROUPS, EXAMPLES, RARE
 
 _WIDEST, _INDENT, _NAMES_UP_TO = 100, 2, 26
 # Groups of options in this order; others stand between, in the order of the command.
@@ -18,14 +18,14 @@ _PLACEHOLDERS = {"int": "N", "float": "X", "path": "PATH", "file": "PATH"}
 Rows = list[tuple[str, str]]
 
 
-def command_help(command: Any, ctx: Any, width: int) -> str:
-    """The page of one command as text of at most `width` columns, where names leave room."""
+def command_help(command: Any, ctx: Any, width: int, *, whole: bool = False) -> str:
+    """The page of one command as text of at most `width` columns, where names leave room; `whole` has the rare options too."""
     arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
     usage = ["Usage:", ctx.command_path, "[OPTIONS]", *(_argument(one) for one in arguments)]
     blocks = [" ".join(usage), _paragraphs(command.help, width)]
     if arguments:
         blocks.append(_section("Arguments", [(_argument(one), one.help or "") for one in arguments], width))
-    blocks += [_section(name, rows, width) for name, rows in _option_groups(command, ctx)]
+    blocks += [_section(name, rows, width) for name, rows in _option_groups(command, whole=whole)]
     name = ctx.command_path.partition(" ")[2]
     if name in EXAMPLES:
         blocks.append("Examples:\n" + "\n".join(" " * _INDENT + line for line in EXAMPLES[name]))
@@ -40,7 +40,7 @@ def group_help(group: Any, ctx: Any, width: int) -> str:
         blocks.append(_commands(title, {name: left.pop(name) for name in names if name in left}, width))
     if left:
         blocks.append(_commands("Commands", left, width))
-    blocks += [_section(name, rows, width) for name, rows in _option_groups(group, ctx)]
+    blocks += [_section(name, rows, width) for name, rows in _option_groups(group, whole=True)]
     if ctx.parent is None:
         words = (
             "`shiftaudit COMMAND --help` shows a command's options and examples. Options also come from variables such as "
@@ -110,11 +110,16 @@ def long_name(option: Any) -> str:
     return str(max((name.lstrip("-") for name in option.opts), key=len))
 
 
-def _option_groups(command: Any, ctx: Any) -> list[tuple[str, Rows]]:
+def _option_groups(command: Any, *, whole: bool) -> list[tuple[str, Rows]]:
     groups: dict[str, Rows] = {"Options": []}
+    rare = [one for one in options(command) if RARE.intersection(one.opts)]
     for option in options(command):
-        groups.setdefault(getattr(option, "rich_help_panel", None) or "Options", []).append(_option(option))
+        if whole or option not in rare:
+            groups.setdefault(getattr(option, "rich_help_panel", None) or "Options", []).append(_option(option))
     groups["Options"].append(("-h, --help", "Show this page."))
+    if rare and not whole:
+        count = "one more option" if len(rare) == 1 else f"{len(rare)} more options"
+        groups["Options"].append(("--help-all", f"Show {count} that few need."))
     order = [*_FIRST, *(name for name in groups if name not in (*_FIRST, *_LAST)), *_LAST]
     return [(name, groups[name]) for name in order if name in groups]
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from shiftaudit.files import path_to_write
-from shiftaudit.records.options import Option, check_value
+from shiftaudit.records.options import Option, check_value, check_values, option
 
 Model = Annotated[
     str,
@@ -20,10 +21,25 @@ Model = Annotated[
     ),
 ]
 Report = Annotated[Path, typer.Argument(metavar="REPORT.json", help="A report written by `shiftaudit score -o`.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the record as JSON.")]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress and no warnings on stderr.", rich_help_panel="Running")
 ]
+
+
+@dataclass(frozen=True)
+class Printed:
+    """How a command that has a record of what it did prints it."""
+
+    format: str = option("table", "table or json.", flag="--format -f", choices=("table", "json"))
+    json: bool = option(False, "The same as --format json.")
+
+    def __post_init__(self) -> None:
+        check_values(self)
+
+    @property
+    def as_json(self) -> bool:
+        """Whether a program will read it."""
+        return self.json or self.format == "json"
 
 
 def output(help: str, *names: str) -> Any:
@@ -36,9 +52,9 @@ def form(*formats: str, help: str) -> Any:
     return typer.Option("--format", "-f", help=help, callback=_one_of(formats))
 
 
-def _one_of(choices: tuple[str, ...]) -> Callable[[typer.Context, typer.CallbackParam, str], str]:
-    def check(context: typer.Context, parameter: typer.CallbackParam, value: str) -> str:
-        if not context.resilient_parsing:
+def _one_of(choices: tuple[str, ...]) -> Callable[[typer.Context, typer.CallbackParam, str | None], str | None]:
+    def check(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
+        if value is not None and not context.resilient_parsing:
             check_value("--format", value, Option("", choices=choices))
         return value
 

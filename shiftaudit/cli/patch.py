@@ -13,6 +13,7 @@ import typer
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
 from shiftaudit.cli.bound import check_images, copy_within_bound
+from shiftaudit.cli.progress import load
 from shiftaudit.cli.run_audit import ImageOptions, run_audit
 from shiftaudit.cli.stderr import note, warn
 from shiftaudit.cli.takes import only, takes, without
@@ -57,11 +58,11 @@ def patch(
     choices: PatchOptions,
     file_format: Annotated[
         str | None,
-        typer.Option("--format", help="torchscript, pt2, state-dict or safetensors; by default from the suffix."),
+        typer.Option("--file-format", help="torchscript, pt2, state-dict or safetensors; by default from the suffix."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, write nothing.")] = False,
-    as_json: opt.Json = False,
+    printed: opt.Printed,
     recovery: RecoveryOptions,
     bound: BoundOptions,
     budget: _Budget,
@@ -74,23 +75,21 @@ def patch(
     check_source(model, options)
     check_images(bound, recovery)
     chosen_format = _check_output(output_file, file_format, dry_run=dry_run)
-    from shiftaudit.models import load_model
-
-    loaded = load_model(model, options)
+    loaded = load(model, options, quiet=quiet)
     if loaded.patch_record is not None:
         raise PatchError(f"{model} is patched already", hint="patch the original again, with other options")
     if output_file is None or dry_run:
-        _print_plan(_plan(loaded, choices), as_json=as_json)
+        _print_plan(_plan(loaded, choices), as_json=printed.as_json)
         return
     search = None
     if bound.max_drop is not None:
-        copy, search = copy_within_bound(loaded, choices, bound, budget.seed, as_json=as_json, quiet=quiet)
+        copy, search = copy_within_bound(loaded, choices, bound, budget.seed, as_json=printed.as_json, quiet=quiet)
     else:
         copy = _recovered(loaded, choices, recovery, budget, quiet=quiet)
     _save(copy, output_file, chosen_format, recovery.check_export, example=_example(loaded), quiet=quiet)
     comparison = _verify(loaded, copy, output_file, recovery.verify, quiet=quiet) if recovery.verify else None
     done = _Written(str(output_file), chosen_format, _original(model, options), comparison, search)
-    _print_copy(copy, done, as_json=as_json)
+    _print_copy(copy, done, as_json=printed.as_json)
 
 
 def _original(model: str, options: ModelOptions) -> str:

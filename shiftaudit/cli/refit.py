@@ -13,6 +13,7 @@ import typer
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
 from shiftaudit.cli.memory import keep_memory
+from shiftaudit.cli.progress import load, progress_bar
 from shiftaudit.cli.run_audit import ImageOptions
 from shiftaudit.cli.stderr import warn
 from shiftaudit.cli.takes import only, takes, without
@@ -41,7 +42,7 @@ def refit(
     images: Annotated[ImageOptions, without("labels", limit={"help": "Use at most this many images."})],
     settings: RefitSettings,
     force: Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")] = False,
-    as_json: opt.Json = False,
+    printed: opt.Printed,
     options: TeacherOptions,
     where: Annotated[Settings, only("device")],
     quiet: opt.Quiet = False,
@@ -57,10 +58,10 @@ def refit(
     from shiftaudit.surgery.save import format_for
 
     file_format = format_for(output_file)
-    copy, original = _load(patched, teacher, options, where.device)
+    copy, original = _load(patched, teacher, options, where.device, quiet=quiet)
     result = fit(copy, original, images, settings, quiet=quiet)
     _write(result, output_file, file_format)
-    _print(result, output_file, as_json=as_json)
+    _print(result, output_file, as_json=printed.as_json)
 
 
 def fit(
@@ -81,8 +82,6 @@ def fit(
 
 @contextmanager
 def _observer(*, quiet: bool) -> Iterator[Observer | None]:
-    from shiftaudit.cli.progress import progress_bar
-
     with progress_bar(quiet=quiet, unit="batches") as bar:
         if bar is None:
             yield None
@@ -90,11 +89,11 @@ def _observer(*, quiet: bool) -> Iterator[Observer | None]:
         yield lambda done, total, layer: bar.update(done, total, f"fitting {layer}" if layer else "fitted")
 
 
-def _load(patched: str, teacher: str, options: ModelOptions, device: str) -> tuple[LoadedModel, LoadedModel]:
-    from shiftaudit.models import load_model
-
-    copy = load_model(patched, ModelOptions(trust=options.trust), device=device)
-    return with_its_original(copy, patched, teacher, options, device)
+def _load(
+    patched: str, teacher: str, options: ModelOptions, device: str, *, quiet: bool
+) -> tuple[LoadedModel, LoadedModel]:
+    copy = load(patched, ModelOptions(trust=options.trust), device=device, quiet=quiet)
+    return with_its_original(copy, patched, teacher, options, device, quiet=quiet)
 
 
 def _write(result: RefitResult, output: Path, file_format: str) -> None:

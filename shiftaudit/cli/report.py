@@ -9,7 +9,7 @@ import typer
 
 from shiftaudit.cli import options as opt
 from shiftaudit.cli.stderr import say
-from shiftaudit.cli.write_report import print_report
+from shiftaudit.cli.write_report import check_full, print_report
 
 
 def register(app: typer.Typer) -> None:
@@ -30,9 +30,11 @@ def report(
         list[Path] | None, typer.Option("--images", help="The folder that was scored: adds thumbnails to the page.")
     ] = None,
     no_images: Annotated[bool, typer.Option("--no-images", help="Embed no images, even with --images.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="All measures and stages instead of a summary.")] = False,
     format: Annotated[
-        str,
+        str | None,
         opt.form(
+            "summary",
             "table",
             "heatmap",
             "markdown",
@@ -40,9 +42,9 @@ def report(
             "json",
             "github-benchmark",
             "model-card",
-            help="Without -o: table, heatmap, markdown, csv, json, github-benchmark or model-card.",
+            help="Without -o: summary, table, heatmap, markdown, csv, json, github-benchmark or model-card.",
         ),
-    ] = "table",
+    ] = None,
 ) -> None:
     """Show a saved report again: as a page, figure or rows with -o, else on the terminal. Needs no model and no torch.
 
@@ -51,9 +53,10 @@ def report(
     from shiftaudit.records.reading import read_report
     from shiftaudit.reports import leaderboard, save_board, save_report
 
+    check_full(format, full=full)
     read = [read_report(path) for path in reports]
     if output_file is None:
-        print_report(read[0] if len(read) == 1 else leaderboard(read), format)
+        print_report(read[0] if len(read) == 1 else leaderboard(read), "table" if full else format)
         return
     if len(read) > 2 or (len(read) == 2 and output_file.suffix.lower() not in (".html", ".htm")):
         save_board(leaderboard(read), output_file)

@@ -85,12 +85,13 @@ def run_audit(
     from shiftaudit.audit.audit import Audit
     from shiftaudit.audit.ranks import process_group, ranks
     from shiftaudit.audit.run import run
-    from shiftaudit.cli.progress import progress_bar
+    from shiftaudit.cli.progress import progress_bar, working
 
     here = ranks()
     quiet = quiet or not here.is_first
     with process_group(here):
-        audit = Audit(model, settings, limit=images.limit)
+        with working("following the network", quiet=quiet):
+            audit = Audit(model, settings, limit=images.limit)
         files, skipped = images.found
         labels = images.known_labels(model, n_classes=audit.n_classes, quiet=quiet)
         audit.name_classes(labels.class_names)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from shiftaudit.cli import options as opt
+from shiftaudit.cli.progress import load, working
 from shiftaudit.cli.run_audit import ImageOptions, run_audit
 from shiftaudit.cli.takes import takes
 from shiftaudit.cli.write_report import ReportOutputs
@@ -38,11 +39,10 @@ def score(
     check_settings(settings)
     images.check()
     check_source(model, options)
-    from shiftaudit.audit.ranks import ranks
-    from shiftaudit.models import load_model
-
+    with working("loading torch", quiet=quiet):
+        from shiftaudit.audit.ranks import ranks
     settings = replace(settings, device=ranks().device(settings.device))
-    loaded = load_model(model, options, device=settings.device)
+    loaded = load(model, options, device=settings.device, quiet=quiet)
     outputs.emit(run_audit(loaded, images, settings, quiet=quiet, options=run), images.paths)
 
 
@@ -56,8 +56,7 @@ def demo(
 ) -> None:
     """Score the bundled sample: a small trained network on 80 crops of real photographs. Needs no network access."""
     from shiftaudit import sample
-    from shiftaudit.models import load_model
 
     path = sample.antialiased_model_path() if antialiased else sample.model_path()
     images = ImageOptions((sample.images_path(),))
-    outputs.emit(run_audit(load_model(str(path)), images, Settings(), quiet=quiet), images.paths)
+    outputs.emit(run_audit(load(str(path), quiet=quiet), images, Settings(), quiet=quiet), images.paths)

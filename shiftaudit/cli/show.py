@@ -10,6 +10,7 @@ import typer
 
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
+from shiftaudit.cli.progress import load
 from shiftaudit.cli.stderr import say
 from shiftaudit.cli.takes import only, takes
 from shiftaudit.errors import InputError
@@ -55,10 +56,9 @@ def show(
     check_source(model, options)
     from shiftaudit.audit.microscope import look
     from shiftaudit.images.find import ImageFile
-    from shiftaudit.models import load_model
 
     seen = look(
-        load_model(model, options, device=settings.device),
+        load(model, options, device=settings.device, quiet=False),
         ImageFile(image, image.name),
         protocol=settings.protocol,
         step=step,

@@ -10,6 +10,7 @@ import typer
 
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
+from shiftaudit.cli.progress import load
 from shiftaudit.cli.takes import only, takes
 from shiftaudit.records.settings import ModelOptions
 
@@ -31,13 +32,14 @@ def stages(
     from shiftaudit.models.source import check_source, weights_not_needed
 
     check_source(model, options)
-    from shiftaudit.models import load_model
     from shiftaudit.records.codec import dumps
     from shiftaudit.render.stages import render
     from shiftaudit.render.terminal import detect
+
+    loaded = load(model, replace(options, weights=weights_not_needed(model)), quiet=False)
     from shiftaudit.surgery.survey import survey
 
-    listed = survey(load_model(model, replace(options, weights=weights_not_needed(model))))
+    listed = survey(loaded)
     if format == "json":
         stdout.write(dumps(listed), utf8=True)
     else:

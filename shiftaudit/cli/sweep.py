@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shiftaudit.cli import options as opt
+from shiftaudit.cli.progress import load
 from shiftaudit.cli.run_audit import ImageOptions, run_audit
 from shiftaudit.cli.stderr import note, warn
 from shiftaudit.cli.takes import but, takes
@@ -88,7 +89,6 @@ def _run(
 ) -> Leaderboard:
     from shiftaudit.audit.sweep import Places
     from shiftaudit.audit.sweep import sweep as run
-    from shiftaudit.models import load_model
     from shiftaudit.models.patterns import expand
     from shiftaudit.reports import save_board
 
@@ -99,7 +99,7 @@ def _run(
         raise InputError(f"cannot make the folder {folder}: {error.strerror or error}") from error
 
     def score(model: str) -> AuditReport:
-        return run_audit(load_model(model, options, device=settings.device), images, settings, quiet=quiet)
+        return run_audit(load(model, options, device=settings.device, quiet=quiet), images, settings, quiet=quiet)
 
     def told(board: Leaderboard, model: str, was_there: bool) -> None:
         failure = next((entry.failure for entry in board.entries if entry.model == model), None)

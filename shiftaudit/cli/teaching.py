@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from shiftaudit.cli.progress import load
 from shiftaudit.cli.takes import only
 from shiftaudit.errors import InputError
 from shiftaudit.records.settings import ModelOptions
@@ -29,18 +30,16 @@ TeacherOptions = Annotated[
 
 
 def with_its_original(
-    copy: LoadedModel, name: str, teacher: str, options: ModelOptions, device: str
+    copy: LoadedModel, name: str, teacher: str, options: ModelOptions, device: str, *, quiet: bool
 ) -> tuple[LoadedModel, LoadedModel]:
     """A loaded copy and its original, which sees images as the copy does.
 
     Raises:
         InputError: the copy, which the user named `name`, carries no record of a patch.
     """
-    from shiftaudit.models import load_model
-
     if copy.patch_record is None:
         raise InputError(
             f"{name} carries no record of a patch", hint="make it with shiftaudit patch MODEL -o PATCHED.pt"
         )
-    original = load_model(teacher, options, device=device)
+    original = load(teacher, options, device=device, quiet=quiet)
     return copy, replace(original, info=replace(original.info, preprocessing=copy.preprocessing))

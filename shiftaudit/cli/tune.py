@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +14,7 @@ import typer
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
 from shiftaudit.cli.memory import keep_memory
+from shiftaudit.cli.progress import load, progress_bar
 from shiftaudit.cli.run_audit import ImageOptions
 from shiftaudit.cli.stderr import say, warn
 from shiftaudit.cli.takes import but, only, takes
@@ -57,7 +60,7 @@ def tune(
     ] = None,
     resume: Annotated[Path | None, typer.Option("--resume", help="Go on from a checkpoint.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")] = False,
-    as_json: opt.Json = False,
+    printed: opt.Printed,
     options: TeacherOptions,
     where: Annotated[Settings, only("device")],
     quiet: opt.Quiet = False,
@@ -70,16 +73,15 @@ def tune(
 
     check_source(patched, ModelOptions())
     check_source(teacher, options)
-    copy, original = _load(patched, teacher, options, where.device)
+    copy, original = _load(patched, teacher, options, where.device, quiet=quiet)
     files, known = _images(images, copy, quiet=quiet)
 
     from shiftaudit.tune.loop import tune as run
 
-    result = run(
-        copy, original, files, settings, _observer(quiet=quiet), labels=known, checkpoint=checkpoint, resume=resume
-    )
+    with _observer(quiet=quiet) as observer:
+        result = run(copy, original, files, settings, observer, labels=known, checkpoint=checkpoint, resume=resume)
     _write(result, target)
-    _print(result, as_json=as_json, quiet=quiet)
+    _print(result, as_json=printed.as_json, quiet=quiet)
 
 
 def tune_copy(
@@ -90,7 +92,8 @@ def tune_copy(
 
     keep_memory()
     files, _ = _images(replace(images, labels="none"), copy, quiet=quiet)
-    return run(copy, original, files, settings, _observer(quiet=quiet))
+    with _observer(quiet=quiet) as observer:
+        return run(copy, original, files, settings, observer)
 
 
 def _check_output(output: Path | None) -> Path:
@@ -102,15 +105,15 @@ def _check_output(output: Path | None) -> Path:
     return output
 
 
-def _load(patched: str, teacher: str, options: ModelOptions, device: str) -> tuple[LoadedModel, LoadedModel]:
-    from shiftaudit.models import load_model
-
-    copy = load_model(patched, device=device)
+def _load(
+    patched: str, teacher: str, options: ModelOptions, device: str, *, quiet: bool
+) -> tuple[LoadedModel, LoadedModel]:
+    copy = load(patched, device=device, quiet=quiet)
     if copy.info.kind != "torchscript":
         raise InputError(
             f"{patched} is a {copy.info.kind} model; only TorchScript files can be tuned", hint="patch to a .pt file"
         )
-    return with_its_original(copy, patched, teacher, options, device)
+    return with_its_original(copy, patched, teacher, options, device, quiet=quiet)
 
 
 def _images(images: ImageOptions, model: LoadedModel, *, quiet: bool) -> tuple[list[ImageFile], dict[str, int]]:
@@ -120,18 +123,20 @@ def _images(images: ImageOptions, model: LoadedModel, *, quiet: bool) -> tuple[l
     return files, dict(images.known_labels(model, quiet=quiet).by_path)
 
 
-def _observer(*, quiet: bool) -> Observer:
+@contextmanager
+def _observer(*, quiet: bool) -> Iterator[Observer]:
+    """A bar of the steps and a line for every check; without a terminal a line now and then."""
     from shiftaudit.render.tune import check_line
 
-    def observe(progress: Progress) -> None:
-        if progress.check is None or quiet or not sys.stderr.isatty():
-            return
-        minutes = progress.seconds / 60
-        left = minutes / progress.step * (progress.steps - progress.step)
-        line = check_line(progress.check, progress.steps)
-        say(f"{line}  ({minutes:.0f} min, about {left:.0f} left)")
+    with progress_bar(quiet=quiet, unit="steps") as bar:
 
-    return observe
+        def observe(progress: Progress) -> None:
+            if bar is not None:
+                bar.update(progress.step, progress.steps, "tuning")
+            if progress.check is not None and not quiet and sys.stderr.isatty():
+                say(check_line(progress.check, progress.steps))
+
+        yield observe
 
 
 def _write(result: TuneResult, output: Path) -> None:

@@ -71,7 +71,8 @@ def with_options(base: Preprocessing, options: ModelOptions) -> Preprocessing:
         base = replace(base, mean=grey.mean, std=grey.std)
     if said.get("size", 0) > 0 and "resize" not in said:
         base = resized(base, said["size"])
-    merged = replace(base, **said, source="options")
+    known = base.source != IMAGENET.source or said.keys() >= {"mean", "std"}
+    merged = replace(base, **said, source="options" if known else f"options and {IMAGENET.source}")
     check(merged)
     return merged
 

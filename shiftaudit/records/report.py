@@ -41,7 +41,12 @@ class Preprocessing:
     channels: int
     """1 (grey, ITU-R 601 luma) or 3 (RGB)."""
     source: str
-    """Where the values came from: `weights`, `file`, `timm`, `options` or `imagenet preset`."""
+    """Where the values came from: `weights`, `file`, `timm`, `options`, `imagenet preset` or `options and imagenet preset`."""
+
+    @property
+    def guessed(self) -> bool:
+        """Whether some values are a guess, because neither the model nor the user gave them."""
+        return self.source.endswith("imagenet preset")
 
 
 @dataclass(frozen=True)

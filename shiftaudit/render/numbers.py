@@ -59,6 +59,18 @@ def interval_text(name: str, metric: Metric) -> str:
     return f"[{number(metric.ci_low)}, {number(metric.ci_high)}]"
 
 
+def points(metric: Metric) -> str:
+    """A share, or a difference of shares, in points."""
+    return "–" if metric.value is None else f"{metric.value * 100:.1f}".replace("-", "−")
+
+
+def points_interval(metric: Metric) -> str:
+    """Its interval in points."""
+    if metric.ci_low is None or metric.ci_high is None:
+        return ""
+    return f"[{metric.ci_low * 100:.1f}, {metric.ci_high * 100:.1f}]".replace("-", "−")
+
+
 def change_text(name: str, change: float) -> str:
     """A difference of two values of a metric with its sign, of shares in percentage points.
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from shiftaudit.records.report import AuditReport, Metric, Preprocessing, ProtocolResult
+from shiftaudit.records.report import AuditReport, Preprocessing, ProtocolResult
 from shiftaudit.records.words import CIRCULAR, Protocol
 from shiftaudit.render import findings
 from shiftaudit.render.findings import flips, is_degenerate, worst_stage
-from shiftaudit.render.numbers import images_text, interval_text, number, odds, pair_text, percent, signed
+from shiftaudit.render.numbers import (
+    images_text,
+    interval_text,
+    number,
+    odds,
+    pair_text,
+    percent,
+    points,
+    points_interval,
+    signed,
+)
 
 _SURE = 0.05
 """Above this p-value the worst shift may be so by chance."""
@@ -64,6 +74,16 @@ def preprocessing_text(used: Preprocessing) -> str:
         f"{kind} {used.size}×{used.size}, resized to {used.resize} ({used.interpolation}), "
         f"mean {mean}, std {std} (from {used.source})"
     )
+
+
+def short_preprocessing_text(used: Preprocessing) -> str:
+    """The same with the resize's filter left out, and one number where all channels have the same."""
+    kind = "grey" if used.channels == 1 else "RGB"
+    mean, std = (
+        ", ".join(f"{value:.4g}" for value in (values[:1] if len(set(values)) == 1 else values))
+        for values in (used.mean, used.std)
+    )
+    return f"{kind} {used.size}×{used.size} cut from {used.resize}, mean {mean}, std {std} (from {used.source})"
 
 
 def shifts_text(report: AuditReport) -> str:
@@ -127,7 +147,7 @@ def cause_texts(report: AuditReport) -> list[str]:
     cause = report.cause
     if cause is None:
         return []
-    split, points = cause.answers, _points
+    split = cause.answers
     of = f"Of {cause.n_views:,} views taken apart ({cause.protocol})"
     if not split.observed.value:
         lines = [f"{of}, none changes the answer."]
@@ -177,35 +197,3 @@ def geometry_texts(report: AuditReport) -> list[str]:
         f"{first.name} on ({pair_text(first.stride)} × {pair_text((float(first.output_size[0]), float(first.output_size[1])))} "
         "px). That part of a change is neither aliasing nor padding; it is counted with the border."
     ]
-
-
-def points_interval(metric: Metric) -> str:
-    """An interval of a share or of a difference of shares, in points."""
-    if metric.ci_low is None or metric.ci_high is None:
-        return ""
-    return f"[{metric.ci_low * 100:.1f}, {metric.ci_high * 100:.1f}]".replace("-", "−")
-
-
-def _points(metric: Metric) -> str:
-    return "–" if metric.value is None else f"{metric.value * 100:.1f}"
-
-
-def next_step(report: AuditReport) -> str:
-    """What to do now."""
-    if is_degenerate(report):
-        return "Next: make the model answer sensibly before measuring it; `shiftaudit explain degenerate` says why."
-    if findings.nothing_to_win(report):
-        return (
-            "Next: a filter has nothing to win here; look at padding and at the framing of the images. `shiftaudit explain "
-            "cause` says how that was found."
-        )
-    if findings.no_sign_of_a_win(report):
-        return (
-            "Next: these images show nothing that a filter could win; `--damage 8` looks closer. `shiftaudit explain cause` says "
-            "how that was found."
-        )
-    stem = report.model.source.rsplit(":", 1)[-1].rsplit(".", 1)[0] or "model"
-    return (
-        f"Next: `shiftaudit patch {report.model.source} -o {stem}-aa.pt` writes an anti-aliased copy (it "
-        "answers worse until `shiftaudit tune` has taught it); `shiftaudit explain consistency` says what a number means."
-    )

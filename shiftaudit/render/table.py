@@ -16,7 +16,7 @@ from shiftaudit.metrics.vocabulary import label_of
 from shiftaudit.records.distance import DistanceBin
 from shiftaudit.records.report import AuditReport, ProtocolResult, Stage
 from shiftaudit.records.words import Protocol
-from shiftaudit.render import distance, findings, numbers, sentences
+from shiftaudit.render import distance, findings, numbers, sentences, verdict
 from shiftaudit.render.characters import clean
 from shiftaudit.render.terminal import Terminal, to_text
 
@@ -37,7 +37,7 @@ def render(report: AuditReport, terminal: Terminal | None = None) -> str:
 
 
 def _draw(console: Console, report: AuditReport) -> None:
-    _headline(console, report)
+    headline(console, report)
     if findings.is_degenerate(report):
         warning = Text.assemble(("WARNING: ", "bold red"), (sentences.degenerate_text(report), "red"))
         console.print(warning)
@@ -49,10 +49,11 @@ def _draw(console: Console, report: AuditReport) -> None:
     _cause(console, report)
     _stages(console, report)
     _notes(console, report)
-    console.print(Text(clean(sentences.next_step(report)), style="cyan"))
+    console.print(Text(clean(verdict.next_step(report)), style="cyan"))
 
 
-def _headline(console: Console, report: AuditReport) -> None:
+def headline(console: Console, report: AuditReport) -> None:
+    """The model and how many images it was scored on."""
     model = report.model
     details: list[str] = [model.kind]
     if model.arch and model.arch != model.source:

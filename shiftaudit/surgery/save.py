@@ -49,7 +49,7 @@ def format_for(path: Path, chosen: str | None = None) -> str:
     except KeyError:
         known = ", ".join(_BY_SUFFIX)
         raise PatchError(
-            f"the suffix of {path.name} does not say what to write", hint=f"use {known}, or --format"
+            f"the suffix of {path.name} does not say what to write", hint=f"use {known}, or --file-format"
         ) from None
 
 

@@ -21,7 +21,7 @@ from shiftaudit.models import LoadedModel
 from shiftaudit.records.gate import Rules
 from shiftaudit.records.report import AuditReport
 from shiftaudit.records.settings import Settings
-from shiftaudit.render import findings, sentences
+from shiftaudit.render import findings, sentences, verdict
 
 SIZE = 32
 
@@ -103,7 +103,7 @@ def test_on_the_lattice_of_the_total_stride_nothing_aliases(folder: Path) -> Non
     assert report.cause is not None
     assert report.cause.variation.aliasing_share.value == pytest.approx(0, abs=1e-6)
     assert findings.nothing_to_win(report)
-    assert "patch" not in sentences.next_step(report)
+    assert "patch" not in verdict.next_step(report)
     assert border == pytest.approx(observed, abs=1e-6)
 
 

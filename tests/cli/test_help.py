@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import partial
 from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from shiftaudit.cli.examples import COMMAND_GROUPS, EXAMPLES
+from shiftaudit.cli.examples import COMMAND_GROUPS, EXAMPLES, RARE
 from shiftaudit.cli.help import command_help, group_help
 from shiftaudit.cli.main import app, register_all
 
@@ -29,9 +30,9 @@ def leaves(group: Any, path: str = "") -> dict[str, Any]:
 COMMANDS = leaves(ROOT)
 
 
-def page(name: str, width: int) -> str:
+def page(name: str, width: int, *, whole: bool = False) -> str:
     """The page as the program writes it, without building the whole program again for each."""
-    command, make = (COMMANDS[name], command_help) if name in COMMANDS else (ROOT, group_help)
+    command, make = (COMMANDS[name], partial(command_help, whole=whole)) if name in COMMANDS else (ROOT, group_help)
     root = ROOT.context_class(ROOT, info_name="shiftaudit")
     if name == "baseline":
         command = ROOT.commands[name]  # type: ignore[attr-defined]
@@ -51,7 +52,7 @@ def test_a_page_fits_and_is_without_noise(name: str, width: int) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_and_argument_stands_on_its_page_with_words(name: str) -> None:
-    text = page(name, 100)
+    text = page(name, 100, whole=True)
     for parameter in COMMANDS[name].params:
         if parameter.param_type_name == "option":
             assert all(re.search(rf"(^|[ ,]){re.escape(option)}\b", text, re.M) for option in parameter.opts)
@@ -61,7 +62,7 @@ def test_every_option_and_argument_stands_on_its_page_with_words(name: str) -> N
 def test_options_of_one_kind_stand_together() -> None:
     headings = re.findall(r"^(\w+):$", page("score", 80), re.M)
     assert headings == ["Arguments", "Options", "Model", "Images", "Views", "Running", "Examples"]
-    assert "--batch-size N " in page("score", 80)
+    assert "--batch-size N " in page("score", 80, whole=True)
     assert "--html PATH" in page("score", 80)
     assert "--tree " in page("stages", 80)
 
@@ -106,3 +107,20 @@ def test_variables_are_named_as_the_options_are_typed(name: str) -> None:
         if option.param_type_name == "option":
             long = max(option.opts, key=len).lstrip("-").replace("-", "_").upper()
             assert option.envvar == f"{prefix}_{long}"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_rare_options_stand_on_the_long_page_alone(name: str) -> None:
+    own = {option for one in COMMANDS[name].params for option in one.opts}
+    short = page(name, 100)
+    assert not any(re.search(rf"(^|[ ,]){option}(?![\w-])", short, re.M) for option in RARE & own)
+    assert ("--help-all" in short) is bool(RARE & own)
+
+
+def test_every_rare_option_is_one_and_the_long_page_is_printed() -> None:
+    assert {option for command in COMMANDS.values() for one in command.params for option in one.opts} >= RARE
+    printed = CliRunner().invoke(app, ["tune", "--help-all"], prog_name="shiftaudit", env={"COLUMNS": "80"})
+    assert printed.exit_code == 0
+    assert "--ridge" not in printed.stdout
+    assert "--train-size" in printed.stdout
+    assert CliRunner().invoke(app, ["--help-all"], prog_name="shiftaudit").exit_code == 0

@@ -74,7 +74,7 @@ def test_writes_a_copy_and_says_what_was_done_and_what_to_do(run, tmp_path: Path
         ("aa.pt", ("--seed", "7"), f"--teacher {MODEL} --seed 7 IMAGES", "--trust"),
         ("aa.pt2", (), f"refit aa.pt2 --teacher {MODEL} --trust IMAGES", "shiftaudit tune"),
         ("aa.safetensors", (), "holds weights alone", "shiftaudit score"),
-        ("aa.pth", ("--format", "state-dict"), "holds weights alone", "shiftaudit score"),
+        ("aa.pth", ("--file-format", "state-dict"), "holds weights alone", "shiftaudit score"),
     ],
 )
 def test_the_commands_it_names_take_the_file_it_wrote(
@@ -114,7 +114,7 @@ def test_dry_run_of_a_network_without_downsampling_says_so(run) -> None:
         ((f"{Path(__file__).stem}:flat",), "nothing to patch"),
         ((MODEL, "--filter-size", "9"), "filter size 9"),
         ((MODEL, "--only", "layer9"), "'layer9' matches no downsampling site"),
-        ((MODEL, "--format", "onnx"), "unknown format"),
+        ((MODEL, "--file-format", "onnx"), "unknown format"),
     ],
 )
 def test_bad_input_is_refused_and_nothing_written(run, tmp_path: Path, arguments: tuple, message: str) -> None:

@@ -66,7 +66,7 @@ def test_forced_colour_yields_to_no_color(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--format", "pdf"], "expected table, heatmap, markdown, csv, json, github-benchmark or model-card"),
+        (["--format", "pdf"], "expected summary, table, heatmap, markdown, csv, json, github-benchmark or model-card"),
         (["-o", "missing/folder/page.html"], "does not exist"),
         (["OTHER", "--format", "heatmap"], "expected table, csv, html or json"),
         (["-o", "page.xlsx"], "end its name in .json"),

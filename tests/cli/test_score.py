@@ -58,13 +58,29 @@ def test_the_bundled_sample_goes_through_the_installed_command(tmp_path: Path) -
     assert [row["image"]["path"] for row in rows[1:]] == [image["path"] for image in report["per_image"]]
 
 
-def test_the_table_starts_with_the_verdict_and_ends_with_a_newline(run: InProcess) -> None:
-    code, out, _ = run("score", "model.pt", "images", *SMALL)
+def test_the_summary_is_short_and_the_whole_is_one_flag_away(run: InProcess) -> None:
+    code, short, _ = run("score", "model.pt", "images", *SMALL)
     assert code == 0
-    assert out.startswith("model.pt (torchscript) on 4 images")
-    assert out.index("Same answer for") < out.index("Stages, input to output")
-    assert out.endswith("\n")
-    assert not out.endswith("\n\n")
+    assert short.startswith("model.pt (torchscript) on 4 images")
+    assert len(short.splitlines()) < 24
+    code, long, _ = run("score", "model.pt", "images", *SMALL, "--full")
+    assert code == 0
+    assert long.index("Same answer for") < long.index("Stages, input to output")
+    for out in (short, long):
+        assert out.endswith("\n")
+        assert not out.endswith("\n\n")
+
+
+def test_the_kind_of_the_file_follows_from_its_name(run: InProcess, tmp_path: Path) -> None:
+    for name, start in (("page.html", "<!DOCTYPE html>"), ("rows.csv", "model,path,"), ("report.md", "# ")):
+        assert run("score", "model.pt", "images", *SMALL, "-o", tmp_path / name)[0] == 0
+        assert (tmp_path / name).read_text(encoding="utf-8").startswith(start)
+    code, _, err = run("score", "model.pt", "images", *SMALL, "-o", "report.xlsx")
+    assert code == 2
+    assert "cannot tell what to write into report.xlsx" in err
+    code, _, err = run("score", "model.pt", "images", *SMALL, "--full", "-f", "json")
+    assert code == 2
+    assert "--full is for the terminal" in err
 
 
 def test_markdown_is_printed_and_the_file_is_still_json(run: InProcess, tmp_path: Path) -> None:

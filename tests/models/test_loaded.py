@@ -168,7 +168,7 @@ def test_a_file_that_takes_other_images_says_which(
 def test_the_channels_of_a_grey_network_are_seen(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.script(FlatHead(28, 1).eval()), tmp_path / "model.pt")
     used = load_model(str(tmp_path / "model.pt"), ModelOptions(size=28)).preprocessing
-    assert (used.channels, used.mean, used.std, used.source) == (1, (0.449,), (0.226,), "options")
+    assert (used.channels, used.mean, used.std, used.source) == (1, (0.449,), (0.226,), "options and imagenet preset")
 
 
 class Raises(nn.Module):

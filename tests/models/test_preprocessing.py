@@ -18,7 +18,10 @@ def test_without_options_nothing_changes() -> None:
 
 def test_each_option_replaces_its_own_field_and_is_recorded() -> None:
     used = with_options(IMAGENET, ModelOptions(interpolation="bicubic"))
-    assert (used.interpolation, used.size, used.mean, used.source) == ("bicubic", 224, IMAGENET.mean, "options")
+    assert (used.interpolation, used.size, used.mean) == ("bicubic", 224, IMAGENET.mean)
+    assert used.source == "options and imagenet preset"
+    assert used.guessed
+    assert not with_options(IMAGENET, ModelOptions(mean=(0.5,) * 3, std=(0.5,) * 3)).guessed
 
 
 @pytest.mark.parametrize(

@@ -52,5 +52,5 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
             continue  # 100 MB that the sample does not have
         exec(compile(block, str(PAGE), "exec"), names)
     exec(compile(textwrap.dedent(EXAMPLE), "shiftaudit/__init__.py", "exec"), names)
-    assert "Same answer for" in capsys.readouterr().out
+    assert "same answer for" in capsys.readouterr().out
     assert Path("page.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")

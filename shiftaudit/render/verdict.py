@@ -1,0 +1,101 @@
+"""What a report comes to, and what to do now: shared by the terminal and the page."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import PurePath
+from typing import Literal
+
+from shiftaudit.records.report import AuditReport
+from shiftaudit.render import findings
+from shiftaudit.render.numbers import images_text, percent, points, points_interval
+
+Part = Literal["none", "no sign", "unsure", "some", "most"]
+"""What aliasing has to do with the answers that change."""
+
+_PART_WORDS: dict[Part, str] = {
+    "none": ", not by aliasing: a filter has nothing to win.",
+    "no sign": "; these images show no sign of aliasing.",
+    "unsure": "; whether by aliasing, too few show.",
+    "some": ", partly by aliasing.",
+    "most": ", mostly by aliasing.",
+}
+
+GUESS = "Guessed, since the file does not say: wrong values cost accuracy (--mean, --std, --size)."
+
+
+def part_of_aliasing(report: AuditReport) -> Part | None:
+    """How much of the changed answers is aliasing, as far as the interval tells; None where it was not measured."""
+    if report.cause is None:
+        return None
+    if findings.nothing_to_win(report):
+        return "none"
+    if findings.no_sign_of_a_win(report):
+        return "no sign"
+    split = report.cause.answers
+    share, observed = split.aliasing_share, split.observed.value or 0.0
+    if share.ci_low is None or share.ci_low <= 0:
+        return "unsure"
+    return "most" if (share.value or 0.0) > observed / 2 else "some"
+
+
+def n_changed(report: AuditReport) -> int:
+    """How many images change their answer under some tried shift."""
+    return sum(1 for image in report.per_image if findings.flips(image)[0])
+
+
+def verdict_text(report: AuditReport) -> str:
+    """The report in a sentence or two."""
+    if findings.is_degenerate(report):
+        share = max((result.top_class_share for result in report.protocols.values()), default=1.0)
+        return (
+            f"No verdict: {percent(share)} of the images got one and the same answer, and a model that always says the same "
+            "is perfectly consistent. Check the preprocessing (--mean, --std, --size) and the weights."
+        )
+    if not report.per_image:
+        return "No verdict: no image was scored."
+    changed, total = n_changed(report), len(report.per_image)
+    if not changed:
+        return f"No tried shift changes the answer of {'the only image' if total == 1 else f'any of the {total:,} images'}."
+    part = part_of_aliasing(report)
+    text = f"{changed:,} of {images_text(total)} {'changes its' if changed == 1 else 'change their'} answer under some shift"
+    return text + (_PART_WORDS[part] if part is not None else ".")
+
+
+def cause_texts(report: AuditReport) -> list[tuple[str, str]]:
+    """What causes the change and what a filter could win of it, as (label, text); none where it was not measured."""
+    cause = report.cause
+    if cause is None or not cause.answers.observed.value:
+        return []
+    split, part = cause.answers, part_of_aliasing(report)
+    whole = f"of {points(split.observed)} % changed answers"
+    if part in ("none", "no sign"):
+        return [("cause", f"{whole}, none is aliasing: padding and edges do it")]
+    return [
+        (
+            "cause",
+            f"{whole}, {points(split.aliasing_share)} points are aliasing {points_interval(split.aliasing_share)}".rstrip(),
+        ),
+        (
+            "a filter",
+            f"can win at most {points(split.ceiling)} points {points_interval(split.ceiling)}, padding and edges stay",
+        ),
+    ]
+
+
+def next_step(report: AuditReport) -> str:
+    """What to do now."""
+    if findings.is_degenerate(report):
+        return "Next: make the model answer sensibly first; `shiftaudit explain degenerate` says why."
+    if report.per_image and not n_changed(report):
+        return "Next: `shiftaudit baseline save` keeps this for `shiftaudit gate` to judge against."
+    part = part_of_aliasing(report)
+    if part == "none":
+        return "Next: look at padding and at how the images are framed; `shiftaudit explain cause` says more."
+    if part in ("no sign", "unsure"):
+        return "Next: `--damage 8` or more images look closer; `shiftaudit explain cause` says more."
+    source = report.model.source
+    stem = PurePath(source.rsplit(":", 1)[-1]).stem or "model"
+    return (
+        f"Next, a filtered copy: `shiftaudit patch {shlex.quote(source)} -o {shlex.quote(stem)}-aa.pt --refit IMAGES`"
+    )

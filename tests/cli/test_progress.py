@@ -1,0 +1,61 @@
+"""What is told on stderr while a command works."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from shiftaudit.cli import progress
+from shiftaudit.cli.progress import progress_bar, working
+
+
+class Tty(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_sees_a_spinner_until_something_else_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = Tty()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    with working("loading the model", quiet=False):
+        assert "loading the model" in stderr.getvalue()
+        print("Downloading weights")  # noqa: T201  # as torch.hub does, on stdout
+    assert stderr.getvalue().endswith("Downloading weights\n")
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_what_is_printed_while_a_model_loads_is_no_result(capsys: pytest.CaptureFixture[str], quiet: bool) -> None:
+    with working("loading the model", quiet=quiet):
+        print("Downloading weights")  # noqa: T201
+    assert capsys.readouterr() == ("", "Downloading weights\n")
+
+
+def test_a_terminal_sees_a_bar_and_names_are_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = Tty()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    with progress_bar(quiet=False) as bar:
+        assert bar is not None
+        bar.update(3, 7, "fitting [red]layer")
+    assert "fitting [red]layer" in stderr.getvalue()
+    assert "3/7" in stderr.getvalue()
+
+
+def test_without_a_terminal_a_line_is_written_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    with progress_bar(quiet=False) as bar:
+        assert bar is not None
+        bar.start(1000)
+        for _ in range(70):
+            now += 1.0
+            bar.advance(None)
+    assert capsys.readouterr() == ("", "scoring: 30 of 1,000 images\nscoring: 60 of 1,000 images\n")
+
+
+def test_quiet_says_nothing() -> None:
+    with progress_bar(quiet=True) as bar:
+        assert bar is None
