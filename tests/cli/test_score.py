@@ -72,7 +72,7 @@ def test_the_summary_is_short_and_the_whole_is_one_flag_away(run: InProcess) -> 
 
 
 def test_the_kind_of_the_file_follows_from_its_name(run: InProcess, tmp_path: Path) -> None:
-    for name, start in (("page.html", "<!DOCTYPE html>"), ("rows.csv", "model,path,"), ("report.md", "# ")):
+    for name, start in (("page.html", "<!DOCTYPE html>"), ("rows.csv", "model,path,"), ("report.md", "## Shift audit")):
         assert run("score", "model.pt", "images", *SMALL, "-o", tmp_path / name)[0] == 0
         assert (tmp_path / name).read_text(encoding="utf-8").startswith(start)
     code, _, err = run("score", "model.pt", "images", *SMALL, "-o", "report.xlsx")
