@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Protocol
@@ -13,16 +13,14 @@ import PIL
 import torch
 import torchvision
 
-from shiftaudit.audit.samples import Line, path_of
+from shiftaudit.audit.samples import Line
 from shiftaudit.audit.scorer import Scorer
-from shiftaudit.errors import InputError
-from shiftaudit.images.stream import DecodedImage, ImageFile, stream, without_duplicates
-from shiftaudit.metrics.measures import protocol_result
-from shiftaudit.metrics.stages import cause_report, distances, stage_report
+from shiftaudit.audit.summary import summarise
+from shiftaudit.images.stream import DecodedImage, ImageFile, stream
 from shiftaudit.models import LoadedModel
 from shiftaudit.models.precision import precision_of
-from shiftaudit.records.report import SCHEMA_VERSION, AuditReport, DataInfo, Environment, Skipped, manifest_sha256
-from shiftaudit.records.samples import ImageScore, SamplesHeader, StageLayout
+from shiftaudit.records.report import SCHEMA_VERSION, AuditReport, Environment, Skipped
+from shiftaudit.records.samples import SamplesHeader, StageLayout
 from shiftaudit.records.settings import Settings
 from shiftaudit.version import __version__
 from shiftaudit.views.protocol import resolve
@@ -144,59 +142,6 @@ def audit(
     run.calibrate(files)
     with closing(run.lines(files, labels or {}, observer)) as lines:
         return summarise(run.header, [*skipped, *lines])
-
-
-def summarise(header: SamplesHeader, lines: Iterable[Line]) -> AuditReport:
-    """The report of a set of lines; their order does not matter, and copies of one image count once.
-
-    Raises:
-        InputError: no line is a scored image.
-    """
-    scores, skipped = _split(lines)
-    if not scores:
-        reasons = "; ".join(f"{item.path}: {item.reason}" for item in skipped[:3])
-        what = f"none of {len(skipped)} files could be scored" if len(skipped) > 1 else "no image could be scored"
-        raise InputError(f"{what} ({reasons})", hint="point IMAGES at readable images")
-    images = [score.image for score in scores]
-    protocol = header.protocol
-    found = stage_report(header, scores)
-    return AuditReport(
-        schema_version=SCHEMA_VERSION,
-        tool_version=header.tool_version,
-        model=header.model,
-        data=DataInfo(
-            n_images=len(images),
-            n_labelled=sum(image.label is not None for image in images),
-            manifest_sha256=manifest_sha256([image.id for image in images]),
-            skipped=tuple(skipped),
-            limit=header.limit,
-        ),
-        protocol=protocol,
-        environment=header.environment,
-        protocols={
-            name: replace(
-                protocol_result(images, name, shifts=protocol.shifts, max_shift=protocol.max_shift(name)),
-                by_distance=distances(header, scores, name),
-            )
-            for name in protocol.protocols
-        },
-        stages=found.stages,
-        levels=found.levels,
-        skipped_stages=header.skipped_stages + found.skipped,
-        per_image=tuple(images),
-        class_names=header.class_names,
-        cause=cause_report(header, scores),
-        n_calibration=header.n_calibration,
-    )
-
-
-def _split(lines: Iterable[Line]) -> tuple[list[ImageScore], list[Skipped]]:
-    kept = list(without_duplicates(sorted(lines, key=path_of), _identity))
-    return [line for line in kept if isinstance(line, ImageScore)], [line for line in kept if isinstance(line, Skipped)]
-
-
-def _identity(line: Line) -> tuple[str, str] | None:
-    return None if isinstance(line, Skipped) else (line.image.id, line.image.path)
 
 
 def environment(settings: Settings) -> Environment:

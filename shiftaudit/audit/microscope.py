@@ -16,7 +16,8 @@ from shiftaudit.models.given import AnyModel, as_loaded
 from shiftaudit.records.report import Preprocessing, Shift, Views
 from shiftaudit.records.settings import Settings
 from shiftaudit.records.words import BOTH, Protocol
-from shiftaudit.views.protocol import chosen_protocols, resolve
+from shiftaudit.views.choices import chosen_protocols
+from shiftaudit.views.protocol import resolve
 from shiftaudit.views.shifts import cut, default_max_shift
 
 # A grid of at most this many cells to a side: fine enough to see the lattice, and a few hundred forward passes at 224.

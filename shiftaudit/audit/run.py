@@ -8,10 +8,11 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from shiftaudit.audit.audit import Audit, Observer, summarise
+from shiftaudit.audit.audit import Audit, Observer
 from shiftaudit.audit.ranks import Ranks, gather
 from shiftaudit.audit.samples import Line, SamplesWriter, drop_empty_partial, partial_path, path_of, read_samples
 from shiftaudit.audit.shards import images_differ, run_images, sha256_of
+from shiftaudit.audit.summary import summarise
 from shiftaudit.errors import InputError
 from shiftaudit.images.find import ImageFile
 from shiftaudit.metrics.counts import view_counts

@@ -49,7 +49,7 @@ def advise(
 ) -> None:
     """Patch each downsampling site of MODEL alone and say which are worth having without training, if any."""
     from shiftaudit.models.source import check_source
-    from shiftaudit.views.protocol import check_settings
+    from shiftaudit.views.choices import check_settings
 
     check_settings(settings)
     images.check()

@@ -25,13 +25,15 @@ def compare_reports(
 ) -> None:
     """Put two reports side by side, with paired intervals on the images they share. Informs, never judges."""
     from shiftaudit.files import write_text_atomically
-    from shiftaudit.gate.compare import compare
     from shiftaudit.records.reading import read_report
+
+    reports = read_report(a), read_report(b)
+    from shiftaudit.gate.compare import compare
     from shiftaudit.render.compare import render_comparison
     from shiftaudit.render.terminal import Terminal, detect
 
     terminal = detect(sys.stdout) if output_file is None else Terminal()
-    text = render_comparison(compare(read_report(a), read_report(b)), format, terminal)
+    text = render_comparison(compare(*reports), format, terminal)
     if output_file is not None:
         write_text_atomically(output_file, text)
     else:

@@ -44,14 +44,12 @@ def find_file(folder: Path) -> Path | None:
     return None
 
 
-def load(root: Any, path: Path | None) -> Config:
+def load(root: Any, path: Path) -> Config:
     """The configuration in `path` for the commands of `root`, the click group of the whole program.
 
     Raises:
         InputError: the file cannot be read, is not TOML, or holds a key that no command has.
     """
-    if path is None:
-        return Config()
     data = _read(path)
     if path.name == "pyproject.toml":
         data = data.get("tool", {}).get("shiftaudit", {})

@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ import typer
 
 from shiftaudit.cli import stdout
 from shiftaudit.cli.command import App
-from shiftaudit.cli.config import find_file, load
+from shiftaudit.cli.config import Config, find_file, load
 from shiftaudit.cli.stderr import forgiving, say, say_traceback
 from shiftaudit.errors import InputError, ShiftAuditError, first_line
 from shiftaudit.render.characters import clean
@@ -66,38 +67,58 @@ def common(
     ] = None,
 ) -> None:
     """Options that stand before the subcommand."""
-    loaded = load(context.command, config or find_file(Path.cwd()))
+    loaded = _config(config or find_file(Path.cwd()))
     context.default_map = loaded.defaults
     context.obj = loaded
 
 
 # Each module of a subcommand has `register(app)`; none of them imports torch at the top.
-COMMANDS: tuple[str, ...] = (
-    "score",
-    "sweep",
-    "refit",
-    "tune",
-    "advise",
-    "merge",
-    "explain",
-    "report",
-    "show",
-    "stages",
-    "doctor",
-    "baseline",
-    "gate",
-    "compare",
-    "patch",
-)
+COMMANDS: dict[str, str] = {
+    "score": "score",
+    "demo": "score",
+    "sweep": "sweep",
+    "refit": "refit",
+    "tune": "tune",
+    "advise": "advise",
+    "merge": "merge",
+    "explain": "explain",
+    "report": "report",
+    "show": "show",
+    "stages": "stages",
+    "doctor": "doctor",
+    "baseline": "baseline",
+    "gate": "gate",
+    "compare": "compare",
+    "patch": "patch",
+}
 
 
 @cache
-def register_all() -> None:
-    """Add every command, once however often the program is run in one process."""
-    from importlib import import_module
+def _register(module: str) -> None:
+    """Add the commands of a module, once however often the program is run in one process."""
+    import_module(f"shiftaudit.cli.{module}").register(app)
 
-    for name in COMMANDS:
-        import_module(f"shiftaudit.cli.{name}").register(app)
+
+def register_all() -> None:
+    """Add every command."""
+    for module in COMMANDS.values():
+        _register(module)
+
+
+def _register_named(arguments: list[str]) -> None:
+    """Add the command that the arguments begin with, and every command where they begin with something else."""
+    if arguments and arguments[0] in COMMANDS:
+        _register(COMMANDS[arguments[0]])
+    else:
+        register_all()
+
+
+def _config(path: Path | None) -> Config:
+    """The configuration; only where there is one must every command be known, since its keys are checked."""
+    if path is None:
+        return Config()
+    register_all()
+    return load(typer.main.get_command(app), path)
 
 
 def main() -> None:
@@ -113,7 +134,7 @@ def _exit_code(arguments: list[str], *, debug: bool) -> int:
     """What the run ends with; whatever went wrong has been told. Code 1 is the gate's alone."""
     before = sys.stdout
     try:
-        register_all()
+        _register_named(arguments)
         if "" in arguments:
             raise InputError(
                 f"argument {arguments.index('') + 1} is empty", hint="a variable of the shell may be unset"

@@ -26,9 +26,10 @@ def merge(
 ) -> None:
     """Put the samples files of all shards of a run together to the report that one process would have written."""
     from shiftaudit.audit import shards as sharding
-    from shiftaudit.audit.audit import summarise
 
     header, lines, warnings = sharding.merge(parts)
     for warning in warnings:
         warn(warning, quiet=quiet)
+    from shiftaudit.audit.summary import summarise
+
     outputs.emit(summarise(header, lines))

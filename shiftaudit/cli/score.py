@@ -34,7 +34,7 @@ def score(
 ) -> None:
     """Score MODEL on images under circular and cropping shifts: does its answer stay, and where do its features alias?"""
     from shiftaudit.models.source import check_source
-    from shiftaudit.views.protocol import check_settings
+    from shiftaudit.views.choices import check_settings
 
     check_settings(settings)
     images.check()

@@ -58,7 +58,7 @@ def sweep(
     for path in outputs:
         board_format(path)
     folder = reports or (outputs[0].with_name(f"{outputs[0].stem}-reports") if outputs else Path("sweep-reports"))
-    from shiftaudit.views.protocol import check_settings
+    from shiftaudit.views.choices import check_settings
 
     check_settings(settings)
     images.check()

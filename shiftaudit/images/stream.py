@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
 from shiftaudit.errors import InputError, ShiftAuditError
 from shiftaudit.images.decode import MAX_PIXELS, DecodedImage, UnreadableImageError, decode
+from shiftaudit.images.duplicates import without_duplicates
 from shiftaudit.images.find import SUFFIXES, ImageFile, find_images
 from shiftaudit.processes import ENDING_SIGNALS, end_with_parent
 from shiftaudit.records.report import Preprocessing, Skipped
@@ -25,7 +26,6 @@ __all__ = [
     "decode",
     "find_images",
     "stream",
-    "without_duplicates",
 ]
 
 T = TypeVar("T")
@@ -50,32 +50,6 @@ def stream(
     dataset = _Decoder(files, preprocessing, canvas)
     decoded = _in_workers(dataset, workers) if workers and len(files) > 1 else (dataset[i] for i in range(len(files)))
     return without_duplicates(decoded, lambda image: None if isinstance(image, Skipped) else (image.id, image.relative))
-
-
-def without_duplicates(items: Iterable[T], identify: Callable[[T], tuple[str, str] | None]) -> Iterator[T | Skipped]:
-    """Skip each item whose image's bytes have come before: it is no new evidence.
-
-    Files are read once that way, and rows of other processes and machines are put together.
-
-    Args:
-        items: decoded images, or their scores, among files that were skipped already.
-        identify: an item's hash and path; None for a file that was skipped.
-
-    >>> list(without_duplicates(["ab1", "cd2", "ab3"], lambda item: (item[:2], item)))
-    ['ab1', 'cd2', Skipped(path='ab3', reason='same bytes as ab1')]
-    """
-    first: dict[str, str] = {}
-    for item in items:
-        identified = identify(item)
-        if identified is None:
-            yield item
-            continue
-        identity, path = identified
-        if identity in first:
-            yield Skipped(path, f"same bytes as {first[identity]}")
-        else:
-            first[identity] = path
-            yield item
 
 
 class _Decoder:

@@ -1,4 +1,4 @@
-"""Settings of an audit, the published presets, and the plan of views they make for each image."""
+"""Settings of an audit, and the plan of views they make for each image."""
 
 from __future__ import annotations
 
@@ -11,39 +11,11 @@ from shiftaudit.errors import InputError
 from shiftaudit.images.decode import MAX_SIDE
 from shiftaudit.records.report import ProtocolInfo, Shift
 from shiftaudit.records.settings import Settings
-from shiftaudit.records.words import BOTH, CIRCULAR, CROP, PROTOCOLS, Protocol
-from shiftaudit.views.shifts import (
-    MAX_GRID,
-    canonical_spec,
-    default_max_shift,
-    draw_shifts,
-    parse_spec,
-)
-
-# Each preset is the protocol as published, on the unshifted view's canvas of 256 for a 224 input.
-PRESETS: dict[str, Settings] = {
-    "zhang": Settings(protocol=CROP, shifts="iid:2", max_shift=16),
-    "aps": Settings(protocol=CIRCULAR, shifts="iid:2", max_shift=32),
-    "azulay": Settings(protocol=CROP, shifts="diagonal", max_shift=16),
-}
-
+from shiftaudit.records.words import BOTH, CIRCULAR, CROP, Protocol
+from shiftaudit.views.choices import canonical_spec, check_settings, chosen_protocols, parse_spec
+from shiftaudit.views.shifts import MAX_GRID, default_max_shift, draw_shifts
 
 _PRESET_INPUT = "the published protocol is for inputs of 224 px; use --shifts and --max-shift for others"
-
-
-def chosen_protocols(choice: str) -> tuple[Protocol, ...]:
-    """The protocols of `both`, `circular` or `crop`.
-
-    Raises:
-        InputError: it is none of these.
-
-    >>> chosen_protocols("both"), chosen_protocols("crop")
-    (('circular', 'crop'), ('crop',))
-    """
-    chosen = tuple(protocol for protocol in PROTOCOLS if choice in (BOTH, protocol))
-    if not chosen:
-        raise InputError(f"--protocol got {choice!r}; expected both, circular or crop")
-    return chosen
 
 
 def resolve(settings: Settings, size: int) -> tuple[Settings, ProtocolInfo]:
@@ -94,21 +66,6 @@ def _limits(settings: Settings, protocols: Sequence[Protocol], size: int) -> dic
     return limits
 
 
-def check_settings(settings: Settings) -> Settings:
-    """Refuse what cannot be right whatever the network's input is, and fill in the preset.
-
-    Raises:
-        InputError: a malformed shift specification, or a preset next to what it sets itself.
-    """
-    if settings.preset is not None:
-        settings = _with_preset(settings, settings.preset)
-    if parse_spec(settings.shifts) == ("random", 1):
-        raise InputError(
-            "--shifts got 1; consistency compares shifted views with each other", hint="use --shifts 2 or more"
-        )
-    return settings
-
-
 def _stage_views(settings: Settings) -> int:
     """How many shifted views an image is given whose feature maps are compared."""
     if settings.stage_views is None:
@@ -120,16 +77,6 @@ def _stage_views(settings: Settings) -> int:
 def _damage_views(settings: Settings) -> int:
     """How many shifted views of an image are taken apart into aliasing and border."""
     return settings.damage if settings.stages else 0
-
-
-def _with_preset(settings: Settings, name: str) -> Settings:
-    preset = PRESETS[name]
-    default = Settings()
-    for field in ("protocol", "shifts", "max_shift"):
-        if getattr(settings, field) != getattr(default, field):
-            option = "--" + field.replace("_", "-")
-            raise InputError(f"--preset {name} sets {option} itself", hint="leave out one of the two")
-    return replace(settings, protocol=preset.protocol, shifts=preset.shifts, max_shift=preset.max_shift)
 
 
 def protocol_hash(info: ProtocolInfo) -> str:

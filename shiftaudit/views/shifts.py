@@ -15,6 +15,7 @@ import numpy as np
 from shiftaudit.errors import InputError
 from shiftaudit.records.report import Shift
 from shiftaudit.records.words import CIRCULAR, CROP, PROTOCOLS, Protocol
+from shiftaudit.views.choices import parse_spec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,39 +77,6 @@ def _stratified(number: int, max_shift: int, generator: np.random.Generator) -> 
         return tuple((int(place) // span - max_shift, int(place) % span - max_shift) for place in places)
     axes = [np.floor((generator.permutation(number) + generator.random(number)) / number * span) for _ in range(2)]
     return tuple((int(dy) - max_shift, int(dx) - max_shift) for dy, dx in zip(*axes, strict=True))
-
-
-def parse_spec(spec: str) -> tuple[str, int]:
-    """Split a shift specification into its kind and number.
-
-    Raises:
-        InputError: it is none of `K`, `iid:K`, `grid:STEP`, `diagonal`.
-
-    >>> parse_spec("8"), parse_spec("grid:4"), parse_spec("diagonal")
-    (('random', 8), ('grid', 4), ('diagonal', 1))
-    """
-    if spec == "diagonal":
-        return "diagonal", 1
-    kind, _, number = spec.rpartition(":")
-    if kind in ("", "grid", "iid") and number.isascii() and number.isdecimal() and int(number) >= 1:
-        return kind or "random", int(number)
-    raise InputError(
-        f"--shifts got {spec!r}; expected a count such as 8, grid:STEP or diagonal",
-        hint="try --shifts 8 or --shifts grid:4",
-    )
-
-
-def canonical_spec(spec: str) -> str:
-    """The one way to write a shift specification.
-
-    Raises:
-        InputError: it is no shift specification.
-
-    >>> canonical_spec("08"), canonical_spec("grid:04"), canonical_spec("diagonal")
-    ('8', 'grid:4', 'diagonal')
-    """
-    kind, number = parse_spec(spec)
-    return {"random": str(number), "diagonal": kind}.get(kind, f"{kind}:{number}")
 
 
 def _grid(step: int, max_shift: int) -> tuple[Shift, ...]:

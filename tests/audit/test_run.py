@@ -52,7 +52,7 @@ def test_merged_shards_are_byte_identical_to_one_run(folder: Path, tmp_path: Pat
         except InputError as error:
             # More shards than images: an empty one has no report of its own, but its file counts.
             assert "could be scored" in str(error)
-    from shiftaudit.audit.audit import summarise
+    from shiftaudit.audit.summary import summarise
 
     header, lines, warnings = merge(paths[::-1])
     assert warnings == ()

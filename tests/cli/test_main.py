@@ -16,7 +16,7 @@ from shiftaudit.cli.main import main
 try:
     main()
 finally:
-    print("TORCH" if "torch" in sys.modules else "none", file=sys.stderr)
+    print(sorted({"torch", "numpy"} & set(sys.modules)), file=sys.stderr)
 """
 RAISING = """
 import os, sys
@@ -83,16 +83,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("show missing.pt images/00.png", "no such file"),
         ("show resnet18 missing.png", "missing.png is not a file"),
         ("stages missing.pt", "no such file"),
+        ("merge missing.jsonl -o x.json", "missing.jsonl is not a readable samples file"),
+        ("report missing.json", "missing.json does not exist"),
+        ("compare missing.json some.pt", "missing.json does not exist"),
     ],
 )
-def test_arguments_are_checked_before_torch_is_imported(words: str, message: str, folder: Path) -> None:
+def test_arguments_are_checked_before_torch_and_numpy_are_imported(words: str, message: str, folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", WATCHED, *words.split()],
         cwd=folder, env=environment(), capture_output=True, check=False, encoding="utf-8", timeout=120,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
-    assert done.stderr.splitlines()[-1] == "none", "torch was imported"
+    assert done.stderr.splitlines()[-1] == "[]", "imported before what was asked for was checked"
 
 
 @pytest.mark.parametrize("name", ["strange", "generator", "leaving", "failed_gate", "on_call"])
