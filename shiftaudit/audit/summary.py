@@ -41,7 +41,13 @@ def summarise(header: SamplesHeader, lines: Iterable[Line]) -> AuditReport:
         protocol=protocol,
         environment=header.environment,
         protocols={
-            name: protocol_result(images, name, shifts=protocol.shifts, max_shift=protocol.max_shift(name))
+            name: protocol_result(
+                images,
+                name,
+                shifts=protocol.shifts,
+                max_shift=protocol.max_shift(name),
+                by_distance=distances(header, scores, name),
+            )
             for name in protocol.protocols
         },
         stages=found.stages,
@@ -50,7 +56,6 @@ def summarise(header: SamplesHeader, lines: Iterable[Line]) -> AuditReport:
         per_image=tuple(images),
         class_names=header.class_names,
         cause=cause_report(header, scores),
-        distances=distances(header, scores),
         n_calibration=header.n_calibration,
     )
 

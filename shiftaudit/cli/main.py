@@ -152,7 +152,9 @@ def _exit_code(arguments: list[str], *, debug: bool) -> int:
     except ShiftAuditError as error:
         return _told(error, f"error: {error}", error.exit_code, debug)
     except _USAGE as error:
-        error.message = clean(error.message)
+        # What was typed is made harmless; the page that stands for a missing command has lines of its own.
+        if error.ctx is None or error.message != error.ctx.get_help():
+            error.message = clean(error.message)
         error.show(file=sys.stderr)
         return int(error.exit_code)
     except KeyboardInterrupt:

@@ -98,6 +98,14 @@ def test_arguments_are_checked_before_torch_and_numpy_are_imported(words: str, m
     assert done.stderr.splitlines()[-1] == "[]", "imported before what was asked for was checked"
 
 
+@pytest.mark.parametrize("words", [[], ["baseline"]])
+def test_the_page_stands_for_a_missing_command_line_by_line(words: list[str], folder: Path) -> None:
+    done = installed(*words, cwd=folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert any(line.startswith("Usage: shiftaudit") for line in done.stderr.splitlines())
+    assert "\ufffd" not in done.stderr
+
+
 @pytest.mark.parametrize("name", ["strange", "generator", "leaving", "failed_gate", "on_call"])
 def test_whatever_a_model_raises_is_the_models_fault(name: str, folder: Path) -> None:
     done = installed("score", f"raising:{name}", "images", "--size", "16", "--workers", "0", cwd=folder)
