@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from shiftaudit.audit.samples import Line, path_of
 from shiftaudit.errors import InputError
@@ -41,11 +42,8 @@ def summarise(header: SamplesHeader, lines: Iterable[Line]) -> AuditReport:
         protocol=protocol,
         environment=header.environment,
         protocols={
-            name: protocol_result(
-                images,
-                name,
-                shifts=protocol.shifts,
-                max_shift=protocol.max_shift(name),
+            name: replace(
+                protocol_result(images, name, shifts=protocol.shifts, max_shift=protocol.max_shift(name)),
                 by_distance=distances(header, scores, name),
             )
             for name in protocol.protocols
