@@ -93,6 +93,39 @@ def simulate(
     return {**{name: count / n_gates for name, count in counts.items()}, "spread": spread}
 
 
+@dataclass(frozen=True)
+class Creep:
+    """In how many runs the gate stopped (exit code 1 or 3), and failed, by each step; counts by step, the first step first."""
+
+    stopped: tuple[int, ...]
+    failed: tuple[int, ...]
+
+
+def creep(n_images: int, n_runs: int, *, drop: float, anchor: bool, steps: int = 10, seed: int = 0) -> Creep:
+    """Networks that each lose `drop` of consistency against the one before, to which the baseline is moved every time."""
+    rng = np.random.default_rng(seed)
+    stopped, failed = np.zeros(steps, int), np.zeros(steps, int)
+    for _ in range(n_runs):
+        z = rng.normal(size=n_images)
+        answers = []
+        for step in range(steps + 1):
+            answers.append([_answers(rng, _mix(rng, z, PROTOCOL_CORRELATION), 0.93 - step * drop) for _ in range(2)])
+            z = _mix(rng, z, 0.99)
+        outcomes = [_creep_outcome(answers, step, anchor=anchor) for step in range(1, steps + 1)]
+        for counts, stops in ((stopped, ("evidence", "fail")), (failed, ("fail",))):
+            at = next((step for step, outcome in enumerate(outcomes) if outcome in stops), steps)
+            counts[at:] += 1
+    return Creep(tuple(stopped.tolist()), tuple(failed.tolist()))
+
+
+def _creep_outcome(answers: list[list[NDArray[np.float64]]], step: int, *, anchor: bool) -> str:
+    earlier = [step - 1, 0] if anchor and step > 1 else [step - 1]
+    pairs = [(answers[step][protocol], answers[one][protocol]) for one in earlier for protocol in range(2)]
+    return _outcome(
+        [Check("consistency", "margin", paired_difference(*pair), -0.03, True, None, None) for pair in pairs], 0.05
+    )
+
+
 def _outcome(checks: list[Check], alpha: float) -> str:
     """`evidence` and `quiet` are the two kinds of inconclusive: exit code 3 and 0 by default."""
     decided = [(outcome, check) for check, (_, outcome) in zip(checks, decide(checks, alpha), strict=True)]

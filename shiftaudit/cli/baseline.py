@@ -38,7 +38,8 @@ def save(
 
     baseline = savable(read_report(report))
     write_text_atomically(output_file, baseline_text(baseline))
-    say(f"wrote {output_file}: {len(baseline.images)} images, protocol {baseline.protocol.protocol_hash}")
+    images = f"{len(baseline.images)} images, protocol {baseline.protocol.protocol_hash}"
+    say(f"wrote {output_file}: {images}; this measurement is its anchor, which updates keep")
 
 
 def show(
@@ -63,9 +64,13 @@ def update(
     accept_drop: Annotated[
         bool, typer.Option("--accept-drop", help="Update although the new baseline is surely lower.")
     ] = False,
+    re_anchor: Annotated[
+        bool, typer.Option("--re-anchor", help="Make REPORT the anchor too: all drops since the old one are forgotten.")
+    ] = False,
 ) -> None:
-    """Replace an existing baseline by REPORT's, after showing what changes. Refused in CI without --force."""
+    """Replace an existing baseline by REPORT's and keep its anchor, after showing what changes. Refused in CI without --force."""
     from shiftaudit.files import write_text_atomically
+    from shiftaudit.gate.anchor import anchored_by, first_measurement
     from shiftaudit.gate.baseline import baseline_text, read_baseline, refuse_in_ci, savable
     from shiftaudit.gate.drops import require_no_sure_drop
     from shiftaudit.records.reading import read_report
@@ -78,5 +83,10 @@ def update(
     stdout.write(plain_lines(changes(old, new), detect(sys.stdout)))
     if not accept_drop:
         require_no_sure_drop(new, old)
-    write_text_atomically(baseline, baseline_text(new))
-    say(f"updated {baseline}")
+    first = first_measurement(old).model.source
+    write_text_atomically(baseline, baseline_text(new if re_anchor else anchored_by(new, old)))
+    say(
+        f"updated {baseline}: its anchor is now this measurement instead of that of {first}"
+        if re_anchor
+        else f"updated {baseline}; its anchor is still the measurement of {first}"
+    )

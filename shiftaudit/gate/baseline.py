@@ -37,6 +37,7 @@ def baseline_of(report: AuditReport) -> Baseline:
             for stage in report.stages
         },
         images={image.id: _image(image) for image in report.per_image},
+        anchored=True,
     )
 
 
@@ -100,17 +101,30 @@ def baseline_text(baseline: Baseline) -> str:
     """The baseline as JSON: sorted keys, floats rounded, one line an image, a newline at the end."""
     data: dict[str, Any] = plain(baseline)
     data["digest"] = digest(data)
-    images = data.pop("images")
-    lines = [
-        f"  {json.dumps(identity)}: {json.dumps(images[identity], sort_keys=True, allow_nan=False)}"
-        for identity in sorted(images)
-    ]
-    rows = "{\n" + ",\n".join(lines) + "\n }" if lines else "{}"
+    return _layout(data, "\n") + "\n"
+
+
+def _layout(data: Mapping[str, Any], line: str) -> str:
+    """An object with a key a line, and its images and those of its anchor one a line; `line` ends a line and begins the next."""
     parts = []
-    for key in sorted([*data, "images"]):
-        text = rows if key == "images" else json.dumps(data[key], indent=1, sort_keys=True, allow_nan=False)
-        parts.append(f' "{key}": ' + (text if key == "images" else text.replace("\n", "\n ")))
-    return "{\n" + ",\n".join(parts) + "\n}\n"
+    for key in sorted(data):
+        value = data[key]
+        if key == "images" and value:
+            text = (
+                "{"
+                + ",".join(f"{line}  {json.dumps(one)}: {_json(value[one])}" for one in sorted(value))
+                + f"{line} }}"
+            )
+        elif key == "anchor" and value:
+            text = _layout(value, f"{line} ")
+        else:
+            text = _json(value, indent=1).replace("\n", f"{line} ")
+        parts.append(f'{line} "{key}": {text}')
+    return "{" + ",".join(parts) + f"{line}}}"
+
+
+def _json(value: Any, **layout: int) -> str:
+    return json.dumps(value, sort_keys=True, allow_nan=False, **layout)  # type: ignore[arg-type]
 
 
 def as_baseline(data: Any, what: str) -> Baseline:

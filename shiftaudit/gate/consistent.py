@@ -51,6 +51,14 @@ def _contradictions(baseline: Baseline) -> Iterator[str]:
     for key, image in images.items():
         yield from (f": image {key[:12]} {problem}" for problem in _of_image(image, set(protocols)))
     yield from _headlines(baseline)
+    anchor = baseline.anchor
+    if anchor is not None:
+        if unknown := len(anchor.images.keys() - images.keys()):
+            yield f": its anchor holds {unknown} images that the baseline does not"
+        for key, image in anchor.images.items():
+            yield from (f": image {key[:12]} of its anchor {problem}" for problem in _of_image(image, set(protocols)))
+        if not baseline.anchored:
+            yield " holds an anchor and says that it has none"
 
 
 def _of_image(image: BaselineImage, protocols: set[str]) -> Iterator[str]:

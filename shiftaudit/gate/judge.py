@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from typing import get_args
 
 from shiftaudit.errors import InputError, NoVerdictError
+from shiftaudit.gate.anchor import anchor_use, first_measurement, require_comparable_anchor
 from shiftaudit.gate.baseline import baseline_of
 from shiftaudit.gate.comparable import environment_differences, require_same_images, require_same_protocol
 from shiftaudit.gate.consistent import require_consistent
-from shiftaudit.gate.metric_rules import check_rules, metric_checks
+from shiftaudit.gate.metric_rules import anchor_checks, check_rules, metric_checks
 from shiftaudit.gate.rules import Check
-from shiftaudit.gate.stage_rules import stage_checks, stages_not_judged
+from shiftaudit.gate.stage_rules import stage_checks, stage_margin_checks, stages_not_judged
 from shiftaudit.metrics.bounded import BoundedMean
 from shiftaudit.metrics.measures import DEGENERATE_SHARE
 from shiftaudit.metrics.paired import (
@@ -33,6 +34,7 @@ from shiftaudit.metrics.paired import (
     smallest,
 )
 from shiftaudit.records.gate import (
+    ANCHOR,
     DEGENERATE,
     FAIL,
     GATE_SCHEMA_VERSION,
@@ -86,7 +88,9 @@ def judge(
     require_consistent(candidate, "the candidate", "shiftaudit score MODEL IMAGES -o report.json")
     require_same_protocol(candidate.protocol, baseline.protocol)
     require_same_images(candidate, baseline)
-    verdicts = _verdicts(candidate, baseline, rules, alpha)
+    use = anchor_use(baseline, rules)
+    first = first_measurement(baseline) if use == "judged" else None
+    verdicts = _verdicts(candidate, baseline, first, rules, alpha)
     outcome = overall(verdicts)
     return GateResult(
         schema_version=GATE_SCHEMA_VERSION,
@@ -100,14 +104,25 @@ def judge(
         n_images=baseline.data.n_images,
         n_labelled=baseline.data.n_labelled,
         verdicts=tuple(verdicts),
-        warnings=(*_warnings(candidate, baseline), *stages_not_judged(candidate, baseline, rules)),
+        warnings=(*_warnings(candidate, baseline), *stages_not_judged(candidate, (baseline, first), rules)),
         refresh_baseline=outcome == PASS and any(verdict.improved for verdict in verdicts),
+        anchor=use,
+        anchor_model=None if first is None else first.model.source,
     )
 
 
-def _verdicts(candidate: Baseline, baseline: Baseline, rules: Rules, alpha: float) -> list[Verdict]:
+def _verdicts(
+    candidate: Baseline, baseline: Baseline, first: Baseline | None, rules: Rules, alpha: float
+) -> list[Verdict]:
     checks = metric_checks(candidate, baseline, rules) + stage_checks(candidate, baseline, rules)
-    verdicts = [*judge_checks(checks, alpha), *_degenerate(candidate, baseline)]
+    # What has become degenerate is measured by the side that was not.
+    varied = baseline
+    if first is not None:
+        require_comparable_anchor(candidate, first)
+        checks += anchor_checks(candidate, first, rules)
+        checks += stage_margin_checks(candidate, first, rules.stage_margin, ANCHOR)
+        varied = first if baseline.degenerate else baseline
+    verdicts = [*judge_checks(checks, alpha), *_degenerate(candidate, varied)]
     if not verdicts:
         raise NoVerdictError("there is nothing to judge: every margin is off and no floor or stage limit is set")
     return verdicts
@@ -212,10 +227,11 @@ def _verdict(check: Check, step: HolmStep, outcome: Outcome, alpha: float, n_che
 
 def _detectable(check: Check, estimate: Estimate, alpha: float) -> float | None:
     """At the level of the strictest of the gate's tests, so that no other rule need fail for this one to be seen."""
-    if check.rule == MARGIN and isinstance(estimate, BoundedMean):
+    relative = check.rule in (MARGIN, ANCHOR)
+    if relative and isinstance(estimate, BoundedMean):
         return detectable_drop(estimate, abs(check.threshold), alpha)
     distance = detectable_distance(estimate, alpha)
-    if distance is None or check.rule != MARGIN:
+    if distance is None or not relative:
         return distance
     return abs(check.threshold) + distance
 

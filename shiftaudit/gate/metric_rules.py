@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from shiftaudit.gate.rules import Check, close_matches, require_share
 from shiftaudit.metrics.bounded import bounded_mean
 from shiftaudit.metrics.paired import mcnemar, paired_difference
 from shiftaudit.metrics.vocabulary import METRICS
-from shiftaudit.records.gate import Baseline, Flips, Rules
+from shiftaudit.records.gate import ANCHOR, FLOOR, MARGIN, Baseline, Flips, RuleName, Rules
 from shiftaudit.records.words import PROTOCOLS
 
 # Every one is a share, and higher is better.
@@ -28,7 +28,8 @@ def check_rules(rules: Rules) -> None:
         InputError: a rule names a metric that does not exist, or a limit outside [0, 1].
     """
     known = {*GATED, *(f"{p}.{name}" for p in PROTOCOLS for name, measure in GATED.items() if measure.per_protocol)}
-    for kind, named in (("margin", rules.margins), ("floor", rules.floors)):
+    limits = {"margin": rules.margins, "floor": rules.floors, "margin to the anchor": rules.anchor_margins}
+    for kind, named in limits.items():
         for name, limit in named.items():
             if name not in known:
                 raise InputError(f"the gate knows no metric {name!r}", hint=close_matches(name, known))
@@ -46,19 +47,38 @@ def metric_checks(candidate: Baseline, baseline: Baseline, rules: Rules) -> list
     Raises:
         InputError: a rule names a metric that was not measured.
     """
-    ids = sorted(baseline.images)
-    ours, theirs = measured_shares(candidate, ids), measured_shares(baseline, ids)
-    available = [name for name in theirs if name in ours]
-    _require_measured({**rules.margins, **rules.floors}, available)
-    same = same_model(candidate.model, baseline.model)
-    checks = [
-        _margin_check(name, ours[name], theirs[name], margin, same=same)
-        for name, margin in _expand(rules.margins, DEFAULT_MARGINS, available).items()
-    ]
-    for name, floor in _expand(rules.floors, {}, available).items():
-        value = _mean(ours[name])
-        checks.append(Check(name, "floor", bounded_mean(ours[name], 0.0, 1.0), floor, True, _mean(theirs[name]), value))
+    columns = _columns(candidate, baseline)
+    _require_measured({**rules.margins, **rules.floors, **rules.anchor_margins}, columns)
+    checks = _margin_checks(candidate, baseline, (rules.margins, DEFAULT_MARGINS), MARGIN)
+    for name, floor in _expand((rules.floors,), columns).items():
+        ours, theirs = columns[name]
+        checks.append(
+            Check(name, FLOOR, bounded_mean(ours, 0.0, 1.0), floor, True, _mean(theirs), _mean(ours)),
+        )
     return checks
+
+
+def anchor_checks(candidate: Baseline, anchor: Baseline, rules: Rules) -> list[Check]:
+    """The margins against the anchor: those against the baseline, where no others are named. The images must be the same."""
+    return _margin_checks(candidate, anchor, (rules.anchor_margins, rules.margins, DEFAULT_MARGINS), ANCHOR)
+
+
+def _margin_checks(
+    candidate: Baseline, earlier: Baseline, margins: Sequence[Mapping[str, float | None]], rule: RuleName
+) -> list[Check]:
+    columns = _columns(candidate, earlier)
+    same = same_model(candidate.model, earlier.model)
+    return [
+        _margin_check(name, *columns[name], margin, rule, same=same)
+        for name, margin in _expand(margins, columns).items()
+    ]
+
+
+def _columns(candidate: Baseline, earlier: Baseline) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """What both sides measured, by metric, image by image."""
+    ids = sorted(earlier.images)
+    ours, theirs = measured_shares(candidate, ids), measured_shares(earlier, ids)
+    return {name: (ours[name], theirs[name]) for name in theirs if name in ours}
 
 
 def measured_shares(side: Baseline, ids: Iterable[str]) -> dict[str, NDArray[np.float64]]:
@@ -87,18 +107,18 @@ def count_flips(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> Flips
 
 
 def _margin_check(
-    name: str, ours: NDArray[np.float64], theirs: NDArray[np.float64], margin: float, *, same: bool
+    name: str, ours: NDArray[np.float64], theirs: NDArray[np.float64], margin: float, rule: RuleName, *, same: bool
 ) -> Check:
     flips = count_flips(ours, theirs) if GATED[name.split(".")[-1]].binary else None
     estimate = paired_difference(ours, theirs, same_model=same)
-    return Check(name, "margin", estimate, 0.0 - margin, True, _mean(theirs), _mean(ours), flips)
+    return Check(name, rule, estimate, 0.0 - margin, True, _mean(theirs), _mean(ours), flips)
 
 
 def _mean(values: NDArray[np.float64]) -> float:
     return float(np.nanmean(values))
 
 
-def _require_measured(named: Mapping[str, float | None], available: list[str]) -> None:
+def _require_measured(named: Mapping[str, float | None], available: Collection[str]) -> None:
     for name, limit in named.items():
         if limit is not None and not any(other == name or other.split(".")[-1] == name for other in available):
             why = "no image has a label" if _needs_labels(name) else f"the reports hold {', '.join(available)}"
@@ -110,15 +130,12 @@ def _needs_labels(name: str) -> bool:
     return measure is not None and measure.needs_labels
 
 
-def _expand(named: Mapping[str, float | None], defaults: Mapping[str, float], available: list[str]) -> dict[str, float]:
-    """Limits by full name: the full name's own, else the short name's, else the default."""
+def _expand(tables: Sequence[Mapping[str, float | None]], available: Iterable[str]) -> dict[str, float]:
+    """Limits by full name: of the first table that has one, the full name's own before the short name's."""
     limits: dict[str, float] = {}
     for full in available:
-        short = full.split(".")[-1]
-        for table, key in ((named, full), (named, short), (defaults, short)):
-            if key in table:
-                limit = table[key]
-                if limit is not None:
-                    limits[full] = limit
-                break
+        keys = (full, full.split(".")[-1])
+        limit = next((table[key] for table in tables for key in keys if key in table), None)
+        if limit is not None:
+            limits[full] = limit
     return limits

@@ -6,14 +6,14 @@ A baseline keeps a stage's error as a reported metric, not by image, so that a r
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
 from shiftaudit.errors import InputError
 from shiftaudit.gate.rules import Check, close_matches, require_share
 from shiftaudit.metrics.intervals import CONFIDENCE, student_quantile
 from shiftaudit.metrics.paired import StudentMean
-from shiftaudit.records.gate import Baseline, Rules
+from shiftaudit.records.gate import MARGIN, Baseline, RuleName, Rules
 from shiftaudit.records.report import Metric
 from shiftaudit.records.words import PROTOCOLS, Protocol
 
@@ -34,9 +34,7 @@ def stage_checks(candidate: Baseline, baseline: Baseline, rules: Rules) -> list[
     if rules.stage_margin is not None:
         _require_stages(candidate, "candidate", "score it without --no-stages")
         _require_stages(baseline, "baseline", "save one of a report made without --no-stages")
-        risen = [
-            check for name in candidate.stages if (check := _margin_check(candidate, baseline, name, rules)) is not None
-        ]
+        risen = stage_margin_checks(candidate, baseline, rules.stage_margin, MARGIN)
         if not risen:
             raise InputError(
                 "a stage margin is set, but candidate and baseline share no stage that both measured",
@@ -46,19 +44,29 @@ def stage_checks(candidate: Baseline, baseline: Baseline, rules: Rules) -> list[
     return checks
 
 
-def stages_not_judged(candidate: Baseline, baseline: Baseline, rules: Rules) -> list[str]:
+def stage_margin_checks(candidate: Baseline, earlier: Baseline, margin: float | None, rule: RuleName) -> list[Check]:
+    """The rise of every stage that both sides measured; none without a margin."""
+    if margin is None:
+        return []
+    require_share(margin, "stage margin")
+    found = (_margin_check(candidate, earlier, name, margin, rule) for name in candidate.stages)
+    return [check for check in found if check is not None]
+
+
+def stages_not_judged(candidate: Baseline, earlier: Iterable[Baseline | None], rules: Rules) -> list[str]:
     """One sentence that names the stages a stage margin cannot judge because one side lacks them, if there are any."""
     if rules.stage_margin is None:
         return []
-    measured = [
-        {name for name, errors in side.stages.items() if any(metric.value is not None for metric in errors.values())}
-        for side in (candidate, baseline)
-    ]
-    lacking = sorted(measured[0] ^ measured[1])
+    measured = _measured_names(candidate)
+    lacking = sorted(set().union(*(measured ^ _measured_names(side) for side in earlier if side is not None)))
     if not lacking:
         return []
     names = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
     return [f"the stage margin judges no stage that only one side has: {names}"]
+
+
+def _measured_names(side: Baseline) -> set[str]:
+    return {name for name, errors in side.stages.items() if _measured(errors) is not None}
 
 
 def _require_stages(side: Baseline, what: str, hint: str) -> None:
@@ -90,15 +98,12 @@ def _ceiling_check(candidate: Baseline, baseline: Baseline, name: str, ceiling: 
     return Check(f"stages.{name}", "ceiling", metric_estimate(metric), limit, False, before, metric.value)
 
 
-def _margin_check(candidate: Baseline, baseline: Baseline, name: str, rules: Rules) -> Check | None:
-    ours, theirs = candidate.stages[name], baseline.stages.get(name, {})
-    margin = require_share(rules.stage_margin or 0.0, "stage margin")
+def _margin_check(candidate: Baseline, earlier: Baseline, name: str, margin: float, rule: RuleName) -> Check | None:
+    ours, theirs = candidate.stages[name], earlier.stages.get(name, {})
     for protocol in PROTOCOLS:
         new, old = _measured(ours, protocol), _measured(theirs, protocol)
         if new is not None and old is not None:
-            return Check(
-                f"stages.{name}", "margin", independent_difference(new, old), margin, False, old.value, new.value
-            )
+            return Check(f"stages.{name}", rule, independent_difference(new, old), margin, False, old.value, new.value)
     return None
 
 

@@ -19,14 +19,20 @@ PASS: Final = "pass"
 FAIL: Final = "fail"
 INCONCLUSIVE: Final = "inconclusive"
 
-RuleName = Literal["margin", "floor", "ceiling", "degenerate"]
-"""`margin` (against the baseline), `floor` or `ceiling` (of the candidate alone), or `degenerate`."""
+RuleName = Literal["margin", "anchor", "floor", "ceiling", "degenerate"]
+"""`margin` (against the baseline), `anchor` (a margin against its anchor), `floor` or `ceiling` (of the candidate alone), or
+`degenerate`."""
 MARGIN: Final = "margin"
+ANCHOR: Final = "anchor"
 FLOOR: Final = "floor"
 DEGENERATE: Final = "degenerate"
 
 Policy = Literal["evidence", "warn", "pass", "fail"]
 """What stops an inconclusive gate: `evidence` (an estimate beyond its limit), that it is inconclusive (`fail`), or nothing."""
+
+
+AnchorUse = Literal["judged", "itself", "off", "none"]
+"""The anchor was judged against, is the baseline's own measurement, was switched off, or is not known."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,14 @@ class Rules:
         parse=number_or_off,
     )
     """At its output, against the baseline."""
+    anchor: bool = option(True, "Judge against the baseline's anchor too, its first measurement.")
+    anchor_margins: Mapping[str, float | None] = option(
+        factory=dict,
+        help="Largest accepted drop against the anchor; that of --margin where it is not named.",
+        flag="--anchor-margin",
+        metavar="METRIC=SHARE",
+    )
+    """`off` (None) removes one."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +130,24 @@ class BaselineData:
 
 
 @dataclass(frozen=True)
+class Anchor:
+    """The measurement that a baseline began with: what it takes to judge against it, on the baseline's own images.
+
+    Small drops add up where each is judged against the one before; against the first measurement they do not.
+    """
+
+    tool_version: str
+    model: ModelInfo
+    data: BaselineData
+    protocol: ProtocolInfo
+    degenerate: bool
+    top_class_share: float
+    stages: dict[str, dict[str, Metric]]
+    images: dict[str, BaselineImage]
+    """Those that the baseline itself measured otherwise."""
+
+
+@dataclass(frozen=True)
 class Baseline:
     """What later reports are judged against. Holds no path and no time, so that a diff shows what changed."""
 
@@ -136,6 +168,10 @@ class Baseline:
     """By the SHA-256 of the file's bytes."""
     digest: str | None = None
     """SHA-256 of all the rest as JSON, sorted and without blanks; None where the baseline was not read from its file."""
+    anchored: bool = False
+    """Whether the first measurement is known. In a baseline made before there were anchors it is not."""
+    anchor: Anchor | None = None
+    """The first measurement; None where it is this one."""
 
 
 @dataclass(frozen=True)
@@ -156,9 +192,10 @@ class Verdict:
     rule: RuleName
     outcome: Outcome
     baseline: float | None
+    """The anchor's value for `anchor`."""
     candidate: float | None
     estimate: float | None
-    """Candidate minus baseline for `margin`, the candidate's value for `floor` and `ceiling`."""
+    """Candidate minus baseline for `margin`, minus anchor for `anchor`, the candidate's value for `floor` and `ceiling`."""
     low: float | None
     """The estimate's one-sided lower bound, None where there is none."""
     high: float | None
@@ -177,6 +214,11 @@ class Verdict:
     improved: bool
     higher_is_better: bool
     flips: Flips | None = None
+
+    @property
+    def relative(self) -> bool:
+        """Whether the estimate is a difference from an earlier measurement."""
+        return self.rule in (MARGIN, ANCHOR)
 
 
 @dataclass(frozen=True)
@@ -197,6 +239,9 @@ class GateResult:
     warnings: tuple[str, ...]
     refresh_baseline: bool
     """Something improved beyond noise and nothing failed: the baseline can be made stricter."""
+    anchor: AnchorUse = "itself"
+    anchor_model: str | None = None
+    """Where it was judged."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ def render_baseline(baseline: Baseline, form: str, terminal: Terminal | None = N
     """The baseline without its images, as `table` or `json` text ending in a newline."""
     if form == "json":
         data = codec.plain(baseline)
-        del data["images"]
+        for measured in filter(None, (data, data["anchor"])):
+            del measured["images"]
         return codec.dumps(data, sort_keys=True)
     return to_text(lambda console: _draw(console, baseline), terminal or Terminal())
 
@@ -62,9 +63,18 @@ def _draw(console: Console, baseline: Baseline) -> None:
     console.print(Text(f"{data.n_images:,} images, {data.n_labelled:,} labelled, manifest {data.manifest_sha256[:12]}"))
     shifts = f"{'+'.join(protocol.protocols)}, shifts {protocol.shifts}, seed {protocol.seed}"
     console.print(Text(clean(f"protocol {protocol.protocol_hash}: {shifts}")))
+    console.print(Text(clean(f"anchor: {_anchor(baseline)}")))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("metric", overflow="fold")
     table.add_column("value", justify="right")
     for name, value in _values(baseline).items():
         table.add_row(Text(clean(name)), Text(value))
     console.print(table)
+
+
+def _anchor(baseline: Baseline) -> str:
+    anchor = baseline.anchor
+    if anchor is None:
+        return "this measurement" if baseline.anchored else "none, as in baselines of earlier versions"
+    differ = f"{len(anchor.images):,} of {anchor.data.n_images:,} images measured otherwise"
+    return f"{anchor.model.source}, scored by shiftaudit {anchor.tool_version}; {differ}"

@@ -394,13 +394,18 @@ def test_a_baseline_is_updated_outside_ci_and_shows_what_changes(made, tmp_path)
     assert "refused to update a baseline in CI" in stderr
     run("baseline", "update", "limited.json", "-b", target, "--force", cwd=made, code=2)
     assert target.read_text() == before
-    stdout, _ = run("baseline", "update", "few.json", "-b", target, cwd=made)
+    stdout, stderr = run("baseline", "update", "few.json", "-b", target, cwd=made)
     assert "circular.consistency: " in stdout
+    assert "its anchor is still the measurement of" in stderr
     assert target.read_text() != before
+    assert json.loads(target.read_text())["anchor"]["images"]
     assert (
         run("baseline", "update", "few.json", "-b", target, "--force", cwd=made, env={"CI": "1"})[0]
         == "nothing changes\n"
     )
+    _, stderr = run("baseline", "update", "few.json", "-b", target, "--re-anchor", cwd=made)
+    assert "its anchor is now this measurement instead of that of" in stderr
+    assert json.loads(target.read_text())["anchor"] is None
     run("baseline", "update", "few.json", "-b", tmp_path / "none.json", cwd=made, code=3)
 
 
@@ -422,6 +427,7 @@ def test_a_baseline_can_be_looked_at(made):
     assert "circular.consistency" in stdout
     data = json.loads(run("baseline", "show", "baseline.json", "-f", "json", cwd=made)[0])
     assert "images" not in data
+    assert "anchor: this measurement" in stdout
     assert data["data"]["n_images"] == 200
 
 

@@ -38,7 +38,8 @@ def render(result: GateResult) -> str:
             ElementTree.SubElement(case, "skipped", {"message": text})
         else:
             ElementTree.SubElement(case, "system-out").text = text
-    ElementTree.SubElement(suite, "system-out").text = _clean(words.power(result))
+    told = [text for text in (words.power(result), words.anchor(result)) if text]
+    ElementTree.SubElement(suite, "system-out").text = _clean("\n".join(told))
     if result.warnings:
         ElementTree.SubElement(suite, "system-err").text = _clean("\n".join(result.warnings))
     ElementTree.indent(root)

@@ -15,7 +15,7 @@ def render(result: GateResult) -> str:
     rows = [
         [
             _MARKS.get(verdict.outcome, "✅ pass"),
-            escape(verdict.name),
+            escape(words.title(verdict)),
             words.value(verdict, verdict.baseline),
             words.value(verdict, verdict.candidate),
             escape(words.finding(verdict)),
@@ -24,13 +24,14 @@ def render(result: GateResult) -> str:
         for verdict in result.verdicts
     ]
     notes = [f"{words.label(result, verdict)}: {note}" for verdict in result.verdicts for note in words.notes(verdict)]
-    told = (words.consequence(result), words.power(result), words.REFRESH if result.refresh_baseline else None)
+    told = [words.consequence(result), words.power(result), words.anchor(result)]
+    told.append(words.REFRESH if result.refresh_baseline else None)
     notes += [text for text in told if text]
     notes += [f"Warning: {warning}" for warning in result.warnings]
     parts = [
         "## Shift gate",
         f"**{escape(words.headline(result))}**",
-        f"{escape(result.candidate_model)} against the baseline of {escape(result.baseline_model)}",
+        escape(words.subject(result)),
         table(heading, rows, right=(2, 3)),
         "\n".join(f"- {escape(note)}" for note in notes),
     ]

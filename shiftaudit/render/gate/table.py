@@ -17,7 +17,7 @@ from shiftaudit.render.terminal import Terminal, to_text
 
 COLOURS = {FAIL: "bold red", INCONCLUSIVE: "bold yellow"}
 PASS_COLOUR = "bold green"
-_NAME_WIDTH = 28
+_NAME_WIDTH = 30
 
 
 def render(result: GateResult, terminal: Terminal | None = None) -> str:
@@ -27,12 +27,13 @@ def render(result: GateResult, terminal: Terminal | None = None) -> str:
 
 def _draw(console: Console, result: GateResult) -> None:
     console.print(Text(clean(words.headline(result)), style=COLOURS.get(result.outcome, PASS_COLOUR)))
-    console.print(Text(clean(f"{result.candidate_model} against the baseline of {result.baseline_model}")))
+    console.print(Text(clean(words.subject(result))))
     _draw_verdicts(console, result.verdicts)
     for verdict in result.verdicts:
         for detail in words.notes(verdict):
             console.print(Text(clean(f"{words.label(result, verdict)}: {detail}")))
-    notes = [words.consequence(result), words.power(result), words.REFRESH if result.refresh_baseline else None]
+    notes = [words.consequence(result), words.power(result), words.anchor(result)]
+    notes.append(words.REFRESH if result.refresh_baseline else None)
     for note in (*notes, *(f"warning: {warning}" for warning in result.warnings)):
         if note:
             console.print(Text(clean(note)))
@@ -49,12 +50,12 @@ def _draw_verdicts(console: Console, verdicts: Sequence[Verdict]) -> None:
             return
     for verdict in verdicts:
         outcome = Text(f"{verdict.outcome} ", style=COLOURS.get(verdict.outcome, PASS_COLOUR))
-        console.print(outcome + Text(clean(f"{verdict.name}: {words.sentence(verdict)}"), style="default"))
+        console.print(outcome + Text(clean(f"{words.title(verdict)}: {words.sentence(verdict)}"), style="default"))
 
 
 def _table(verdicts: Sequence[Verdict], *, split: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    names = [clean(verdict.name).replace(".", ".\n" if split else ".", 1) for verdict in verdicts]
+    names = [clean(words.title(verdict)).replace(".", ".\n" if split else ".", 1) for verdict in verdicts]
     width = max(len(line) for name in ("metric", *names) for line in name.splitlines())
     for heading in ("verdict", "metric", "was", "is", "found", "limit"):
         table.add_column(heading, overflow="fold", no_wrap=heading != "limit")

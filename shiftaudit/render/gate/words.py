@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shiftaudit.metrics.vocabulary import unit_of
-from shiftaudit.records.gate import DEGENERATE, FAIL, FLOOR, INCONCLUSIVE, MARGIN, GateResult, Verdict
+from shiftaudit.records.gate import ANCHOR, DEGENERATE, FAIL, FLOOR, INCONCLUSIVE, MARGIN, GateResult, Verdict
 from shiftaudit.render.numbers import images_text, value_text
 
 _MOST_NAMES = 4
@@ -16,8 +16,8 @@ REFRESH = (
 
 def headline(result: GateResult) -> str:
     """The decision in one sentence."""
-    failed = [verdict.name for verdict in result.verdicts if verdict.outcome == FAIL]
-    unsure = [verdict.name for verdict in result.verdicts if verdict.outcome == INCONCLUSIVE]
+    failed = [title(verdict) for verdict in result.verdicts if verdict.outcome == FAIL]
+    unsure = [title(verdict) for verdict in result.verdicts if verdict.outcome == INCONCLUSIVE]
     images = images_text(result.n_images)
     if failed:
         return f"FAIL: {_listed(failed)} {_are(failed)} worse than the gate accepts, judged on {images}"
@@ -28,6 +28,24 @@ def headline(result: GateResult) -> str:
     return (
         f"PASS, NOT PROVEN: no estimate lies beyond its limit; {told}" if is_quiet(result) else f"INCONCLUSIVE: {told}"
     )
+
+
+def title(verdict: Verdict) -> str:
+    """The metric's name, and what it is judged against where that is not the baseline: `crop.consistency (anchor)`."""
+    return f"{verdict.name} ({ANCHOR})" if verdict.rule == ANCHOR else verdict.name
+
+
+def subject(result: GateResult) -> str:
+    """Which model is judged against which."""
+    told = f"{result.candidate_model} against the baseline of {result.baseline_model}"
+    return told if result.anchor_model is None else f"{told} and its anchor, {result.anchor_model}"
+
+
+def anchor(result: GateResult) -> str | None:
+    """That small drops may have added up unseen, where nothing is known of the first measurement."""
+    if result.anchor != "none":
+        return None
+    return "The baseline has no anchor, so drops may have added up unseen: the next `shiftaudit baseline update` gives it one."
 
 
 def power(result: GateResult) -> str:
@@ -51,7 +69,7 @@ def sees(verdict: Verdict) -> str:
     size = (
         f"{_bare(verdict, verdict.detectable, signed=False)}{'' if verdict.name.startswith('stages.') else ' points'}"
     )
-    if verdict.rule == MARGIN:
+    if verdict.relative:
         return f"a {'drop' if verdict.higher_is_better else 'rise'} of {size}"
     return f"{size} beyond the limit"
 
@@ -63,7 +81,7 @@ def consequence(result: GateResult) -> str | None:
     policy = f"--on-inconclusive {result.on_inconclusive}"
     if not result.exit_code:
         return f"Let through ({policy}): exit code 0."
-    beyond = [verdict.name for verdict in result.verdicts if verdict.outcome == INCONCLUSIVE and verdict.beyond]
+    beyond = [title(verdict) for verdict in result.verdicts if verdict.outcome == INCONCLUSIVE and verdict.beyond]
     if result.on_inconclusive == "fail" or not beyond:
         return f"No verdict ({policy}): exit code {result.exit_code}."
     are = f"{_listed(beyond)} {_are(beyond)}"
@@ -80,7 +98,7 @@ def demand(verdict: Verdict, *, unit: bool = True) -> str:
     if verdict.rule == DEGENERATE:
         return f"< {value(verdict, verdict.threshold)}"
     limit = value(verdict, verdict.threshold)
-    if verdict.rule == MARGIN:
+    if verdict.relative:
         word = "drop" if verdict.higher_is_better else "rise"
         bare = _bare(verdict, abs(verdict.threshold), signed=False)
         return f"{word} ≤ {bare}{_unit(verdict) if unit else ''}"
@@ -93,7 +111,7 @@ def finding(verdict: Verdict, *, unit: bool = True) -> str:
         return f"{value(verdict, verdict.candidate)} of the images get one answer"
     if verdict.estimate is None:
         return "–"
-    relative = verdict.rule == MARGIN
+    relative = verdict.relative
     low, high = (_bare(verdict, bound, signed=relative) for bound in (verdict.low, verdict.high))
     return f"{_bare(verdict, verdict.estimate, signed=relative)}{_unit(verdict) if unit else ''} [{low}, {high}]"
 
@@ -105,8 +123,11 @@ def sentence(verdict: Verdict) -> str:
         told = f"the model gives {now} of the images one answer; the baseline gave {was}"
         return told if verdict.outcome == FAIL else f"{told}, which may be chance; {needed(verdict)}"
     parts = []
-    if verdict.rule == MARGIN:
-        parts.append(f"{value(verdict, verdict.baseline)} → {value(verdict, verdict.candidate)}, {finding(verdict)}")
+    if verdict.relative:
+        since = "since the anchor " if verdict.rule == ANCHOR else ""
+        parts.append(
+            f"{since}{value(verdict, verdict.baseline)} → {value(verdict, verdict.candidate)}, {finding(verdict)}"
+        )
     else:
         parts.append(finding(verdict))
     parts.append(f"accepted: {demand(verdict)}")
@@ -120,8 +141,8 @@ def sentence(verdict: Verdict) -> str:
 
 def label(result: GateResult, verdict: Verdict) -> str:
     """The metric's name, with the rule where several rules judge it."""
-    several = sum(other.name == verdict.name for other in result.verdicts) > 1
-    return f"{verdict.name} ({verdict.rule})" if several else verdict.name
+    several = sum(title(other) == title(verdict) for other in result.verdicts) > 1
+    return f"{verdict.name} ({verdict.rule})" if several else title(verdict)
 
 
 def notes(verdict: Verdict) -> list[str]:
@@ -155,7 +176,7 @@ def value(verdict: Verdict, amount_: float | None) -> str:
 def _unit(verdict: Verdict) -> str:
     if not _is_share(verdict):
         return ""
-    return " points" if verdict.rule == MARGIN else " %"
+    return " points" if verdict.relative else " %"
 
 
 def _is_share(verdict: Verdict) -> bool:

@@ -1,0 +1,78 @@
+"""The anchor of a baseline: the measurement it began with, which an update of the baseline does not move. No torch.
+
+Where a baseline is refreshed after every change, each candidate is judged against the one before it, and many drops within the
+margin add up to one far beyond it. The gate judges against the anchor too, by rules of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from shiftaudit.errors import InputError, NoVerdictError
+from shiftaudit.gate.comparable import require_same_images, require_same_protocol
+from shiftaudit.records.gate import Anchor, AnchorUse, Baseline, Rules
+
+
+def anchored_by(new: Baseline, old: Baseline) -> Baseline:
+    """The new measurement with the anchor of the baseline that it replaces; where that has none, it is the anchor itself.
+
+    Raises:
+        InputError: the anchor was measured on other images, views or labels, so that nothing could be judged against it.
+    """
+    first = first_measurement(old)
+    try:
+        require_comparable_anchor(new, first)
+    except NoVerdictError as error:
+        raise InputError(error.message, hint="pass --re-anchor to make the new measurement the anchor") from error
+    anchor = Anchor(
+        tool_version=first.tool_version,
+        model=first.model,
+        data=first.data,
+        protocol=first.protocol,
+        degenerate=first.degenerate,
+        top_class_share=first.top_class_share,
+        stages=first.stages,
+        images={key: image for key, image in first.images.items() if image != new.images[key]},
+    )
+    return replace(new, anchored=True, anchor=anchor)
+
+
+def first_measurement(baseline: Baseline) -> Baseline:
+    """What the anchor measured, or the baseline itself where it has none."""
+    anchor = baseline.anchor
+    if anchor is None:
+        return baseline
+    return replace(
+        baseline,
+        tool_version=anchor.tool_version,
+        model=anchor.model,
+        data=anchor.data,
+        protocol=anchor.protocol,
+        degenerate=anchor.degenerate,
+        top_class_share=anchor.top_class_share,
+        stages=anchor.stages,
+        images=baseline.images | anchor.images,
+        metrics={},
+        anchor=None,
+    )
+
+
+def anchor_use(baseline: Baseline, rules: Rules) -> AnchorUse:
+    """What the gate does with the baseline's anchor."""
+    if not rules.anchor:
+        return "off"
+    if baseline.anchor is not None:
+        return "judged"
+    return "itself" if baseline.anchored else "none"
+
+
+def require_comparable_anchor(candidate: Baseline, first: Baseline) -> None:
+    """Raises NoVerdictError that names what is not the same for the candidate as for the anchor."""
+    try:
+        require_same_protocol(candidate.protocol, first.protocol)
+        require_same_images(candidate, first)
+    except NoVerdictError as error:
+        raise NoVerdictError(
+            f"the anchor of the baseline cannot be judged against: {error.message}",
+            hint="set a new anchor with `shiftaudit baseline update REPORT.json --re-anchor`, or pass --no-anchor",
+        ) from error
