@@ -12,12 +12,11 @@ from typing import Any
 
 from torch import Tensor
 
-from shiftaudit.surgery.refit.tape import Step, Tape
-from shiftaudit.surgery.refit.values import Parameter, Value
+from shiftaudit.surgery.refit.tape import CONVOLUTIONS, Step, Tape
+from shiftaudit.surgery.refit.values import Norm, Parameter, Value
 
 Pair = tuple[int, int]
 
-_CONVOLUTIONS = ("aten::conv2d", "aten::convolution", "aten::_convolution")
 _LINEAR = {
     "aten::linear": ("input", "weight", "bias"),
     "aten::addmm": ("mat1", "mat2", "self"),
@@ -25,12 +24,6 @@ _LINEAR = {
     "aten::matmul": ("self", "other", ""),
 }
 """The names of input, weight and bias; the weight of all but the first is transposed."""
-_NORMS = (
-    "aten::batch_norm",
-    "aten::native_batch_norm",
-    "aten::_native_batch_norm_legit_no_training",
-    "aten::cudnn_batch_norm",
-)
 _ADDITIONS = ("aten::add", "aten::add_")
 _RESHAPES = (
     "view",
@@ -72,17 +65,6 @@ _ACTIVATIONS = (
 )
 
 
-@dataclass(frozen=True)
-class Norm:
-    """A batch-norm with frozen statistics, by the keys of its tensors."""
-
-    weight: str | None
-    bias: str | None
-    mean: str
-    variance: str
-    eps: float
-
-
 @dataclass(frozen=True, eq=False)
 class Layer:
     """One convolution or linear layer."""
@@ -121,8 +103,8 @@ def find_layers(tape: Tape) -> list[Layer]:
 
 
 def _layer(tape: Tape, index: int, step: Step) -> Layer | None:
-    bound = arguments(step)
-    if step.name in _CONVOLUTIONS:
+    bound = step.arguments
+    if step.name in CONVOLUTIONS:
         source, weight, bias = bound["input"], bound["weight"], bound["bias"]
         if bound.get("transposed") or not isinstance(weight, Parameter) or len(tape.parameters[weight.name].shape) != 4:
             return None
@@ -145,19 +127,11 @@ def _layer(tape: Tape, index: int, step: Step) -> Layer | None:
         return None
     output = step.outputs[0]
     assert output is not None
-    anchor, undo, norm, skip = _tail(tape, output, step.name in _CONVOLUTIONS)
+    anchor, undo, skip = _tail(tape, output)
     return Layer(
-        weight.name, bias.name if bias else None, index, source.number, output, anchor, undo, norm, skip,
-        _activated(tape, anchor), step.name in _CONVOLUTIONS, **geometry,
+        weight.name, bias.name if bias else None, index, source.number, output, anchor, undo, step.norm, skip,
+        _activated(tape, anchor), step.name in CONVOLUTIONS, **geometry,
     )  # fmt: skip
-
-
-def arguments(step: Step) -> dict[str, Any]:
-    """The arguments of a step by name, defaults included."""
-    schema = step.func._schema.arguments
-    values = {argument.name: argument.default_value for argument in schema if argument.has_default_value()}
-    values |= {argument.name: value for argument, value in zip(schema, step.args, strict=False)}
-    return values | step.kwargs
 
 
 def _pair(value: Any) -> Pair:
@@ -165,47 +139,23 @@ def _pair(value: Any) -> Pair:
     return int(items[0]), int(items[1])
 
 
-def _tail(
-    tape: Tape, output: int, convolution: bool
-) -> tuple[int, tuple[Callable[[Tensor], Tensor], ...], Norm | None, bool]:
-    """The anchor, the way back from it, the norm and whether a skip is added."""
-    value, norm = output, None
-    follower = _only_user(tape, value)
-    if convolution and follower is not None and (norm := _norm(follower, value)) is not None:
-        assert follower.outputs[0] is not None
-        value = follower.outputs[0]
-    anchor, undo = value, []
-    while (follower := _only_user(tape, value)) is not None and (back := _inverse(tape, follower)) is not None:
+def _tail(tape: Tape, output: int) -> tuple[int, tuple[Callable[[Tensor], Tensor], ...], bool]:
+    """The anchor, the way back from it, and whether a skip is added."""
+    value = anchor = output
+    undo = []
+    while (follower := tape.only_user(value)) is not None and (back := _inverse(tape, follower)) is not None:
         undo.append(back)
         assert follower.outputs[0] is not None
         value = follower.outputs[0]
     if follower is not None and _adds_skip(tape, follower):
         assert follower.outputs[0] is not None
-        return follower.outputs[0], tuple(reversed(undo)), norm, True
-    return anchor, (), norm, False
-
-
-def _only_user(tape: Tape, value: int) -> Step | None:
-    users = tape.users.get(value, [])
-    return tape.steps[users[0]] if len(users) == 1 else None
-
-
-def _norm(step: Step, value: int) -> Norm | None:
-    if step.name not in _NORMS:
-        return None
-    bound = arguments(step)
-    tensors = [bound[name] for name in ("weight", "bias", "running_mean", "running_var")]
-    mean, variance = tensors[2:]
-    known = all(tensor is None or isinstance(tensor, Parameter) for tensor in tensors)
-    if bound["input"] != Value(value) or bound.get("training") or not known or mean is None or variance is None:
-        return None
-    weight, bias = (tensor.name if tensor is not None else None for tensor in tensors[:2])
-    return Norm(weight, bias, mean.name, variance.name, float(bound["eps"] if "eps" in bound else bound["epsilon"]))
+        return follower.outputs[0], tuple(reversed(undo)), True
+    return anchor, (), False
 
 
 def _inverse(tape: Tape, step: Step) -> Callable[[Tensor], Tensor] | None:
     """The way back through a step that only moves numbers about; None for any other step."""
-    kind, bound = step.name.removeprefix("aten::"), arguments(step)
+    kind, bound = step.name.removeprefix("aten::"), step.arguments
     if kind in _RESHAPES or (kind in ("dropout", "feature_dropout") and not bound["train"]):
         shape = tape.shapes[step.inputs[0]]
         return lambda x: x.reshape(shape)
@@ -220,7 +170,7 @@ def _inverse(tape: Tape, step: Step) -> Callable[[Tensor], Tensor] | None:
 def _adds_skip(tape: Tape, step: Step) -> bool:
     if step.name not in _ADDITIONS:
         return False
-    bound = arguments(step)
+    bound = step.arguments
     terms = [bound["self"], bound["other"]]
     if bound["alpha"] != 1 or not all(isinstance(term, Value) for term in terms) or terms[0] == terms[1]:
         return False

@@ -46,9 +46,9 @@ def grid_of(layer: Layer, student: tuple[int, ...], teacher: tuple[int, ...], ou
 
 
 def features(layer: Layer, kernel: Pair, x: Tensor, grid: Grid, chosen: Tensor) -> Tensor:
-    """What the layer reads at the chosen positions: (groups, rows, I / groups · taps), float64."""
+    """What the layer reads at the chosen positions: (groups, rows, I / groups · taps)."""
     if not layer.convolution:
-        return x.reshape(-1, x.shape[-1])[chosen.to(x.device)].double().unsqueeze(0)
+        return _exact(x.reshape(-1, x.shape[-1])[chosen.to(x.device)]).unsqueeze(0)
     n, rows, columns = (index.to(x.device) for index in torch.unravel_index(chosen, grid.shape))
     rows, columns = rows * (grid.step[0] * layer.stride[0]), columns * (grid.step[1] * layer.stride[1])
     x = F.pad(x, _padding(layer, kernel))
@@ -58,7 +58,7 @@ def features(layer: Layer, kernel: Pair, x: Tensor, grid: Grid, chosen: Tensor) 
         for kx in range(kernel[1])
     ]
     stacked = taps[0] if len(taps) == 1 else torch.stack(taps, -1)
-    return stacked.reshape(len(chosen), layer.groups, -1).transpose(0, 1).double()
+    return _exact(stacked.reshape(len(chosen), layer.groups, -1)).transpose(0, 1)
 
 
 def _padding(layer: Layer, kernel: Pair) -> list[int]:
@@ -71,23 +71,30 @@ def _padding(layer: Layer, kernel: Pair) -> list[int]:
 
 
 def outputs(layer: Layer, anchor: Tensor, grid: Grid, step: Pair, chosen: Tensor) -> Tensor:
-    """The anchor at the chosen positions: (rows, O), float64."""
+    """The anchor at the chosen positions: (rows, O)."""
     for undo in layer.undo:
         anchor = undo(anchor)
     if not layer.convolution:
-        return anchor.reshape(-1, anchor.shape[-1])[chosen.to(anchor.device)].double()
+        return _exact(anchor.reshape(-1, anchor.shape[-1])[chosen.to(anchor.device)])
     n, rows, columns = (index.to(anchor.device) for index in torch.unravel_index(chosen, grid.shape))
-    return anchor[n, :, rows * step[0], columns * step[1]].double()
+    return _exact(anchor[n, :, rows * step[0], columns * step[1]])
+
+
+def _exact(rows: Tensor) -> Tensor:
+    """In float32 at least."""
+    return rows.to(torch.promote_types(rows.dtype, torch.float32))
 
 
 class Gram:
-    """Sums over all rows, in float64: as large as the layer's weights, however many the images.
+    """Sums over all rows: as large as the layer's weights, however many the images.
 
-    Each row is [x, 1] · D ≈ r: x what the layer reads, r what is missing, t what there ought to be.
+    Each row is [x, 1] · D ≈ r: x what the layer reads, r what is missing, t what there ought to be. The rows of one batch, less a
+    fixed one, are multiplied in the precision they were computed in (float32 at least); the products are added in float64.
     """
 
     def __init__(self) -> None:
         self.rows = 0
+        self._origin: Tensor | None = None
         self._sums: list[Tensor] | None = None
 
     def add(self, x: Tensor, missing: Tensor, target: Tensor) -> None:
@@ -98,47 +105,72 @@ class Gram:
             missing: (rows, O).
             target: (rows, O).
         """
-        ones = x.new_ones(x.shape[0], x.shape[1], 1)
-        x = torch.cat([x, ones], -1)
         r = missing.reshape(len(missing), x.shape[0], -1).transpose(0, 1)
-        new = [_square(x), x.transpose(1, 2) @ r, missing.square().sum(0), target.sum(0), target.square().sum(0)]
-        self._sums = new if self._sums is None else [a.add_(b) for a, b in zip(self._sums, new, strict=True)]
+        if self._origin is None:
+            self._origin = x.mean(1, keepdim=True)
+        x = x - self._origin
+        new = [
+            _square(x), x.sum(1, keepdim=True, dtype=torch.float64), x.transpose(1, 2) @ r,
+            r.sum(1, keepdim=True, dtype=torch.float64), missing.double().square().sum(0),
+            target.sum(0, dtype=torch.float64), target.double().square().sum(0),
+        ]  # fmt: skip
+        self._take(new)
         self.rows += len(missing)
 
     def __add__(self, other: Gram) -> Gram:
         both = Gram()
         both.rows = self.rows + other.rows
-        parts = [gram._sums for gram in (self, other) if gram._sums is not None]
-        both._sums = [sum(column[1:], column[0].clone()) for column in zip(*parts, strict=True)] if parts else None
+        for part in (self, other):
+            if part.rows:
+                square, cross = part.square, part.cross
+                both._origin = torch.zeros_like(square[:, -1:, :-1])
+                both._take([square[:, :-1, :-1], square[:, -1:, :-1], cross[:, :-1], cross[:, -1:], *part._parts()[4:]])
         return both
 
     @property
     def square(self) -> Tensor:
         """Σ [x, 1]ᵀ[x, 1]: (groups, F + 1, F + 1)."""
-        return self._get(0)
+        inner, sums, *_ = self._parts()
+        assert self._origin is not None
+        origin = self._origin.double()
+        half = (sums + self.rows / 2 * origin).transpose(1, 2) @ origin
+        inner, sums = inner + half + half.transpose(1, 2), sums + self.rows * origin
+        count = sums.new_full((len(sums), 1, 1), self.rows)
+        return torch.cat([torch.cat([inner, sums.transpose(1, 2)], 2), torch.cat([sums, count], 2)], 1)
 
     @property
     def cross(self) -> Tensor:
         """Σ [x, 1]ᵀ r: (groups, F + 1, O / groups)."""
-        return self._get(1)
+        _, _, inner, sums, *_ = self._parts()
+        assert self._origin is not None
+        return torch.cat([inner + self._origin.double().transpose(1, 2) @ sums, sums], 1)
 
     @property
     def missing(self) -> float:
         """Σ |r|²."""
-        return float(self._get(2).sum())
+        return float(self._parts()[4].sum())
 
     @property
     def variation(self) -> float:
         """Σ |t − mean of t|²."""
-        return float((self._get(4) - self._get(3).square() / self.rows).sum())
+        *_, sums, squares = self._parts()
+        return float((squares - sums.square() / self.rows).sum())
 
     def left(self, change: Tensor) -> float:
         """Σ |r − [x, 1] · D|² for a change D (groups, F + 1, O / groups)."""
         return self.missing + float((change * (self.square @ change - 2 * self.cross)).sum())
 
-    def _get(self, index: int) -> Tensor:
+    def _take(self, new: list[Tensor]) -> None:
+        if self._sums is None:
+            self._sums = [part.to(torch.float64, copy=True) for part in new]
+        else:
+            for total, part in zip(self._sums, new, strict=True):
+                total.add_(part)
+
+    def _parts(self) -> list[Tensor]:
+        """About the origin: squares and sums of x, products with r, sums of r; squares of r; sums and squares of t."""
         assert self._sums is not None, "no rows"
-        return self._sums[index]
+        return self._sums
 
 
 def _square(x: Tensor) -> Tensor:

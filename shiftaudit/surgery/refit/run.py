@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from shiftaudit.errors import InputError, ModelError
 from shiftaudit.records.refit import LayerRecord, LeftLayer, RefitSettings
+from shiftaudit.surgery.refit.fuse import fused
 from shiftaudit.surgery.refit.match import match_layers
 from shiftaudit.surgery.refit.tape import Pass, Tape, record
 from shiftaudit.surgery.refit.walk import Batches, Observer, Walk
@@ -106,7 +107,7 @@ def _tape(module: nn.Module, batches: Batches) -> Tape:
         ModelError: it computes something else than the module.
     """
     batch = batches.load(0)
-    tape = record(module, batch)
+    tape = fused(record(module, batch))
     if not all(bool(torch.isfinite(value).all()) for value in tape.parameters.values()):
         raise ModelError("the weights hold NaN or infinity", hint="start from a file with finite weights")
     if not tape.steps:

@@ -22,7 +22,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from shiftaudit.errors import ModelError
-from shiftaudit.surgery.refit.values import Parameter, Value
+from shiftaudit.surgery.refit.values import Norm, Parameter, Value
+
+CONVOLUTIONS = ("aten::conv2d", "aten::convolution", "aten::_convolution")
 
 _VALUE = "_shiftaudit_value"
 _DECIDES = ("aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero")
@@ -37,6 +39,8 @@ class Step:
     kwargs: dict[str, Any]
     outputs: tuple[int | None, ...]
     """Numbers of the tensors in the flattened result, None where an item is no tensor."""
+    norm: Norm | None = None
+    """Of a convolution: the batch-norm behind it, which is computed with it."""
 
     @property
     def name(self) -> str:
@@ -48,12 +52,21 @@ class Step:
         """Numbers of the values read."""
         return [leaf.number for leaf in tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Value)]
 
+    @cached_property
+    def arguments(self) -> dict[str, Any]:
+        """By name in the order of the schema, defaults included."""
+        schema = self.func._schema.arguments
+        given = dict(zip((argument.name for argument in schema), self.args, strict=False)) | self.kwargs
+        return {argument.name: given.get(argument.name, argument.default_value) for argument in schema}
+
     def call(self, tensor: Callable[[Any], Any]) -> list[Any]:
         """The flattened result, with `tensor` for each `Value` and `Parameter`."""
         if self._nested:
             args, kwargs = tree_map(tensor, (self.args, self.kwargs))
         else:  # walking through all arguments takes as long as a small call
             args, kwargs = [tensor(leaf) for leaf in self.args], self.kwargs
+        if self.norm is not None:
+            args = [args[0], *self.norm.folded(args[1], args[2], tensor), *args[3:]]
         result = self.func(*args, **kwargs)
         return [result] if isinstance(result, Tensor) else tree_leaves(result)
 
@@ -101,6 +114,11 @@ class Tape:
                 self.users.setdefault(number, []).append(index)
             self.maker |= {number: index for number in step.outputs if number is not None}
         self._mutates = any(step.func._schema.is_mutable for step in self.steps)
+
+    def only_user(self, value: int) -> Step | None:
+        """The step that reads a value, where there is one alone."""
+        users = self.users.get(value, [])
+        return self.steps[users[0]] if len(users) == 1 else None
 
     def start(self, batch: Tensor) -> State:
         """The state before the first step."""
