@@ -19,9 +19,17 @@ from shiftaudit.stages import ops
 from shiftaudit.stages.align import align
 from shiftaudit.stages.calls import Call, names_of
 from shiftaudit.stages.names import NamedOp, exported_ops, is_exported, label, owner_of, scripted_ops
-from shiftaudit.stages.watch import Sampler, Slot, StageWatcher
+from shiftaudit.stages.slots import Sampler, Slot
+from shiftaudit.stages.watch import StageWatcher
 
 __all__ = ["Discovery", "FoundStage", "Slot", "discover"]
+
+_MERGED = "merged"
+_REARRANGED = (
+    "reads a map made {:.4g}×{:.4g} smaller (stride {:.4g}×{:.4g}) by reshaping, indexing or a reduction over windows, which "
+    "is not measured"
+)
+_WINDOW = "makes the map {:.4g}×{:.4g} smaller (stride {:.4g}×{:.4g}) with a 1-D or 3-D window, which is not covered"
 
 
 @dataclass(frozen=True)
@@ -48,11 +56,13 @@ class Discovery:
     slots: tuple[Slot, ...]
     largest_bytes: int = 0
     """Of the largest tensor that one row of a batch makes on its way."""
+    unmeasured: tuple[tuple[float, float], ...] = ()
+    """Cumulative strides behind the operations in `skipped` that make a map smaller and leave it a map."""
 
     @property
     def total_stride(self) -> tuple[float, float]:
-        """The largest cumulative stride per axis, (1, 1) for a network without stages."""
-        strides = [self.slots[stage.output_slot].stride for stage in self.stages]
+        """The largest cumulative stride per axis, (1, 1) for a network in which nothing makes a map smaller."""
+        strides = [*(self.slots[stage.output_slot].stride for stage in self.stages), *self.unmeasured]
         return (max((s[0] for s in strides), default=1.0), max((s[1] for s in strides), default=1.0))
 
     def placed_as(self, other: Discovery) -> Discovery:
@@ -95,8 +105,14 @@ def discover(run: Callable[[Tensor], Any], module: nn.Module, example: Tensor) -
         FoundStage(names[f.call.index], f.op, f.layer_stride, f.input_slot, f.output_slot, f.samplers, f.call.low_pass)
         for f in sorted(watcher.found, key=lambda found: found.call.index)
     )
-    skipped = tuple(SkippedStage(names[call.index], op, reason) for call, op, reason in watcher.skipped)
-    return Discovery(stages, skipped, tuple(watcher.slots), watcher.largest_bytes)
+    skipped = [SkippedStage(names[call.index], op, reason) for call, op, reason in watcher.skipped]
+    unmeasured = list(watcher.strides_skipped)
+    for step in watcher.unseen:
+        name = label(step.module, _MERGED, step.is_window) if step.module else f"{_MERGED}_{step.stride[0]:.4g}"
+        reason = (_WINDOW if step.is_window else _REARRANGED).format(*step.layer_stride, *step.stride)
+        skipped.append(SkippedStage(name, ops.CONV if step.is_window else ops.SLICE, reason))
+        unmeasured.append(step.stride)
+    return Discovery(stages, tuple(skipped), tuple(watcher.slots), watcher.largest_bytes, tuple(unmeasured))
 
 
 def _names(calls: list[Call], module: nn.Module) -> dict[int, str]:
