@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -135,8 +136,51 @@ class Arguments(nn.Module):
         return x.flip(-1) if flip else x
 
 
+class SameConv(nn.Conv2d):
+    """Pads by the size of its map, as TensorFlow does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.size()[-2:]
+        down, right = self.missing(height), self.missing(width)
+        x = F.pad(x, (right // 2, right - right // 2, down // 2, down - down // 2))
+        return F.conv2d(x, self.weight, self.bias, self.stride)
+
+    def missing(self, size: int) -> int:
+        """Rows without which the last window would hang over the edge."""
+        return max((math.ceil(size / self.stride[0]) - 1) * self.stride[0] + self.kernel_size[0] - size, 0)
+
+
+class StandardConv(nn.Conv2d):
+    """Standardises its weight first."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = F.batch_norm(self.weight.reshape(1, 4, -1), None, None, training=True, momentum=0.0)
+        return F.conv2d(x, weight.reshape_as(self.weight), self.bias, self.stride, self.padding)
+
+
+class ScaledConv(nn.Conv2d):
+    """Computes with its weight in its own way, which the graph of its forward shows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = (self.weight - self.weight.mean((1, 2, 3), keepdim=True)) * 2
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding)
+
+
+class PowerPools(nn.Module):
+    """Lp-pools as layers and as a function, with and without a stride of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.first = nn.LPPool2d(2, 2)
+        self.second = nn.LPPool2d(3, 3, stride=2, ceil_mode=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.lp_pool2d(self.second(self.first(self.stem(x).abs())), 2.0, (2, 1))
+
+
 class Opaque(nn.Module):
-    """Pools without a dense form."""
+    """A pool without a dense form, and one that is several operations."""
 
     def __init__(self) -> None:
         super().__init__()

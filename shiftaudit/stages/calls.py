@@ -49,7 +49,7 @@ class CallWatcher(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kind = ops.kind_of(func)
         if kind is None:
-            return self.on_other(func, args, kwargs or {})
+            return self.on_other(func, _as_tensors(func, args), kwargs or {})
         call = OpCall(self.n_calls, kind, func, args, kwargs or {})
         self.n_calls += 1
         return self.on_call(call)
@@ -61,6 +61,24 @@ class CallWatcher(TorchDispatchMode):
     def on_other(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Run a call of another kind."""
         return func(*args, **kwargs)
+
+
+def _as_tensors(func: Any, args: Any) -> Any:
+    """The arguments of a call, with tensors for the numbers where it takes tensors alone.
+
+    TorchScript compares and reads the constants of a network (`aten::equal`, `aten::item`) before its first run. Those that were
+    Python's numbers when the network was traced come as numbers here, which these calls do not take.
+    """
+    if (
+        not args
+        or any(type(value) not in _NUMBERS for value in args)
+        or func._schema.arguments[0].type.kind() != "TensorType"
+    ):
+        return args
+    return tuple(map(torch.tensor, args))
+
+
+_NUMBERS = (bool, int, float)
 
 
 class CallRecorder(CallWatcher):

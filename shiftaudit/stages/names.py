@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard, cast
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from shiftaudit.records.words import OpName
 from shiftaudit.stages import ops
@@ -57,6 +57,9 @@ class _Module:
     def label(self, kind: str) -> str:
         name = str(self.cpp._type().qualified_name())
         return label(self.path, kind, name.startswith(_NN_MODULES))
+
+    def holds_weight(self) -> bool:
+        return bool(self.path and self.cpp.hasattr("weight")) and is_kernel(self.cpp.getattr("weight"))
 
 
 @dataclass(frozen=True)
@@ -125,17 +128,21 @@ class _ScriptReader:
                 self.nameless += 1
                 self.found.append(NamedOp(f"{kind}_{self.nameless}", kind))
             else:
-                self.found.append(NamedOp(module.label(kind), kind))
+                self.found.append(NamedOp(module.path if module.holds_weight() else module.label(kind), kind))
         elif may_stride(node):
             self.found.append(NamedOp(module.label(kind), kind))
 
 
 def _with_functions_inlined(graph: Any) -> Any:
-    """A copy of a method's graph in which functions are inlined and the calls of methods, which have names, are not."""
+    """A copy of a method's graph in which functions are inlined and the calls of methods, which have names, are not.
+
+    Branches that constants decide are taken: `lp_pool2d` has two average pools, one for a stride that is None.
+    """
     graph = graph.copy()
     _rename_calls(graph, _METHOD_CALL, _PROTECTED_CALL)
     torch._C._jit_pass_inline(graph)
     _rename_calls(graph, _PROTECTED_CALL, _METHOD_CALL)
+    torch._C._jit_pass_constant_propagation(graph)
     return graph
 
 
@@ -201,7 +208,7 @@ def exported_ops(module: fx.GraphModule) -> list[NamedOp]:
             aten_kind = static_kind(node.target._schema.name)
             skips_nothing = node.target is torch.ops.aten.slice.Tensor and _step(node) == 1
             if aten_kind is not None and not skips_nothing:
-                found.append(_exported_op(node, aten_kind))
+                found.append(_exported_op(node, aten_kind, module))
     return found
 
 
@@ -209,7 +216,7 @@ def _step(node: fx.Node) -> object:
     return node.args[4] if len(node.args) > 4 else node.kwargs.get("step", 1)
 
 
-def _exported_op(node: fx.Node, kind: str) -> NamedOp:
+def _exported_op(node: fx.Node, kind: str, module: nn.Module) -> NamedOp:
     weight = node.args[1] if kind == ops.CONV else None
     name = str(weight.target) if isinstance(weight, fx.Node) and weight.op == "get_attr" else None
     owner = owner_of(name)
@@ -220,7 +227,8 @@ def _exported_op(node: fx.Node, kind: str) -> NamedOp:
         return NamedOp(kind, kind, name)
     path, layer = stack[-1]
     layer = layer if isinstance(layer, str) else f"{layer.__module__}.{layer.__qualname__}"
-    return NamedOp(label(str(path), kind, layer.startswith("torch.nn.")), kind, name)
+    is_layer = layer.startswith("torch.nn.") or (kind == ops.CONV and holds_weight(module, str(path)))
+    return NamedOp(label(str(path), kind, is_layer), kind, name)
 
 
 def owner_of(weight: str | None) -> str:
@@ -230,6 +238,19 @@ def owner_of(weight: str | None) -> str:
     ('stem.conv', '')
     """
     return (weight or "").rpartition(".")[0]
+
+
+def holds_weight(module: nn.Module, path: str) -> bool:
+    """Whether the module at `path` holds a convolution's weight, so that a weight which its code computes is this one, scaled."""
+    found: Any = module
+    for part in (*path.split("."), "weight"):
+        found = getattr(found, part, None)
+    return bool(path) and is_kernel(found)
+
+
+def is_kernel(value: object) -> bool:
+    """Whether a value can be the weight of a 2-D convolution."""
+    return isinstance(value, Tensor) and value.dim() == 4
 
 
 def label(path: str, kind: str, is_layer: bool) -> str:

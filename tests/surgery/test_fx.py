@@ -260,11 +260,11 @@ class OwnPadding(nn.Conv2d):
         return F.conv2d(F.pad(x, [0, extra[1], 0, extra[0]]), self.weight, self.bias, self.stride)
 
 
-def test_convolution_with_code_of_its_own_keeps_its_stride() -> None:
+def test_convolution_with_code_of_its_own_is_patched_inside() -> None:
     actions = check_identity(
         nn.Sequential(nn.Conv2d(3, 4, 3), OwnPadding(4, 4, 3, 2)).eval(), torch.randn(1, 3, 17, 17)
     )
-    assert actions == {"1": "blur_before_conv"}
+    assert actions == {"1": "blur_after_op"}
 
 
 def test_returned_indices_are_left_with_the_reason() -> None:

@@ -123,7 +123,7 @@ def test_further_arguments_take_their_defaults_and_it_is_said() -> None:
 
 def test_pools_without_a_dense_form_are_left_with_the_reason() -> None:
     assert actions(check(Opaque().eval(), torch.randn(1, 3, 17, 17), "eager")) == {
-        "power": "an Lp-pool is one step here: save the model with torch.jit.script and patch the file",
+        "power": "blur_after_pool",
         "random": "its windows are drawn at random",
         "conv": "blur_after_op",
     }

@@ -195,6 +195,7 @@ FIXTURES = [
     (odd.Constant, (17, 19)), (lambda: odd.Channels(2), (16, 16)), (odd.WrittenSlice, (16, 16)),
     (odd.WrittenMap, (16, 16)), (odd.Values, (16, 16)), (lambda: odd.Padded("zeros"), (18, 18)),
     (lambda: odd.Padded("replicate"), (18, 18)), (odd.Many, (17, 17)), (odd.Positions, (16, 16)), (odd.SliceOfSlice, (16, 16)),
+    (odd.PowerPools, (17, 33)),
 ]  # fmt: skip
 
 
@@ -203,6 +204,39 @@ def test_fixture_networks(network: Any, size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     for options in (PatchOptions(), PatchOptions(filter_size=4, stem=True, patchify=True, placement="pre-conv")):
         check_parity(randomise(network()), torch.randn(2, 3, *size), options)
+
+
+@pytest.mark.parametrize("kind", [odd.SameConv, odd.StandardConv, odd.ScaledConv])
+def test_convolutions_with_code_of_their_own_are_patched_alike_in_every_form(kind: type[nn.Conv2d]) -> None:
+    torch.manual_seed(0)
+    layers = (nn.Conv2d(3, 4, 3), kind(4, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), kind(4, 4, 3, 2))
+    model, x = randomise(nn.Sequential(*layers)), torch.randn(2, 3, 18, 19)
+    assert check_parity(model, x) == [("1", "blur_after_tail"), ("4", "blur_after_op")]
+    for how in FORMS:
+        module = form(model, how, x)
+        assert [stage.name for stage in discover(module, module, x).stages] == ["1", "4"]
+        same = patch(module, PatchOptions(filter_size=1), example_input=x).module
+        for image in (x, torch.randn(2, 3, 18, 19)):
+            torch.testing.assert_close(same(image), model(image))
+
+
+def test_sizes_that_a_convolution_computes_are_computed_in_the_copy_too() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), odd.SameConv(4, 4, 3, 2)).eval()
+    same = patch(model, PatchOptions(filter_size=1), example_input=torch.randn(1, 3, 16, 16)).module
+    for size in (15, 16, 17):
+        x = torch.randn(1, 3, size, size)
+        torch.testing.assert_close(same(x), model(x))
+
+
+def test_a_convolution_whose_code_cannot_be_followed_has_its_input_filtered() -> None:
+    class Deciding(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x if x.sum() > 0 else -x)
+
+    model, x = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), Deciding(4, 4, 3, 2)).eval(), torch.randn(1, 3, 16, 16)
+    (site,) = plan_patch(model, example_input=x).sites
+    assert (site.name, site.action) == ("1", "blur_before_conv")
+    assert site.reason == "its stride is fixed in code: blur, then the strided conv"
 
 
 def test_a_convolution_with_two_names_is_changed_alike_in_every_form() -> None:

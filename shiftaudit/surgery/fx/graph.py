@@ -11,13 +11,14 @@ from torch.utils._pytree import tree_leaves
 
 from shiftaudit.errors import PatchError
 from shiftaudit.records.patch import Backend
+from shiftaudit.stages.names import holds_weight
 from shiftaudit.surgery.fx.nodes import source_of
 from shiftaudit.surgery.fx.record import Recording
-from shiftaudit.surgery.fx.trace import SCRIPT_HINT, eval_mode, first_line, fixed_arguments, trace
+from shiftaudit.surgery.fx.trace import SCRIPT_HINT, eval_mode, first_line, fixed_arguments, has_own_code, trace
 from shiftaudit.surgery.graph import Call, NewLayer, Shape, Size, Stored, Value
 from shiftaudit.surgery.plan import CONV
 
-_ONE_STEP = "an Lp-pool is one step here: save the model with torch.jit.script and patch the file"
+_ONE_STEP = "it is part of a step that cannot be changed here: save the model with torch.jit.script and patch the file"
 _OWN_CODE = "its stride is fixed in code"
 _EVAL_ONLY = ("dropout", "batch_norm", "feature_dropout")
 
@@ -66,7 +67,10 @@ class FxGraph:
         weight = self.stored(call.tensors["weight"]) if op == CONV else None
         if weight is not None and weight.name is not None:
             return str(call.node.target) if call.node.op == "call_module" else weight.name.rpartition(".")[0] or op
-        return op if call.layer is None else call.layer.label(op)
+        if call.layer is None:
+            return op
+        computed = op == CONV and holds_weight(self.copy, call.layer.path)
+        return call.layer.path if computed else call.layer.label(op)
 
     def class_name(self, call: Call, stored: Stored) -> str:
         """See `Graph`."""
@@ -81,8 +85,7 @@ class FxGraph:
         """See `Graph`."""
         layer = self._layer(call)
         if isinstance(layer, nn.Conv2d):
-            own_code = type(layer).forward is not nn.Conv2d.forward or "_conv_forward" in vars(type(layer))
-            return _OWN_CODE if own_code and type(layer) is not nn.Conv2d else None
+            return _OWN_CODE if has_own_code(layer) else None
         alone = sum(other.node is call.node for other in self.calls) == 1
         return None if alone else _ONE_STEP
 
@@ -192,7 +195,7 @@ def _check_trace(expected: Any, got: Any) -> None:
     if expected is None:
         return
     for a, b in zip(tree_leaves(expected), tree_leaves(got), strict=False):
-        if isinstance(a, Tensor) and not (isinstance(b, Tensor) and torch.allclose(a, b, rtol=1e-3, atol=1e-4)):
+        if isinstance(a, Tensor) and not (isinstance(b, Tensor) and torch.allclose(a, b, 1e-3, 1e-4, True)):
             raise PatchError("torch.fx recorded another computation than the model's", hint=SCRIPT_HINT)
 
 

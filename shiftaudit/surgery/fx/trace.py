@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import builtins
 import copy
 import inspect
+import math
+import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.fx
+import torch.nn.functional as F
 import torchvision
 from torch import Tensor, fx, nn
 
@@ -19,22 +23,56 @@ from shiftaudit.stages.calls import record_calls
 SCRIPT_HINT = "save it with torch.jit.script and patch the file: that backend handles any control flow"
 
 
+_FUNCTIONS: Any = (math, torchvision.ops)
+"""Modules whose functions are recorded as they are called."""
+
+
 class _Tracer(fx.Tracer):
     """Looks inside the modules that hold a downsampling operation in their own code or below; all others stay whole.
 
-    A module that stays whole keeps its own control flow and its own reading of `self.training`.
+    A module that stays whole keeps its own control flow and its own reading of `self.training`. Convolutions with their own code
+    and Lp-pools are looked into as well: each is several operations, and a layer may have to go between them. Their sizes are
+    often computed from the map's ("same" padding), so `math`, `max` and `min` are recorded as operations are.
     """
 
     def __init__(self, open_modules: set[str]) -> None:
-        super().__init__(autowrap_modules=(torchvision.ops,))
+        super().__init__(autowrap_modules=_FUNCTIONS, autowrap_functions=(max, min))
+        self._autowrap_search.append(builtins)  # where the two are looked up
         self.open_modules = open_modules
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if isinstance(m, nn.Sequential):
             return False
-        if super().is_leaf_module(m, module_qualified_name) or isinstance(m, nn.Conv2d):
+        is_layer = super().is_leaf_module(m, module_qualified_name) or isinstance(m, nn.Conv2d)
+        if is_layer and not has_own_code(m) and not isinstance(m, nn.LPPool2d):
             return True
         return module_qualified_name not in self.open_modules
+
+    def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **options: Any) -> Any:
+        if target is F.lp_pool2d:
+            return _lp_pool2d(*args, **kwargs)
+        return super().create_proxy(kind, target, args, kwargs, *rest, **options)
+
+    def iter(self, obj: Any) -> Iterator[Any]:
+        """Sizes counted from the end, `for side in x.shape[-2:]`, are as many for every map; fx refuses all others."""
+        cut = obj.node.args[1] if obj.node.target is operator.getitem else None
+        if isinstance(cut, slice) and isinstance(cut.start, int) and cut.start < 0 and cut.stop is cut.step is None:
+            return builtins.iter([obj[at] for at in range(-cut.start)])
+        return super().iter(obj)
+
+
+def _lp_pool2d(input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Any:
+    """`F.lp_pool2d` in its steps: the p-th root of the sum of p-th powers, with the sign that odd powers keep."""
+    height, width = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+    mean = F.avg_pool2d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
+    return (torch.sign(mean) * F.relu(torch.abs(mean))).mul(height * width).pow(1.0 / norm_type)
+
+
+def has_own_code(module: nn.Module) -> bool:
+    """Whether a convolution is a subclass that computes in its own way: pads, or standardises its weight."""
+    kind: Any = type(module)
+    ways = (nn.Conv2d.forward, nn.Conv2d._conv_forward)
+    return isinstance(module, nn.Conv2d) and (kind.forward, kind._conv_forward) != ways
 
 
 def trace(module: nn.Module, example: Tensor) -> tuple[fx.GraphModule, Any]:
@@ -69,17 +107,25 @@ def _symbolic(work: nn.Module, example: Tensor) -> tuple[fx.GraphModule, Any]:
             f"the model does not run on an input of shape {tuple(example.shape)}: {first_line(error)}"
         ) from error
     open_modules = {name for call in calls if call.shrinks for name in call.modules}
-    try:
-        graph = _Tracer(open_modules).trace(work, concrete_args=fixed_arguments(work))
-    except Exception as error:
-        message = (
-            f"the model's control flow cannot be followed by torch.fx ({type(error).__name__}: {first_line(error)})"
-        )
-        raise PatchError(message, hint=SCRIPT_HINT) from error
+    convolutions = {name for name, child in work.named_modules() if has_own_code(child)}
+    graph = _traced(work, open_modules, or_else=open_modules - convolutions)
     _drop_fixed_arguments(graph)
     for node in graph.nodes:
         node.type = None  # annotations speak of training too (GoogLeNet's tuple of three), or are text, not types
     return fx.GraphModule(work, graph, type(work).__name__), output
+
+
+def _traced(work: nn.Module, open_modules: set[str], *, or_else: set[str] | None = None) -> fx.Graph:
+    """The graph that looks inside the modules named; where that cannot be followed, inside those of `or_else` alone."""
+    try:
+        return _Tracer(open_modules).trace(work, concrete_args=fixed_arguments(work))
+    except Exception as error:
+        if or_else is not None and or_else != open_modules:
+            return _traced(work, or_else)
+        message = (
+            f"the model's control flow cannot be followed by torch.fx ({type(error).__name__}: {first_line(error)})"
+        )
+        raise PatchError(message, hint=SCRIPT_HINT) from error
 
 
 def independent(module: nn.Module) -> nn.Module:
