@@ -9,24 +9,27 @@ from pathlib import Path
 
 import torch
 from networks import Residual, seeded, write_images
+from safetensors.torch import save_file
 
-from faults.harness import OUTPUT, Case, run
+from faults.harness import OUTPUT, OUTPUT_MODEL, Case, run
+from faults.mutations import mutated
 
 SCORE = ("--size", "16", "--resize", "20", "--shifts", "2", "--max-shift", "2", "--workers", "0", "--no-stages")
-FILES = ("report.json", "base.json", "run.jsonl", "model.pt", "weights.pt", "images/00.png")
-_ODD = (
-    b"",
-    b"\0",
-    b"\xff\xfe",
-    b"[" * 3000,
-    b"9" * 5000,
-    b"NaN",
-    b"-1",
-    b"1e999",
-    b'"\\ud800"',
-    b"null",
-    b"{}",
-    b"\n::error::x",
+PATCH = ("patch", "model.pt", "--size", "16", "-o", OUTPUT_MODEL)
+REFIT = ("refit", "patched.pt", "images", "--teacher", "model.pt", "--crops", "4", "-o", OUTPUT_MODEL)
+TUNE = (
+    "tune", "patched.pt", "images", "--teacher", "model.pt", "--steps", "1", "--batch-size", "2", "-o", OUTPUT_MODEL,
+)  # fmt: skip
+FILES = (
+    "report.json",
+    "base.json",
+    "run.jsonl",
+    "model.pt",
+    "patched.pt",
+    "weights.pt",
+    "weights.safetensors",
+    "images/00.png",
+    "labels.csv",
 )
 
 
@@ -36,33 +39,16 @@ def make(folder: Path) -> Path:
     network = seeded(Residual())
     torch.jit.save(torch.jit.script(network), folder / "model.pt")
     torch.save(network.state_dict(), folder / "weights.pt")
+    save_file(network.state_dict(), folder / "weights.safetensors")
+    (folder / "labels.csv").write_text("path,label\n" + "".join(f"{n:02}.png,{n}\n" for n in range(3)))
     for command in (
+        ("patch", "model.pt", "--size", "16", "-o", "patched.pt", "-q"),
         ("score", "model.pt", "images", *SCORE, "-o", "report.json", "--samples", "run.jsonl", "-q"),
         ("baseline", "save", "report.json", "-o", "base.json"),
     ):
         code, told = run(Case(command, "set-up"), folder)
         assert code == 0, told
     return folder
-
-
-def mutated(data: bytes, chance: random.Random) -> bytes:
-    """One to three edits of bytes: flipped, cut out, doubled, cut short, or odd values put in."""
-    edited = bytearray(data)
-    for _ in range(chance.randint(1, 3)):
-        place = chance.randrange(len(edited) + 1)
-        length = chance.choice((1, 2, 8, 100))
-        edit = chance.randrange(5)
-        if edit == 0 and place < len(edited):
-            edited[place] ^= 1 << chance.randrange(8)
-        elif edit == 1:
-            del edited[place : place + length]
-        elif edit == 2:
-            edited[place:place] = edited[place : place + length]
-        elif edit == 3:
-            edited[place : place + length] = chance.choice(_ODD)
-        elif chance.random() < 0.3:
-            del edited[place:]
-    return bytes(edited)
 
 
 def _of_file(name: str, chance: random.Random) -> Case:
@@ -78,22 +64,33 @@ def _of_file(name: str, chance: random.Random) -> Case:
             ("baseline", "show", "bad.json"),
         ),
         "run.jsonl": (("merge", "bad.jsonl", "-o", OUTPUT),),
-        "model.pt": (("score", "bad.pt", "images", *SCORE, "-o", OUTPUT), ("stages", "bad.pt")),
+        "model.pt": (
+            ("score", "bad.pt", "images", *SCORE, "-o", OUTPUT),
+            ("stages", "bad.pt", "--size", "16"),
+            ("patch", "bad.pt", "--size", "16", "-o", OUTPUT_MODEL),
+        ),
+        "patched.pt": (("score", "bad.pt", "images", *SCORE, "-o", OUTPUT), ("refit", "bad.pt", *REFIT[2:])),
         "weights.pt": (("score", "bad.pt", "images", "--arch", "resnet18", *SCORE, "-o", OUTPUT),),
+        "weights.safetensors": (("score", "bad.safetensors", "images", "--arch", "resnet18", *SCORE, "-o", OUTPUT),),
         "images/00.png": (("score", "model.pt", "bad.png", *SCORE, "-o", OUTPUT),),
+        "labels.csv": (("score", "model.pt", "images", "--labels", "bad.csv", *SCORE, "-o", OUTPUT),),
     }
     return Case(chance.choice(commands[name]), f"mutated {name}")
 
 
 def _of_surroundings(chance: random.Random) -> Case:
     score = ("score", "model.pt", "images", *SCORE, "-o", OUTPUT)
-    command = chance.choice((score, ("gate", "report.json", "-b", "base.json"), ("merge", "run.jsonl", "-o", OUTPUT)))
+    gate = ("gate", "report.json", "-b", "base.json", "-o", OUTPUT, "-f", "json")
+    command = chance.choice((score, gate, ("merge", "run.jsonl", "-o", OUTPUT), PATCH, REFIT, TUNE))
     kinds: tuple[Callable[[], Case], ...] = (
-        lambda: Case(command, "full disk", file_size=chance.choice((0, 100, 1000, 4096))),
-        lambda: Case((*command, "-f", "json"), "closed pipe", closed_pipe=True),
-        lambda: Case(command, "killed", ended_by=signal.SIGKILL, after=chance.uniform(0, 0.5)),
-        lambda: Case(command, "terminated", ended_by=signal.SIGTERM, after=chance.uniform(0.05, 0.5)),
-        lambda: Case(command, "interrupted", ended_by=signal.SIGINT, after=chance.uniform(0.05, 0.5)),
+        lambda: Case(command, "largest file", file_size=chance.choice((0, 100, 1000, 4096))),
+        lambda: Case(command, "full disk", full_disk=True),
+        lambda: Case((*score, "-f", "json"), "closed pipe", closed_pipe=True),
+        lambda: Case(command, "killed", ended_by=signal.SIGKILL, after=chance.uniform(0, 1)),
+        lambda: Case(command, "terminated", ended_by=signal.SIGTERM, after=chance.uniform(0.05, 1)),
+        lambda: Case(command, "interrupted", ended_by=signal.SIGINT, after=chance.uniform(0.05, 1)),
+        lambda: Case(command, "few open files", open_files=chance.choice((4, 8, 12, 20))),
+        lambda: Case(command, "folder deleted", folder_deleted=True),
         lambda: Case(
             command, "locale", environment={"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "COLUMNS": "0", "TERM": ""}
         ),
@@ -112,5 +109,5 @@ def draw(seed: int, folder: Path) -> Case:
     name = chance.choice(FILES)
     case = _of_file(name, chance)
     bad = next(argument for argument in case.arguments if argument.startswith("bad."))
-    (folder / bad).write_bytes(mutated((folder / name).read_bytes(), chance))
+    (folder / bad).write_bytes(mutated(name, (folder / name).read_bytes(), chance))
     return case

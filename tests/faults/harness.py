@@ -8,9 +8,14 @@ import json
 import os
 import pkgutil
 import resource
+import shutil
 import signal
+import subprocess
 import sys
 import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +24,8 @@ from shiftaudit.__main__ import main
 
 CODES = frozenset({0, 2, 3, 130, 141, 143})
 OUTPUT = "out.json"
+OUTPUT_MODEL = "out.pt"
+_DISK = 16 * 2**10
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,12 @@ class Case:
     closed_pipe: bool = False
     ended_by: int | None = None
     after: float = 0.0
+    open_files: int | None = None
+    """The most files that may be open at once."""
+    full_disk: bool = False
+    """The folder is on a disk that has no room for a result, where this system lets us make one."""
+    folder_deleted: bool = False
+    """The command is started in a folder that is gone."""
 
     @property
     def codes(self) -> frozenset[int]:
@@ -68,6 +81,11 @@ def _child(case: Case, folder: Path, told: Path) -> None:
     try:
         os.setsid()
         os.chdir(folder)
+        if case.folder_deleted:
+            gone = folder.parent / "gone"
+            gone.mkdir()
+            os.chdir(gone)
+            gone.rmdir()
         reading, writing = os.pipe()
         nowhere = os.open(os.devnull, os.O_RDWR)
         os.dup2(nowhere, 0)
@@ -82,6 +100,8 @@ def _child(case: Case, folder: Path, told: Path) -> None:
         if case.file_size is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (case.file_size, case.file_size))
+        if case.open_files is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (case.open_files, case.open_files))
         sys.argv = ["shiftaudit", *case.arguments]
         main()
     except SystemExit as ended:
@@ -106,16 +126,34 @@ def contents(folder: Path) -> dict[str, str]:
 def violations(case: Case, folder: Path) -> list[str]:
     """What does not hold of a run of the case; the outputs it wrote are removed."""
     before = contents(folder)
-    code, told = run(case, folder)
-    found = [f"exit code {code}: {told[-300:]}"] if code not in case.codes else []
-    if "Traceback" in told:
-        found.append(f"a traceback: {told[-600:]}")
-    after = contents(folder)
-    found += [f"{name} was changed" for name, digest in before.items() if after.get(name) != digest]
-    for name in sorted(set(after) - set(before)):
-        found += _half_written(folder / name, case)
-        (folder / name).unlink()
+    with _filled(folder) if case.full_disk else nullcontext(folder) as place:
+        code, told = run(case, place)
+        after = contents(place)
+        found = [f"exit code {code}: {told[-300:]}"] if code not in case.codes else []
+        if "Traceback" in told:
+            found.append(f"a traceback: {told[-600:]}")
+        found += [f"{name} was changed" for name, digest in before.items() if after.get(name) != digest]
+        for name in sorted(set(after) - set(before)):
+            found += _half_written(place / name, case)
+            (place / name).unlink()
     return found + _left_running()
+
+
+@contextmanager
+def _filled(folder: Path) -> Iterator[Path]:
+    """The folder's files on a disk of their own that is full but for a few KiB; the folder itself where none can be mounted."""
+    place = folder.parent / "disk"
+    place.mkdir(exist_ok=True)
+    size = sum(path.stat().st_size + 4096 for path in folder.rglob("*")) + _DISK
+    options = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(options, capture_output=True, check=False).returncode:
+        yield folder
+        return
+    try:
+        shutil.copytree(folder, place, dirs_exist_ok=True)
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def _half_written(path: Path, case: Case) -> list[str]:
@@ -125,6 +163,9 @@ def _half_written(path: Path, case: Case) -> list[str]:
         except ValueError:
             return [f"{path.name} is half written"]
         return []
+    if path.name == OUTPUT_MODEL:
+        whole = zipfile.is_zipfile(path) and zipfile.ZipFile(path).testzip() is None
+        return [] if whole else [f"{path.name} is half written"]
     killed = case.ended_by == signal.SIGKILL
     return (
         [] if path.name.endswith(".partial") or (killed and path.name.endswith(".tmp")) else [f"{path.name} was left"]

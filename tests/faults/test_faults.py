@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from faults.cases import SCORE, draw, make, mutated
+from faults.cases import SCORE, draw, make
 from faults.harness import Case, preload, run, violations
+from faults.mutations import mutated
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and asks /proc")
 
