@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import random
 import sys
 from pathlib import Path
 
 import pytest
 
+from faults import gate_mutations
 from faults.cases import SCORE, draw, make
 from faults.harness import Case, preload, run, violations
-from faults.mutations import mutated
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and asks /proc")
 
@@ -115,19 +114,17 @@ def test_an_isolated_model_can_neither_end_the_gate_nor_touch_a_file(folder: Pat
     assert run(case, folder)[0] in (code, 0 if network == "odd:Writing" else code)
 
 
-def test_mutations_never_make_the_gate_pass_what_it_fails(folder: Path) -> None:
-    from shiftaudit import sample
+@pytest.fixture(scope="module")
+def gated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    preload()
+    return gate_mutations.make(tmp_path_factory.mktemp("gate") / "work")
 
-    images = str(sample.images_path())
-    for name, path in (("worse", sample.model_path()), ("better", sample.antialiased_model_path())):
-        score = ("score", str(path), images, "--shifts", "4", "--no-stages", "--workers", "0", "-q")
-        assert run(Case((*score, "-o", f"{name}.json"), "set-up"), folder)[0] == 0
-    assert run(Case(("baseline", "save", "better.json", "-o", "better-base.json"), "set-up"), folder)[0] == 0
-    rule = ("--margin", "circular.consistency=0")
-    assert run(Case(("gate", "worse.json", "-b", "better-base.json", *rule), "unmutated"), folder)[0] == 1
-    for seed in range(20):
-        chance = random.Random(seed)
-        candidate, baseline = ("bad.json", "better-base.json") if seed % 2 else ("worse.json", "bad.json")
-        source = "worse.json" if seed % 2 else "better-base.json"
-        (folder / "bad.json").write_bytes(mutated((folder / source).read_bytes(), chance))
-        assert run(Case(("gate", candidate, "-b", baseline, *rule), "mutated"), folder)[0] != 0, seed
+
+def test_what_is_edited_below_is_failed_as_it_stands(gated: Path) -> None:
+    assert run(gate_mutations.of_report(), gated)[0] == 1
+    assert run(gate_mutations.of_model(), gated)[0] == 1
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_an_edit_never_makes_the_gate_pass_what_it_fails(gated: Path, seed: int) -> None:
+    assert run(gate_mutations.draw(seed, gated), gated)[0] in (1, 2, 3)
