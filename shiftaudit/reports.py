@@ -174,12 +174,18 @@ def web_page(
     """
     from shiftaudit.render.html.page import render, shown_images
 
+    comparison = None
+    if other is not None:
+        from shiftaudit.gate.compare import compare
+
+        comparison = compare(report, other)
     folders = _paths(images)
     if not folders:
-        return render(report, other)
+        return render(report, other, comparison)
     from shiftaudit.images.thumbnails import thumbnails
 
-    return render(report, other, thumbnails=thumbnails(shown_images(report), report.model.preprocessing, folders))
+    shown = thumbnails(shown_images(report), report.model.preprocessing, folders)
+    return render(report, other, comparison, thumbnails=shown)
 
 
 def file_format(path: Path) -> str:

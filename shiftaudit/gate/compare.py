@@ -10,9 +10,9 @@ import numpy as np
 from shiftaudit.errors import NoVerdictError
 from shiftaudit.gate.comparable import environment_differences, require_same_protocol, same_model
 from shiftaudit.gate.metric_rules import count_flips
-from shiftaudit.gate.stage_pairs import pair_stages
 from shiftaudit.metrics.measures import SMALLEST_SUBGROUP
 from shiftaudit.metrics.paired import paired_difference
+from shiftaudit.metrics.stage_pairs import pair_stages
 from shiftaudit.metrics.vocabulary import MEASURES
 from shiftaudit.records.gate import GATE_SCHEMA_VERSION, Comparison, MetricComparison, StageComparison
 from shiftaudit.records.report import AuditReport, ImageResult, Metric

@@ -36,7 +36,12 @@ class Grid:
     @property
     def top(self) -> float:
         """The largest value, 0 where there is none."""
-        return max((value for row in self.rows for value in row if value is not None), default=0.0)
+        return self.highest(0)
+
+    def highest(self, least: float) -> float:
+        """The largest value of the cells made of at least this many views, 0 where there is none."""
+        cells = zip((c for row in self.rows for c in row), (n for row in self.counts for n in row), strict=True)
+        return max((value for value, count in cells if value is not None and count >= least), default=0.0)
 
 
 def flip_grid(result: ProtocolResult, max_cells: int) -> Grid | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from shiftaudit.records.report import AuditReport, Preprocessing, ProtocolResult
 from shiftaudit.records.words import CIRCULAR, Protocol
 from shiftaudit.render import findings
-from shiftaudit.render.findings import flips, is_degenerate, worst_stage
 from shiftaudit.render.numbers import (
     images_text,
     interval_text,
@@ -114,22 +113,6 @@ def views_text(report: AuditReport) -> str:
         times = {"1": "once", "2": "twice"}.get(shifts, f"{shifts} times")
         return f"each moved {times} at random" + (" under each protocol" if len(report.protocols) > 1 else "")
     return "each moved along the diagonal" if shifts == "diagonal" else f"each moved to every shift of {shifts}"
-
-
-def lead_sentence(report: AuditReport) -> str | None:
-    """The whole report in a sentence or two: how many images change their answer, and where the damage is greatest.
-
-    None where nothing can be said: no images, or a model that always answers the same.
-    """
-    if not report.per_image or is_degenerate(report):
-        return None
-    moved, total = sum(1 for image in report.per_image if flips(image)[0]), len(report.per_image)
-    if not moved:
-        whole = "of the only image" if total == 1 else f"of any of the {total:,} images"
-        return f"No tried shift changes the answer {whole}."
-    text = f"{moved:,} of {total:,} images change their answer under some tried shift."
-    worst = worst_stage(report)
-    return text if worst is None else f"{text} Sampling elsewhere at `{report.stages[worst].name}` does most damage."
 
 
 def degenerate_text(report: AuditReport) -> str:

@@ -44,7 +44,7 @@ def _facts(report: AuditReport, room: int) -> Iterator[tuple[str, str, str]]:
     """(label, text, style) of every line."""
     for protocol, result in report.protocols.items():
         yield f"{protocol} ±{report.protocol.max_shift(protocol)} px", _answers(result), ""
-    if accuracy := _accuracy(report):
+    if accuracy := verdict.accuracy_text(report):
         yield "accuracy", accuracy, ""
     yield from ((label, text, "") for label, text in verdict.cause_texts(report))
     worst = findings.worst_stage(report)
@@ -70,15 +70,3 @@ def _answers(result: ProtocolResult) -> str:
         return "consistency could not be measured"
     text = f"same answer for {numbers.percent(metric.value)} of pairs {numbers.interval_text('consistency', metric)}".rstrip()
     return f"{text}; not {numbers.odds(1 - metric.value)}" if metric.value < 1 else text
-
-
-def _accuracy(report: AuditReport) -> str:
-    """Unmoved with its interval, and the mean over the shifts of each protocol; empty without labels."""
-    unmoved, moved = "", []
-    for protocol, result in report.protocols.items():
-        metric, shifted = result.metrics.get("accuracy"), result.metrics.get("accuracy_shifted")
-        if metric is not None and metric.value is not None:
-            unmoved = f"{numbers.percent(metric.value)} {numbers.interval_text('accuracy', metric)}".rstrip()
-        if shifted is not None and shifted.value is not None:
-            moved.append(f"{numbers.percent(shifted.value)} ({protocol})")
-    return "; shifted ".join(filter(None, (unmoved, ", ".join(moved))))

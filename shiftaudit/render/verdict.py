@@ -6,9 +6,9 @@ import shlex
 from pathlib import PurePath
 from typing import Literal
 
-from shiftaudit.records.report import AuditReport
+from shiftaudit.records.report import AuditReport, ProtocolResult
 from shiftaudit.render import findings
-from shiftaudit.render.numbers import images_text, percent, points, points_interval
+from shiftaudit.render.numbers import images_text, interval_text, percent, points, points_interval
 
 Part = Literal["none", "no sign", "unsure", "some", "most"]
 """What aliasing has to do with the answers that change."""
@@ -16,7 +16,7 @@ Part = Literal["none", "no sign", "unsure", "some", "most"]
 _PART_WORDS: dict[Part, str] = {
     "none": ", not by aliasing: a filter has nothing to win.",
     "no sign": "; these images show no sign of aliasing.",
-    "unsure": "; whether by aliasing, too few show.",
+    "unsure": "; too few to say whether by aliasing.",
     "some": ", partly by aliasing.",
     "most": ", mostly by aliasing.",
 }
@@ -81,6 +81,37 @@ def cause_texts(report: AuditReport) -> list[tuple[str, str]]:
             f"can win at most {points(split.ceiling)} points {points_interval(split.ceiling)}, padding and edges stay",
         ),
     ]
+
+
+def accuracy_of(result: ProtocolResult) -> str:
+    """Unmoved, shifted, and at the worst shift of each image; empty without labels."""
+    unmoved, *others = (result.metrics.get(name) for name in ("accuracy", "accuracy_shifted", "accuracy_worst"))
+    if unmoved is None or unmoved.value is None:
+        return ""
+    words = [f"{percent(unmoved.value)} {interval_text('accuracy', unmoved)} unmoved".replace("  ", " ")]
+    for metric, where in zip(others, ("shifted", "at the worst shift of each image"), strict=True):
+        if metric is not None and metric.value is not None:
+            words.append(f"{percent(metric.value)} {where}")
+    return ", ".join(words)
+
+
+def accuracy_text(report: AuditReport) -> str:
+    """Unmoved with its interval, and the mean over the shifts of each protocol; empty without labels."""
+    unmoved, moved = "", []
+    for protocol, result in report.protocols.items():
+        metric, shifted = result.metrics.get("accuracy"), result.metrics.get("accuracy_shifted")
+        if metric is not None and metric.value is not None:
+            unmoved = f"{percent(metric.value)} {interval_text('accuracy', metric)}".rstrip()
+        if shifted is not None and shifted.value is not None:
+            moved.append(f"{percent(shifted.value)} ({protocol})")
+    return "; shifted ".join(filter(None, (unmoved, ", ".join(moved))))
+
+
+def lead_text(report: AuditReport) -> str:
+    """The verdict, and where most of the damage is done."""
+    worst = findings.worst_stage(report)
+    text = verdict_text(report)
+    return text if worst is None else f"{text} Sampling elsewhere at `{report.stages[worst].name}` does most damage."
 
 
 def next_step(report: AuditReport) -> str:

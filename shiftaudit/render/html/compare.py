@@ -1,14 +1,32 @@
-"""The page's part with two reports: before and after, for each metric and for each level of the network."""
+"""The page's part with two reports: what the change did, measure by measure and image by image."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from shiftaudit.metrics.vocabulary import label_of, unit_of
-from shiftaudit.records.report import AuditReport, Level, Metric
+from shiftaudit.records.gate import Comparison, MetricComparison
+from shiftaudit.records.report import AuditReport, ImageResult, Level
 from shiftaudit.records.words import Protocol
 from shiftaudit.render import findings
-from shiftaudit.render.numbers import change_text, pair_text, value_text
+from shiftaudit.render.numbers import change_text, number, value_text
+from shiftaudit.render.numbers import pair_text as pair
+from shiftaudit.render.sentences import class_name
+
+Mood = Literal["better", "poorer", "pale"]
+"""What the interval of a difference says; pale where it holds both."""
+
+_TOLD = ("consistency", "accuracy")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference with its paired interval, in words."""
+
+    text: str
+    mood: Mood
 
 
 @dataclass(frozen=True)
@@ -18,68 +36,111 @@ class Row:
     label: str
     before: str
     after: str
-    change: str
-    mood: str
-    """`better`, `poorer`, or empty where nothing changed or nothing can be said."""
+    change: Difference
+
+
+@dataclass(frozen=True)
+class Moved:
+    """An image that became stable, or no longer is: its answer to the unmoved image, and how many of its views had another."""
+
+    path: str
+    label: str | None
+    before: str
+    after: str
+    changed_before: tuple[int, int]
+    changed_after: tuple[int, int]
 
 
 @dataclass(frozen=True)
 class ComparePart:
-    """Two reports side by side. Whether a difference is more than chance is for `shiftaudit compare` to say."""
+    """Two reports side by side."""
 
-    mismatch: str
-    """What was made differently, so that the numbers cannot be compared one to one; empty where nothing was."""
+    verdict: tuple[tuple[str, Difference], ...]
+    """What the change did to what matters most: (what, how much)."""
+    warnings: tuple[str, ...]
     metrics: tuple[Row, ...]
     levels: tuple[Row, ...]
+    gained: tuple[Moved, ...]
+    """Images whose answer changed under some shift before, and does no longer."""
+    lost: tuple[Moved, ...]
+    """Images whose answer no shift changed before, and some shift does now."""
 
 
-def compare_part(before: AuditReport, after: AuditReport) -> ComparePart:
-    """All metrics of `before` that `after` may have too, and the errors by level."""
-    rows = []
-    for protocol, result in before.protocols.items():
-        later = after.protocols.get(protocol)
-        for name in findings.metric_names([result]):
-            now = later.metrics.get(name) if later else None
-            rows.append(_row(f"{label_of(name)} ({protocol})", name, result.metrics[name], now))
-    return ComparePart(_mismatch(before, after), tuple(rows), tuple(_levels(before, after)))
+def compare_part(before: AuditReport, after: AuditReport, comparison: Comparison) -> ComparePart:
+    """What `comparison` says of two reports, the errors by level, and the images gained and lost."""
+    told = [
+        (_label(one), _difference(one))
+        for one in sorted(comparison.metrics, key=lambda one: one.name.endswith("accuracy"))
+        if one.name.rpartition(".")[2] in _TOLD and one.difference is not None
+    ]
+    gained, lost = _moved(before, after)
+    return ComparePart(
+        verdict=tuple(told),
+        warnings=comparison.warnings,
+        metrics=tuple(_row(one) for one in comparison.metrics),
+        levels=tuple(_levels(before, after)),
+        gained=tuple(gained),
+        lost=tuple(lost),
+    )
 
 
-def _mismatch(before: AuditReport, after: AuditReport) -> str:
-    reasons = []
-    if before.protocol.protocol_hash != after.protocol.protocol_hash:
-        reasons.append("different shifts or settings")
-    if before.data.manifest_sha256 != after.data.manifest_sha256:
-        reasons.append("different images")
-    return " and ".join(reasons)
+def _label(one: MetricComparison) -> str:
+    protocol, _, name = one.name.rpartition(".")
+    return f"{label_of(name)} ({protocol})" if protocol else label_of(name)
 
 
-def _levels(before: AuditReport, after: AuditReport) -> list[Row]:
+def _row(one: MetricComparison) -> Row:
+    of = "" if one.subgroup is None else f", {one.subgroup}: {one.n_images:,}"
+    return Row(_label(one) + of, value_text(one.name, one.a), value_text(one.name, one.b), _difference(one))
+
+
+def _difference(one: MetricComparison) -> Difference:
+    if one.difference is None:
+        return Difference("–", "pale")
+    text = change_text(one.name, one.difference) + (" points" if unit_of(one.name) == "share" else "")
+    if one.ci_low is None or one.ci_high is None:
+        return Difference(text, "pale")
+    text += f" [{change_text(one.name, one.ci_low)}, {change_text(one.name, one.ci_high)}]"
+    if one.ci_low <= 0 <= one.ci_high:
+        return Difference(text, "pale")
+    return Difference(text, "better" if (one.ci_low > 0) == one.higher_is_better else "poorer")
+
+
+def _levels(before: AuditReport, after: AuditReport) -> Iterator[Row]:
     """Mean output error at each cumulative stride: stages have other names after a patch, strides stay."""
     protocol = findings.stage_protocol(before)
     if protocol is None:
-        return []
+        return
     later = {level.stride: level for level in after.levels}
-    return [
-        _row(
-            f"error at stride {pair_text(level.stride)} ({protocol})",
-            "equivariance_error",
-            _error(level, protocol),
-            _error(later.get(level.stride), protocol),
-        )
-        for level in before.levels
-    ]
+    for level in before.levels:
+        old, new = _error(level, protocol), _error(later.get(level.stride), protocol)
+        change = "–" if old is None or new is None else change_text("equivariance_error", new - old)
+        label = f"error at stride {pair(level.stride)} ({protocol})"
+        yield Row(label, number(old), number(new), Difference(change, "pale"))
 
 
-def _error(level: Level | None, protocol: Protocol) -> Metric | None:
-    return level.errors.get(protocol) if level is not None else None
+def _error(level: Level | None, protocol: Protocol) -> float | None:
+    return level.errors[protocol].value if level is not None and protocol in level.errors else None
 
 
-def _row(label: str, name: str, before: Metric | None, after: Metric | None) -> Row:
-    old, new = (value_text(name, metric.value) if metric else "–" for metric in (before, after))
-    if before is None or after is None or before.value is None or after.value is None:
-        return Row(label, old, new, "–", "")
-    difference = after.value - before.value
-    better = (difference > 0) == before.higher_is_better
-    mood = "" if difference == 0 else "better" if better else "poorer"
-    points = " pp" if unit_of(name) == "share" else ""
-    return Row(label, old, new, change_text(name, difference) + points, mood)
+def _moved(before: AuditReport, after: AuditReport) -> tuple[list[Moved], list[Moved]]:
+    """The images gained and those lost, most views first."""
+    later = {image.id: image for image in after.per_image}
+    both = [_moved_of(before, after, image, later[image.id]) for image in before.per_image if image.id in later]
+    gained = [one for one in both if one.changed_before[0] and not one.changed_after[0]]
+    lost = [one for one in both if one.changed_after[0] and not one.changed_before[0]]
+    return (
+        sorted(gained, key=lambda one: (-one.changed_before[0], one.path)),
+        sorted(lost, key=lambda one: (-one.changed_after[0], one.path)),
+    )
+
+
+def _moved_of(before: AuditReport, after: AuditReport, was: ImageResult, now: ImageResult) -> Moved:
+    return Moved(
+        path=was.path,
+        label=None if was.label is None else class_name(before, was.label),
+        before=class_name(before, was.prediction),
+        after=class_name(after, now.prediction),
+        changed_before=findings.flips(was),
+        changed_after=findings.flips(now),
+    )

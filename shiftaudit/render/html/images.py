@@ -17,8 +17,10 @@ from shiftaudit.render.numbers import percent, signed
 from shiftaudit.render.sentences import class_name
 
 SHOWN = 12
-_FLIPS_NAMED = 3
-_MAP_CELLS = 33
+OPEN = 3
+"""Cards in sight; the others unfold."""
+_ANSWERS_NAMED = 3
+_MAP_CELLS = 17
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,6 @@ class Chart:
     """One image under one protocol: a map where the shifts form a grid, dots over distance where they are random."""
 
     protocol: Protocol
-    flips: tuple[str, ...]
-    """The first shifts that change the answer, as text."""
-    more: int
-    """How many others there are."""
     map: svg.HeatMap | None
     dots: svg.Dots | None
 
@@ -58,12 +56,30 @@ class Card:
 
 
 @dataclass(frozen=True)
+class Line:
+    """One image in the table of all."""
+
+    path: str
+    answer: str
+    label: str | None
+    right: bool
+    changed: tuple[int, int]
+    after: tuple[int, int] | None
+    instead: str
+    """The other answers, the most frequent first."""
+
+
+@dataclass(frozen=True)
 class ImagesPart:
     """What the page shows of single images."""
 
-    n_images: int
     n_changed: int
     cards: tuple[Card, ...]
+    """The least stable ones."""
+    lines: tuple[Line, ...]
+    """All, the least stable first."""
+    labelled: bool
+    compared: bool
 
 
 def images_part(report: AuditReport, other: AuditReport | None, thumbnails: Mapping[str, bytes]) -> ImagesPart | None:
@@ -71,17 +87,38 @@ def images_part(report: AuditReport, other: AuditReport | None, thumbnails: Mapp
     if not report.per_image:
         return None
     later = {image.id: image for image in other.per_image} if other is not None else {}
-    cards = [
-        _card(report, image, later.get(image.id), thumbnails.get(image.id))
-        for image in findings.least_stable(report, SHOWN)
-    ]
-    changed = sum(1 for image in report.per_image if findings.flips(image)[0])
-    return ImagesPart(len(report.per_image), changed, tuple(cards))
+    changing = findings.least_stable(report, len(report.per_image))
+    ids = {image.id for image in changing}
+    ordered = [*changing, *(image for image in report.per_image if image.id not in ids)]
+    return ImagesPart(
+        n_changed=len(changing),
+        cards=tuple(_card(report, image, later.get(image.id), thumbnails.get(image.id)) for image in changing[:SHOWN]),
+        lines=tuple(_line(report, image, later.get(image.id)) for image in ordered),
+        labelled=report.data.n_labelled > 0,
+        compared=other is not None,
+    )
+
+
+def _line(report: AuditReport, image: ImageResult, later: ImageResult | None) -> Line:
+    return Line(
+        path=image.path,
+        answer=class_name(report, image.prediction),
+        label=None if image.label is None else class_name(report, image.label),
+        right=image.label == image.prediction,
+        changed=findings.flips(image),
+        after=None if later is None else findings.flips(later),
+        instead=", ".join(f"{class_name(report, answer)} {count}×" for answer, count in _instead(image)),
+    )
+
+
+def _instead(image: ImageResult) -> list[tuple[int, int]]:
+    """The other answers and how often, the most frequent first."""
+    answers = (answer for views in image.views.values() for answer in views.predictions)
+    return Counter(answer for answer in answers if answer != image.prediction).most_common()
 
 
 def _card(report: AuditReport, image: ImageResult, later: ImageResult | None, jpeg: bytes | None) -> Card:
-    answers = [answer for views in image.views.values() for answer in views.predictions if answer != image.prediction]
-    instead = Counter(answers).most_common()
+    instead = _instead(image)
     return Card(
         path=image.path,
         answer=class_name(report, image.prediction),
@@ -89,8 +126,8 @@ def _card(report: AuditReport, image: ImageResult, later: ImageResult | None, jp
         label=None if image.label is None else class_name(report, image.label),
         right=image.label == image.prediction,
         changed=findings.flips(image),
-        instead=tuple((class_name(report, answer), count) for answer, count in instead[:_FLIPS_NAMED]),
-        more=len(instead) > _FLIPS_NAMED,
+        instead=tuple((class_name(report, answer), count) for answer, count in instead[:_ANSWERS_NAMED]),
+        more=len(instead) > _ANSWERS_NAMED,
         after=None if later is None else findings.flips(later),
         thumbnail=None if jpeg is None else base64.b64encode(jpeg).decode("ascii"),
         charts=tuple(_chart(protocol, views, image) for protocol, views in image.views.items() if views.shifts),
@@ -99,8 +136,7 @@ def _card(report: AuditReport, image: ImageResult, later: ImageResult | None, jp
 
 def _chart(protocol: Protocol, views: Views, image: ImageResult) -> Chart:
     flipped = [answer != image.prediction for answer in views.predictions]
-    flips = [_shift_text(shift) for shift, flip in zip(views.shifts, flipped, strict=True) if flip]
-    counted = f"{len(flips)} of {len(flipped)} views change the answer"
+    counted = f"{sum(flipped)} of {len(flipped)} views change the answer"
     lost = [max(0.0, image.probability - value) for value in views.probabilities]
     grid = probability_grid(views.shifts, lost, _MAP_CELLS)
     drawn_map = drawn_dots = None
@@ -112,9 +148,8 @@ def _chart(protocol: Protocol, views: Views, image: ImageResult) -> Chart:
             (math.hypot(*shift), probability, flip, f"{_shift_text(shift)}: {percent(probability)}")
             for shift, probability, flip in zip(views.shifts, views.probabilities, flipped, strict=True)
         ]
-        drawn_dots = svg.dots(dots, image.probability, f"{protocol}: probability against shift, {counted}")
-    named, more = flips[:_FLIPS_NAMED], max(0, len(flips) - _FLIPS_NAMED)
-    return Chart(protocol, tuple(named), more, drawn_map, drawn_dots)
+        drawn_dots = svg.dots(dots, image.probability, f"{protocol}: probability against shift, {counted}", protocol)
+    return Chart(protocol, drawn_map, drawn_dots)
 
 
 def _shift_text(shift: Shift) -> str:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from dataclasses import dataclass
-from importlib.resources import files
-
-from markupsafe import Markup
 
 from shiftaudit.metrics import published
 from shiftaudit.records.leaderboard import Leaderboard
@@ -47,9 +42,6 @@ class Scatter:
 
 def render(board: Leaderboard) -> str:
     """The page as text."""
-    script = files("shiftaudit.render.html").joinpath("sort.js").read_text(encoding="utf-8")
-    # A browser runs the script whose hash this is, and no other, whatever the name of a model may hold.
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     names = [name for name in board.columns if name.endswith(".consistency")]
     return render_template(
         "leaderboard.html.j2",
@@ -60,8 +52,6 @@ def render(board: Leaderboard) -> str:
             "scatters": [drawn for name in names if (drawn := scatter(board, name)) is not None],
             "size": (WIDTH, HEIGHT),
             "published": published,
-            "script": Markup(script),
-            "script_hash": digest,
             "version": __version__,
         },
     )

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shiftaudit.records.report import AuditReport
+from shiftaudit.metrics.stage_pairs import pair_stages
+from shiftaudit.records.report import AuditReport, ProtocolResult, Stage
 from shiftaudit.records.words import Protocol
+from shiftaudit.render import sentences
 from shiftaudit.render.grids import Grid, flip_grid, phase_grid
 from shiftaudit.render.html import svg
 from shiftaudit.render.numbers import pair_text
 
-_SHIFT_CELLS, _PHASE_CELLS = 33, 65
+_CELLS = 33
+LEAST = 5
+"""Cells of fewer views say nothing and get no colour."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +43,13 @@ def shift_maps(sides: Sequence[tuple[str, AuditReport]]) -> list[ShiftMap]:
     maps = []
     for protocol in dict.fromkeys(name for _, report in sides for name in report.protocols):
         results = [(label, report.protocols[protocol]) for label, report in sides if protocol in report.protocols]
-        grids = [(label, grid) for label, result in results if (grid := flip_grid(result, _SHIFT_CELLS)) is not None]
-        top = max((grid.top for _, grid in grids), default=0.0)
-        maps += [_shift_map(label, protocol, grid, top) for label, grid in grids]
+        found = [(label, result, grid) for label, result in results if (grid := flip_grid(result, _CELLS)) is not None]
+        top = max((grid.highest(LEAST) for _, _, grid in found), default=0.0)
+        maps += [_shift_map(label, protocol, result, grid, top) for label, result, grid in found]
     return maps
 
 
-def _shift_map(label: str, protocol: Protocol, grid: Grid, top: float) -> ShiftMap:
+def _shift_map(label: str, protocol: Protocol, result: ProtocolResult, grid: Grid, top: float) -> ShiftMap:
     pooled = f", in squares of {grid.cell} px" if grid.pooled else ""
     title = f"{f'{label}: share' if label else 'Share'} of answers that change, by shift ({protocol}{pooled})"
     empty = {
@@ -54,24 +58,42 @@ def _shift_map(label: str, protocol: Protocol, grid: Grid, top: float) -> ShiftM
         for x, value in zip(grid.xs, row, strict=True)
         if value is None
     }
-    drawing = svg.heat_map(grid, title, shares=True, top=top) if top > 0 else None
+    worst, words = result.worst_shift, sentences.worst_shift_text(result)
+    named = None if worst is None or words is None else svg.Named(worst.dy, worst.dx, worst.half_width, words)
+    drawing = None
+    if grid.top > 0 or top > 0:
+        drawing = svg.heat_map(grid, title, shares=True, top=top, least=LEAST, named=named)
     return ShiftMap(title, drawing, bool(grid.top > 0 and empty - {(0, 0)}))
 
 
-def phase_maps(label: str, report: AuditReport, most: int) -> list[PhaseMap]:
-    """Error over phase of the `most` stages that err most, in the order of the network."""
-    found = [
-        (index, protocol, grid)
-        for index, stage in enumerate(report.stages)
+def phase_maps(sides: Sequence[tuple[str, AuditReport]], most: int) -> list[tuple[PhaseMap, ...]]:
+    """Error over phase of the stages that err most, in the order of the network: of each stage one map a report.
+
+    The maps of one stage have one scale. At most `most` maps.
+    """
+    (first, before), *rest = sides
+    rows: list[list[tuple[str, Stage | None]]] = [[(first, stage)] for stage in before.stages]
+    for second, after in rest:
+        rows = [[(first, one), (second, two)] for _, one, two in pair_stages(before.stages, after.stages)]
+    groups = [(index, group) for index, row in enumerate(rows) if (group := _grids(row))]
+    tops = {index: max(grid.highest(LEAST) for *_, grid in group) for index, group in groups}
+    worst = sorted((entry for entry in groups if tops[entry[0]] > 0), key=lambda entry: -tops[entry[0]])
+    chosen = sorted(worst[: most // len(sides)], key=lambda entry: entry[0])
+    return [tuple(_phase_map(*one, tops[index]) for one in group) for index, group in chosen]
+
+
+def _grids(row: Sequence[tuple[str, Stage | None]]) -> list[tuple[str, Stage, Protocol, Grid]]:
+    return [
+        (label, stage, protocol, grid)
+        for label, stage in row
+        if stage is not None
         for protocol, errors in stage.errors.items()
-        if (grid := phase_grid(errors.by_phase, stage.stride, _PHASE_CELLS)) is not None and grid.top > 0
+        if (grid := phase_grid(errors.by_phase, stage.stride, _CELLS)) is not None
     ]
-    worst = sorted(found, key=lambda entry: -entry[2].top)[:most]
-    maps = []
-    for index, protocol, grid in sorted(worst, key=lambda entry: entry[0]):
-        stage = report.stages[index]
-        stride = pair_text(stage.stride)
-        title = f"{stage.name}: error by shift within the stride of {stride} px ({protocol})"
-        words = f", stride {stride}" + (f", in squares of {grid.cell} px" if grid.pooled else "")
-        maps.append(PhaseMap(label, stage.name, words, svg.heat_map(grid, title)))
-    return maps
+
+
+def _phase_map(label: str, stage: Stage, protocol: Protocol, grid: Grid, top: float) -> PhaseMap:
+    stride = pair_text(stage.stride)
+    title = f"{stage.name}: error by shift within the stride of {stride} px ({protocol})"
+    words = f", stride {stride}" + (f", in squares of {grid.cell} px" if grid.pooled else "")
+    return PhaseMap(label, stage.name, words, svg.heat_map(grid, title, top=top, least=LEAST))

@@ -28,6 +28,7 @@ class Row:
     before: str
     after: str
     damage: str
+    damage_bar: svg.Gauge | None
     worst: bool
 
 
@@ -44,12 +45,15 @@ class Chart:
 
 @dataclass(frozen=True)
 class StagesPart:
-    """What the page shows of stages; all charts have one scale, so that their bars can be compared."""
+    """What the page shows of stages; all charts have one scale, so that their bars can be compared.
+
+    Of each stage there is one map a report; those of one stage have one scale.
+    """
 
     protocol: Protocol | None
     top: str
     charts: tuple[Chart, ...]
-    maps: tuple[PhaseMap, ...]
+    maps: tuple[tuple[PhaseMap, ...], ...]
 
 
 def stages_part(sides: Sequence[tuple[str, AuditReport]]) -> StagesPart | None:
@@ -60,13 +64,23 @@ def stages_part(sides: Sequence[tuple[str, AuditReport]]) -> StagesPart | None:
     protocol = findings.stage_protocol(measured[0][1])
     ends = [end for _, report in measured for stage in report.stages for end in _ends(stage, protocol)]
     top = max((end for end in ends if end is not None), default=0.0)
+    damages = [stage.damage.variation for _, report in measured for stage in report.stages if stage.damage]
+    scale = _Scale(protocol, top, max((one.ci_high or one.value or 0.0 for one in damages), default=0.0))
     charts = []
     for label, report in measured:
         worst = findings.worst_stage(report)
-        rows = [_row(stage, protocol, top, index == worst) for index, stage in enumerate(report.stages)]
+        rows = [_row(stage, scale, index == worst) for index, stage in enumerate(report.stages)]
         charts.append(Chart(label, report.model.source, tuple(rows), report.skipped_stages, tuple(stage_notes(report))))
-    maps = [one for label, report in measured for one in phase_maps(label, report, _MAPS // len(measured))]
-    return StagesPart(protocol, number(top), tuple(charts), tuple(maps))
+    return StagesPart(protocol, number(top), tuple(charts), tuple(phase_maps(measured, _MAPS)))
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Whose errors are shown, and the ends of the scales of errors and of damage."""
+
+    protocol: Protocol | None
+    error: float
+    damage: float
 
 
 def _ends(stage: Stage, protocol: Protocol | None) -> tuple[float | None, float | None]:
@@ -75,18 +89,23 @@ def _ends(stage: Stage, protocol: Protocol | None) -> tuple[float | None, float 
     return (errors.input.value, errors.output.value) if errors else (None, None)
 
 
-def _row(stage: Stage, protocol: Protocol | None, top: float, worst: bool) -> Row:
-    before, after = _ends(stage, protocol)
-    title = f"{stage.name}: error in {number(before)}, out {number(after)}"
+def _row(stage: Stage, scale: _Scale, worst: bool) -> Row:
+    before, after = _ends(stage, scale.protocol)
+    n = stage.errors[scale.protocol].output.n_pairs if scale.protocol in stage.errors else 0
+    title = f"{stage.name}: error in {number(before)}, out {number(after)}, n {n:,}"
+    damage = stage.damage.variation if stage.damage else None
     sizes = [pair_text((float(y), float(x))) for y, x in (stage.input_size, stage.output_size)]
     return Row(
         name=stage.name,
         op=stage.op,
         stride=pair_text(stage.stride),
         size="→".join(sizes),
-        bar=svg.gain_bar(before, after, top, title, worst=worst),
+        bar=svg.gain_bar(before, after, scale.error, title, worst=worst),
         before=number(before, 4),
         after=number(after, 4),
         damage=number(findings.damage(stage)),
+        damage_bar=None
+        if damage is None
+        else svg.gauge(damage, scale.damage, f"{stage.name}: damage {number(damage.value)}"),
         worst=worst,
     )

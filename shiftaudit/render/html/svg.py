@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from shiftaudit.records.metric import Metric
 from shiftaudit.render.colours import heat, hexadecimal
 from shiftaudit.render.grids import Grid
-from shiftaudit.render.numbers import number, percent, signed
+from shiftaudit.render.numbers import images_text, number, percent, signed
 
 _LEVELS = 40
 _SIDE = 240.0
@@ -27,6 +28,35 @@ class Words:
 
 
 @dataclass(frozen=True)
+class Cell:
+    """One cell of a map: its outline, in units of cells, and what it says when the mouse rests on it."""
+
+    path: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Box:
+    """An outline on a map, around what the words name."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    title: str
+
+
+@dataclass(frozen=True)
+class Named:
+    """A square of shifts, (dy, dx) ± half_width pixels, and what is said of it."""
+
+    dy: int
+    dx: int
+    half_width: int
+    title: str
+
+
+@dataclass(frozen=True)
 class HeatMap:
     """A grid of coloured cells with its axes and scale."""
 
@@ -34,10 +64,15 @@ class HeatMap:
     width: float
     height: float
     cell: float
-    paths: tuple[tuple[str, str], ...]
-    """(colour, path): cells of one colour share a path, in units of cells, which keeps large maps small."""
+    shades: tuple[tuple[str, tuple[Cell, ...]], ...]
+    """(colour, the cells that have it)."""
+    few: tuple[Cell, ...]
+    """Cells of too few views for a colour."""
+    hatching: str
+    """The lines through those, as one path."""
     origin: tuple[float, float, float] | None
     """(x, y, radius) of the ring where the image is not moved; None where the map has no such cell."""
+    box: Box | None
     words: tuple[Words, ...]
     end: str
     """The value of the brightest colour."""
@@ -51,6 +86,16 @@ class Bar:
     start: float
     length: float
     kind: str
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """A value as a bar of 100 units, with its interval as a lighter band; without one `low` and `high` are the value."""
+
+    title: str
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -78,29 +123,78 @@ class Dots:
     words: tuple[Words, ...]
 
 
-def heat_map(grid: Grid, title: str, *, shares: bool = False, top: float | None = None) -> HeatMap:
-    """Lay a grid out; the brightest colour is that of `top`, by default the grid's largest value."""
-    top = grid.top if top is None else top
+def heat_map(
+    grid: Grid,
+    title: str,
+    *,
+    shares: bool = False,
+    top: float | None = None,
+    least: int = 0,
+    named: Named | None = None,
+) -> HeatMap:
+    """Lay a grid out.
+
+    Args:
+        grid: what is drawn.
+        title: of the whole.
+        shares: the values are shares, told in per cent.
+        top: the value of the brightest colour, by default the largest of the cells that get one.
+        least: cells of fewer views get no colour.
+        named: a place that the words beside the map name.
+    """
+    top = grid.highest(least) if top is None else top
     cell = _SIDE / max(len(grid.ys), len(grid.xs))
-    paths: dict[int, list[str]] = defaultdict(list)
-    for i, row in enumerate(grid.rows):
-        for j, value in enumerate(row):
-            if value is not None:
-                paths[round(value / top * _LEVELS) if top > 0 else 0].append(f"M{j} {i}h1v1h-1z")
-    origin = None
-    if 0 in grid.ys and 0 in grid.xs:
-        x, y = (grid.xs.index(0) + 0.5) * cell, (grid.ys.index(0) + 0.5) * cell
-        origin = (x, y, max(2.5, min(6.0, cell * 0.3)))
+    shades: dict[int, list[Cell]] = defaultdict(list)
+    few: list[Cell] = []
+    hatching = []
+    for i, (row, counts) in enumerate(zip(grid.rows, grid.counts, strict=True)):
+        for j, (value, count) in enumerate(zip(row, counts, strict=True)):
+            if value is None:
+                continue
+            one = Cell(f"M{j} {i}h1v1h-1z", _cell_title(grid, i, j, value, count, shares=shares))
+            if count < least:
+                few.append(one)
+                hatching.append(f"M{j} {i + 0.5}l.5-.5M{j} {i + 1}l1-1M{j + 0.5} {i + 1}l.5-.5")
+            else:
+                shades[round(min(1.0, value / top) * _LEVELS) if top > 0 else 0].append(one)
     return HeatMap(
         title=title,
         width=cell * len(grid.xs),
         height=cell * len(grid.ys),
         cell=cell,
-        paths=tuple((hexadecimal(heat(level / _LEVELS)), "".join(d)) for level, d in sorted(paths.items())),
-        origin=origin,
+        shades=tuple((hexadecimal(heat(level / _LEVELS)), tuple(cells)) for level, cells in sorted(shades.items())),
+        few=tuple(few),
+        hatching="".join(hatching),
+        origin=_origin(grid, cell),
+        box=None if named is None else _box(grid, cell, named),
         words=tuple(_axes(grid, cell)),
         end=percent(top) if shares else number(top),
     )
+
+
+def _cell_title(grid: Grid, i: int, j: int, value: float, count: float, *, shares: bool) -> str:
+    around = "around " if grid.pooled else ""
+    return f"{around}({signed(grid.ys[i])}, {signed(grid.xs[j])}): {percent(value) if shares else number(value)}, n {count:g}"
+
+
+def _origin(grid: Grid, cell: float) -> tuple[float, float, float] | None:
+    if 0 not in grid.ys or 0 not in grid.xs:
+        return None
+    x, y = (grid.xs.index(0) + 0.5) * cell, (grid.ys.index(0) + 0.5) * cell
+    return x, y, max(2.5, min(6.0, cell * 0.3))
+
+
+def _box(grid: Grid, cell: float, named: Named) -> Box:
+    """The square's outline, cut to the map."""
+
+    def ends(middle: int, first: int, count: int) -> tuple[float, float]:
+        place = (middle - first) / grid.cell + 0.5
+        half = (named.half_width + 0.5) / grid.cell
+        return max(0.0, place - half) * cell, min(float(count), place + half) * cell
+
+    left, right = ends(named.dx, grid.xs[0], len(grid.xs))
+    above, below = ends(named.dy, grid.ys[0], len(grid.ys))
+    return Box(left, above, right - left, below - above, named.title)
 
 
 def _axes(grid: Grid, cell: float) -> list[Words]:
@@ -129,7 +223,17 @@ def gain_bar(before: float | None, after: float | None, top: float, title: str, 
     return Bar(title, min(low, high) * scale, max(abs(high - low) * scale, 0.4), kind)
 
 
-def dots(views: Sequence[tuple[float, float, bool, str]], unshifted: float, title: str) -> Dots:
+def gauge(metric: Metric, top: float, title: str) -> Gauge | None:
+    """A metric on a scale from 0 to `top`; None where it has no value. The title ends with how many are behind it."""
+    if metric.value is None:
+        return None
+    low, high = (metric.value if end is None else end for end in (metric.ci_low, metric.ci_high))
+    scale = 100 / top if top > 0 else 0.0
+    title = f"{title}, n {metric.n_pairs:,} on {images_text(metric.n_images)}"
+    return Gauge(title, metric.value * scale, max(0.0, low) * scale, min(top, high) * scale)
+
+
+def dots(views: Sequence[tuple[float, float, bool, str]], unshifted: float, title: str, name: str) -> Dots:
     """Views as (distance in px, probability, whether the answer changed, title); those that changed lie on top."""
     reach = max(distance for distance, _, _, _ in views)
 
@@ -145,7 +249,7 @@ def dots(views: Sequence[tuple[float, float, bool, str]], unshifted: float, titl
     words += [
         Words("0", 0, below),
         Words(f"{reach:.3g} px", _DOTS_WIDTH, below, "end"),
-        Words("probability", 0, -7, "start", dim=True),
+        Words(f"probability, {name}", 0, -7, "start", dim=True),
         Words("distance moved", _DOTS_WIDTH / 2, below, dim=True),
     ]
     levels = (y(0.0), y(0.5), y(1.0))

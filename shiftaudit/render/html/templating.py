@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -12,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from shiftaudit.metrics.vocabulary import label_of, unit_of
-from shiftaudit.render import findings, numbers, sentences
+from shiftaudit.render import findings, numbers, sentences, verdict
 from shiftaudit.render.characters import clean
 from shiftaudit.render.colours import heat, hexadecimal
 
@@ -40,10 +42,15 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    # A browser runs the script whose hash this is, and no other, whatever a name from outside may hold.
+    script = files("shiftaudit.render.html").joinpath("tables.js").read_text(encoding="utf-8")
     made.filters.update(literal=literal, prose=prose)
     made.globals.update(
         numbers=numbers,
         sentences=sentences,
+        verdict=verdict,
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         findings=findings,
         label_of=label_of,
         unit_of=unit_of,

@@ -8,9 +8,14 @@ import html5lib
 import pytest
 from jinja2 import UndefinedError
 from PIL import Image
-from report_builder import fake_report
+from report_builder import CLASS_NAMES, fake_report
 
+from shiftaudit.gate.compare import compare
 from shiftaudit.records.report import AuditReport
+from shiftaudit.render.grids import Grid
+from shiftaudit.render.html import svg
+from shiftaudit.render.html.compare import compare_part
+from shiftaudit.render.html.maps import phase_maps
 from shiftaudit.render.html.page import render
 from shiftaudit.render.html.templating import environment
 
@@ -30,9 +35,13 @@ def nasty_report() -> AuditReport:
     return dataclasses.replace(report, per_image=images, stages=stages)
 
 
+def before_and_after(before: AuditReport, after: AuditReport) -> str:
+    return render(before, after, compare(before, after))
+
+
 PAGES = {
     "random shifts": render(fake_report(), thumbnails={f"{index:064x}": jpeg() for index in range(40)}),
-    "grid and before/after": render(fake_report(grid=8), fake_report(grid=8, wobble=0.2, scale=0.4)),
+    "grid and before/after": before_and_after(fake_report(grid=8), fake_report(grid=8, wobble=0.2, scale=0.4)),
     "degenerate, no stages": render(fake_report(degenerate=True, stages=False, wobble=0.0)),
     "nasty names": render(nasty_report()),
     "nothing": render(
@@ -46,7 +55,9 @@ def test_the_page_is_strictly_valid_html5(name: str) -> None:
     parser = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False)
     document = parser.parse(PAGES[name])
     assert document.find("head/title") is not None
-    assert document.findall(".//script") == []
+    [script] = document.findall(".//script")
+    assert script.text == environment().globals["script"], "no script but the page's own"
+    assert environment().globals["script_hash"] in PAGES[name]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -55,8 +66,17 @@ def test_the_page_refers_to_nothing_outside_itself(name: str) -> None:
     for element in document.iter():
         for attribute in ("src", "href", "xlink:href", "srcset", "action", "data", "poster", "style"):
             value = element.get(attribute)
-            assert value is None or value.startswith("data:image/jpeg;base64,"), (element.tag, attribute, value)
+            assert value is None or value.startswith(("data:image/jpeg;base64,", "#")), (element.tag, attribute, value)
     assert not re.search(r"url\(|@import", PAGES[name])
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_contents_lead_to_parts_that_are_there(name: str) -> None:
+    document = html5lib.parse(PAGES[name], namespaceHTMLElements=False)
+    targets = [link.get("href", "") for link in document.findall(".//nav/a")]
+    ids = {element.get("id") for element in document.iter()}
+    assert targets
+    assert {target.removeprefix("#") for target in targets} <= ids
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -96,6 +116,38 @@ def test_two_reports_are_shown_one_beside_the_other() -> None:
     assert page.count("after: under ") == 12
 
 
+def test_a_change_is_told_with_its_paired_interval_and_pale_where_it_may_be_chance() -> None:
+    page = PAGES["grid and before/after"]
+    told = page.partition('id="change"')[2].partition("</section>")[0]
+    assert re.search(
+        r'consistency \(circular\) <span class="better">\+[\d.]+ points \[\+[\d.]+, \+[\d.]+\]</span>', told
+    )
+    assert re.search(r'accuracy, unshifted <span class="pale">0\.0 points', told.replace("+0.0", "0.0"))
+    assert "Images gained" in told
+    same = before_and_after(fake_report(), fake_report())
+    assert 'class="better"' not in same
+    assert "Images gained" not in same
+
+
+def test_images_gained_and_lost_show_both_answers() -> None:
+    before, after = fake_report(), fake_report(wobble=0.0)
+    part = compare_part(before, after, compare(before, after))
+    assert part.lost == ()
+    assert len(part.gained) == 31
+    assert all(one.changed_before[0] > 0 and one.changed_after == (0, 16) for one in part.gained)
+    assert {one.after for one in part.gained} <= set(CLASS_NAMES)
+    assert compare_part(after, before, compare(after, before)).gained == ()
+
+
+def test_maps_of_one_stage_before_and_after_have_one_scale() -> None:
+    groups = phase_maps([("Before", fake_report()), ("After", fake_report(scale=0.5))], 8)
+    assert len(groups) == 4
+    for before, after in groups:
+        assert before.stage == after.stage
+        assert before.drawing.end == after.drawing.end
+        assert before.drawing.shades != after.drawing.shades
+
+
 def test_the_page_says_it_in_a_sentence_first() -> None:
     page = PAGES["random shifts"]
     assert re.search(r'<p class="lead">\d+ of 40 images change their answer', page)
@@ -120,8 +172,8 @@ def test_definitions_show_code_as_code() -> None:
 def test_reports_made_differently_carry_a_warning() -> None:
     after = fake_report(grid=8)
     after = dataclasses.replace(after, protocol=dataclasses.replace(after.protocol, protocol_hash="00"))
-    assert "not made alike" in render(fake_report(grid=8), after)
-    assert "not made alike" not in PAGES["grid and before/after"]
+    assert "no differences are given" in before_and_after(fake_report(grid=8), after)
+    assert "no differences are given" not in PAGES["grid and before/after"]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -140,6 +192,36 @@ def test_bars_and_dots_say_their_value_when_the_mouse_rests_on_them() -> None:
     marks = [mark for drawing in drawings for mark in drawing.iter() if mark.get("class") in ("stay", "flip")]
     assert len(marks) == 12 * 2 * 8
     assert all(re.fullmatch(r"\(.+, .+\): .+ %", mark.findtext(f"{svg}title") or "") for mark in marks)
+
+
+def test_every_cell_says_its_value_and_how_many_views_it_is_made_of() -> None:
+    [circular, crop, *_] = html5lib.parse(PAGES["random shifts"], namespaceHTMLElements=False).findall(
+        ".//*[@class='map']"
+    )
+    for drawing in (circular, crop):
+        cells = [cell for cell in drawing.iter("{http://www.w3.org/2000/svg}path") if cell.get("class") is None]
+        titles = [cell.findtext("{http://www.w3.org/2000/svg}title") for cell in cells]
+        assert len(titles) >= 9
+        assert all(re.fullmatch(r"(around )?\(.+, .+\): [\d.]+ %, n [\d.]+", title or "") for title in titles)
+        assert "Most change around" in "".join(drawing.itertext()) or "Worst around" in "".join(drawing.itertext())
+
+
+def test_cells_of_few_views_are_hatched_and_outside_the_scale() -> None:
+    grid = Grid((0, 1), (0, 1), ((0.1, 0.9), (0.2, None)), ((9, 4), (5, 0)), 1)
+    drawn = svg.heat_map(grid, "a map", shares=True, least=5)
+    assert drawn.end == "20.0 %"
+    assert [cell.title for cell in drawn.few] == ["(0, +1): 90.0 %, n 4"]
+    assert drawn.hatching.startswith("M1 ")
+    assert sum(len(cells) for _, cells in drawn.shades) == 2
+
+
+def test_all_images_are_in_the_table_and_the_definitions_fold_away() -> None:
+    document = html5lib.parse(PAGES["random shifts"], namespaceHTMLElements=False)
+    [table] = [table for table in document.iter("table") if "filterable" in table.get("class", "")]
+    assert len(table.findall("tbody/tr")) == 40
+    [words] = [part for part in document.iter("details") if part.get("id") == "definitions"]
+    assert words.get("open") is None
+    assert "Accuracy 80.0 %" in PAGES["random shifts"]
 
 
 def test_thumbnails_are_embedded_only_when_given() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shiftaudit.gate.stage_pairs import pair_stages
+from shiftaudit.metrics.stage_pairs import pair_stages
 from shiftaudit.records.report import Stage
 
 
