@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from shiftaudit.surgery.graph import Call, Graph, Size, Uses, Value
+from shiftaudit.surgery.maps import is_feature_map
 from shiftaudit.surgery.ops import kind_of, slice_steps
 from shiftaudit.surgery.plan import SLICE, WRITTEN_MAP, WRITTEN_SLICES
 
@@ -43,7 +44,7 @@ def sliced_map(base: Value, graph: Graph, uses: Uses) -> SlicedMap | None:
     below = {user: steps for user in users if (steps := _steps_below(user, graph, uses))}
     together = {dim: step for steps in below.values() for dim, step in steps.items()}
     axes = spatial_axes(together)
-    if axes is None:
+    if axes is None or not is_feature_map(base, set(together) & set(axes), graph, uses):
         return None
     readers = tuple(user for user, steps in below.items() if set(steps) & set(axes))
     cuts = [cut.outs[0] for reader in readers for cut in _chain(reader, graph, uses)]
