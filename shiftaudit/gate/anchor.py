@@ -66,6 +66,11 @@ def anchor_use(baseline: Baseline, rules: Rules) -> AnchorUse:
     return "itself" if baseline.anchored else "none"
 
 
+def judged_anchor(baseline: Baseline, rules: Rules) -> Baseline | None:
+    """What the anchor measured, where the gate judges against it."""
+    return first_measurement(baseline) if anchor_use(baseline, rules) == "judged" else None
+
+
 def require_comparable_anchor(candidate: Baseline, first: Baseline) -> None:
     """Raises NoVerdictError that names what is not the same for the candidate as for the anchor."""
     try:

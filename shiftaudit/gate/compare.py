@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shiftaudit.errors import NoVerdictError
 from shiftaudit.gate.comparable import environment_differences, require_same_protocol, same_model
 from shiftaudit.gate.metric_rules import count_flips
+from shiftaudit.metrics.definitions import Measure
+from shiftaudit.metrics.intervals import mean_metric
 from shiftaudit.metrics.measures import SMALLEST_SUBGROUP
-from shiftaudit.metrics.paired import paired_difference
 from shiftaudit.metrics.stage_pairs import pair_stages
 from shiftaudit.metrics.vocabulary import MEASURES
 from shiftaudit.records.gate import GATE_SCHEMA_VERSION, Comparison, MetricComparison, StageComparison
 from shiftaudit.records.report import AuditReport, ImageResult, Metric
-from shiftaudit.records.words import Protocol
+from shiftaudit.records.words import IntervalMethod, Protocol
 from shiftaudit.version import __version__
 
 
@@ -89,6 +90,7 @@ def _compare_metric(
     known = first or second
     difference = low = high = None
     n, flips, subgroup, enough = 0, None, None, True
+    method: IntervalMethod = "none"
     value_a, value_b = (None if side is None else side.value for side in sides)
     measure = MEASURES.get(metric)
     if pairs is not None and measure is not None and measure.is_mean:
@@ -99,9 +101,8 @@ def _compare_metric(
             subgroup, enough = f"both {measure.subgroup}", n >= SMALLEST_SUBGROUP
             value_a, value_b = (float(values[shared].mean()) if enough else None for values in (values_a, values_b))
         if n and enough:
-            estimate = paired_difference(values_b, values_a, same_model=same)
-            difference = estimate.mean
-            low, high = (_finite(estimate.bound(probability)) for probability in (0.025, 0.975))
+            found = _difference((values_b - values_a)[shared], measure, same=same)
+            difference, low, high, method = found.value, found.ci_low, found.ci_high, found.method
             flips = count_flips(values_b, values_a) if measure.binary else None
     return MetricComparison(
         name=name,
@@ -114,11 +115,23 @@ def _compare_metric(
         higher_is_better=known is None or known.higher_is_better,
         flips=flips,
         subgroup=subgroup,
+        method=method,
     )
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _difference(values: NDArray[np.float64], measure: Measure, *, same: bool) -> Metric:
+    """Of the same model it is known to be 0 where all values are."""
+    n = len(values)
+    if same and not values.any():
+        return Metric(0.0, 0.0, 0.0, n, n, "none", measure.higher_is_better)
+    return mean_metric(
+        values,
+        n_pairs=n,
+        higher_is_better=measure.higher_is_better,
+        kind=measure.kind,
+        low=-measure.largest,
+        high=measure.largest,
+    )
 
 
 def _stages(a: AuditReport, b: AuditReport) -> list[StageComparison]:

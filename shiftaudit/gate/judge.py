@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 from shiftaudit.errors import InputError, NoVerdictError
-from shiftaudit.gate.anchor import anchor_use, first_measurement, require_comparable_anchor
+from shiftaudit.gate.anchor import anchor_use, judged_anchor, require_comparable_anchor
 from shiftaudit.gate.baseline import baseline_of
 from shiftaudit.gate.comparable import environment_differences, require_same_images, require_same_protocol
 from shiftaudit.gate.consistent import require_consistent
@@ -88,8 +88,7 @@ def judge(
     require_consistent(candidate, "the candidate", "shiftaudit score MODEL IMAGES -o report.json")
     require_same_protocol(candidate.protocol, baseline.protocol)
     require_same_images(candidate, baseline)
-    use = anchor_use(baseline, rules)
-    first = first_measurement(baseline) if use == "judged" else None
+    first = judged_anchor(baseline, rules)
     verdicts = _verdicts(candidate, baseline, first, rules, alpha)
     outcome = overall(verdicts)
     return GateResult(
@@ -106,7 +105,7 @@ def judge(
         verdicts=tuple(verdicts),
         warnings=(*_warnings(candidate, baseline), *stages_not_judged(candidate, (baseline, first), rules)),
         refresh_baseline=outcome == PASS and any(verdict.improved for verdict in verdicts),
-        anchor=use,
+        anchor=anchor_use(baseline, rules),
         anchor_model=None if first is None else first.model.source,
     )
 

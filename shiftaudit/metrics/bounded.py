@@ -17,6 +17,7 @@ saddle point (Daniels, 1954): no random numbers, and nine digits.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any
@@ -86,20 +87,43 @@ class BoundedMean:
             return self.mean
         if probability < 0.5:
             return -self.negated().bound(1 - probability)
-        if self.mean >= self.high:
-            return self.high
-        return self._upper(1 - probability)
+        return self._upper(1 - probability, self.p_below)
 
-    def _upper(self, alpha: float) -> float:
-        """The limit at which `p_below` is `alpha`: bracketed from a normal guess, then closed in on by false position.
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """Both ends of a two-sided interval, shorter than that between two bounds, which each hold in any case.
+
+        It takes the mean of two p-values, with the imaginary image at the far end and at the near end. For yes/no outcomes this
+        is the mid-p interval (Lancaster, 1961; Agresti and Gottard, 2005). The two sides together hold their level, though one
+        of them need not.
+
+        >>> import numpy as np
+        >>> low, high = bounded_mean(np.array([1.0] * 9 + [0.0]), 0.0, 1.0).interval(0.95)
+        >>> round(low, 4), round(high, 4)
+        (0.5966, 0.995)
+        """
+        alpha, negated = (1 - confidence) / 2, self.negated()
+        return -negated._upper(alpha, negated._middle_p), self._upper(alpha, self._middle_p)
+
+    def two_sided_p(self, value: float) -> float:
+        """The largest error rate at which `interval` still holds a value."""
+        middle = self._middle_p(value)
+        return 2 * min(middle, 1 - middle)
+
+    def _middle_p(self, limit: float) -> float:
+        return (self.p_below(limit) + 1 - self.negated().p_below(-limit)) / 2
+
+    def _upper(self, alpha: float, p_value: Callable[[float], float]) -> float:
+        """The limit at which the p-value is `alpha`: bracketed from a normal guess, then closed in on by false position.
 
         The p-value's normal quantile is nearly a straight line, so that few steps do.
         """
+        if self.mean >= self.high:
+            return self.high
         normal = NormalDist()
         wanted = normal.inv_cdf(alpha)
 
         def excess(limit: float) -> float:
-            return normal.inv_cdf(min(max(self.p_below(limit), 1e-300), 1 - 1e-15)) - wanted
+            return normal.inv_cdf(min(max(p_value(limit), 1e-300), 1 - 1e-15)) - wanted
 
         centre = (self.mean * self.n + self.high) / (self.n + 1)
         deviation = math.sqrt(self.spread**2 + (self.high - centre) ** 2 / self.n) / math.sqrt(self.n + 1)

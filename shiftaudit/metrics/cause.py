@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftaudit.metrics.intervals import ClusterBootstrap, Kind
+from shiftaudit.metrics.intervals import Kind, mean_metric
 from shiftaudit.records.cause import Cause, Change, Damage, ImageDamage, Split, SplitView
 from shiftaudit.records.metric import Metric
 from shiftaudit.records.words import Protocol
@@ -31,7 +31,7 @@ def damage(rows: Sequence[ImageDamage | None], grid: int, together: Sequence[str
     changes = [[s.change for s in row.stages if s.grid == grid] if row else [] for row in rows]
     if not any(changes):
         return None
-    means = ImageMeans(len(rows), sum(map(len, changes)))
+    means = ImageMeans(sum(map(len, changes)))
     return Damage(
         means.metric([[_changed(c) for c in of] for of in changes], "share"),
         means.metric([[c.variation for c in of] for of in changes], "real"),
@@ -57,7 +57,7 @@ def cause(
     everything = [view for of in views for view in of]
     if not everything:
         return None
-    means = ImageMeans(len(rows), len(everything))
+    means = ImageMeans(len(everything))
     return Cause(
         protocol=protocol,
         answers=split(means, views, _changed, "share"),
@@ -78,17 +78,17 @@ def split(means: ImageMeans, views: Sequence[Sequence[SplitView]], of: Callable[
         kind: of that number.
     """
 
-    def metric(number: Callable[[SplitView], float], kind: Kind) -> Metric:
-        return means.metric([[number(view) for view in of_image] for of_image in views], kind)
+    def metric(number: Callable[[SplitView], float], low: float = 0.0, high: float = 1.0) -> Metric:
+        return means.metric([[number(view) for view in of_image] for of_image in views], kind, low=low, high=high)
 
-    observed = metric(lambda v: of(v.observed), kind)
-    aliasing = metric(lambda v: of(v.aliasing), kind)
+    observed = metric(lambda v: of(v.observed))
+    aliasing = metric(lambda v: of(v.aliasing))
     return Split(
         observed=observed,
         aliasing=aliasing,
-        border=metric(lambda v: of(v.border), kind),
-        overlap=metric(lambda v: of(v.aliasing) + of(v.border) - of(v.observed), "real"),
-        aliasing_share=metric(lambda v: (of(v.observed) + of(v.aliasing) - of(v.border)) / 2, "real"),
+        border=metric(lambda v: of(v.border)),
+        overlap=metric(lambda v: of(v.aliasing) + of(v.border) - of(v.observed), -1.0, 2.0),
+        aliasing_share=metric(lambda v: (of(v.observed) + of(v.aliasing) - of(v.border)) / 2, -0.5),
         ceiling=min(observed, aliasing, key=lambda one: one.value or 0.0),
     )
 
@@ -102,12 +102,10 @@ class ImageMeans:
     """Means over images of what each image has; images without rows do not count.
 
     Args:
-        n_images: of the report.
         n_rows: comparisons behind a mean, of all images.
     """
 
-    def __init__(self, n_images: int, n_rows: int) -> None:
-        self._bootstrap = ClusterBootstrap(n_images)
+    def __init__(self, n_rows: int) -> None:
         self._n_rows = n_rows
 
     def metric(
@@ -115,11 +113,12 @@ class ImageMeans:
         values: Sequence[Sequence[float]],
         kind: Kind,
         *,
-        largest: float | None = None,
+        low: float = 0.0,
+        high: float = 1.0,
         higher_is_better: bool = False,
     ) -> Metric:
-        """The mean, with its interval; arguments as in `ClusterBootstrap.metric`."""
+        """The mean, with its interval; arguments as in `mean_metric`."""
         means: NDArray[np.float64] = np.array([_mean(of) if of else math.nan for of in values])
-        return self._bootstrap.metric(
-            means, n_pairs=self._n_rows, higher_is_better=higher_is_better, kind=kind, largest=largest
+        return mean_metric(
+            means, n_pairs=self._n_rows, higher_is_better=higher_is_better, kind=kind, low=low, high=high
         )

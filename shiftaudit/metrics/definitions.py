@@ -53,7 +53,7 @@ class Measure(Term):
     compared: Literal["pairs", "views", "images"] = "views"
     """What an image is counted by in `Metric.n_pairs`."""
     binary: bool = False
-    """Yes or no for each image: Wilson's interval, and McNemar's test where two models are compared."""
+    """Yes or no for each image: McNemar's test where two models are compared."""
     needs_labels: bool = False
     only_diagonal: bool = False
     """Given where the shifts are 1-px steps along the diagonal (`--shifts diagonal`, `--preset azulay`)."""
@@ -72,7 +72,12 @@ class Measure(Term):
     @property
     def kind(self) -> Kind:
         """How its interval is made."""
-        return "binary" if self.binary else "share" if self.unit == "share" else "real"
+        return "share" if self.unit == "share" else "real"
+
+    @property
+    def largest(self) -> float:
+        """Of an image's values; none lies below 0."""
+        return math.log(2) if self.unit == "nats" else 1.0
 
     def of_counts(self, correct: bool | None, counts: ViewCounts | None) -> float:
         """The value of one image; NaN where it lacks a label (`correct` is None) or its views (`counts` is None)."""

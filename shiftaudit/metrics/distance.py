@@ -98,15 +98,15 @@ def _bin(
         agreements.append([float(views.predictions[k] == image.prediction) for k in places] if views else [])
         variations.append([views.variation[k] for k in places] if views and views.variation else [])
         shifts += [views.shifts[k] for k in places] if views else []
-    means = ImageMeans(len(images), len(shifts))
+    means = ImageMeans(len(shifts))
     return DistanceBin(
         nearest=between[0],
         farthest=between[1],
         mean=math.fsum(map(distance, shifts)) / len(shifts),
         n_images=sum(map(bool, agreements)),
         n_views=len(shifts),
-        variation=means.metric(variations, "real", largest=1.0),
-        agreement=means.metric(agreements, "share", largest=1.0, higher_is_better=True),
+        variation=means.metric(variations, "real"),
+        agreement=means.metric(agreements, "share", higher_is_better=True),
         lattice=_lattice(between, total_stride),
         n_lattice=sum(_on_lattice(shift, total_stride) for shift in shifts),
         split=_split(apart, n_apart),
@@ -116,7 +116,7 @@ def _bin(
 def _split(apart: Sequence[Sequence[SplitView]], n_apart: int) -> DistanceSplit | None:
     if sum(map(bool, apart)) < min(ENOUGH, max(2, n_apart)):
         return None
-    means = ImageMeans(len(apart), sum(map(len, apart)))
+    means = ImageMeans(sum(map(len, apart)))
     changed: Callable[[Change], float] = lambda change: float(change.changed)  # noqa: E731
     return DistanceSplit(
         answers=split(means, apart, changed, "share"),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from shiftaudit.metrics.counts import ViewCounts, view_counts
-from shiftaudit.metrics.intervals import ClusterBootstrap
+from shiftaudit.metrics.intervals import mean_metric
 from shiftaudit.metrics.vocabulary import METRICS
 from shiftaudit.metrics.worst import worst_shift
 from shiftaudit.records.report import (
@@ -27,9 +27,6 @@ DEGENERATE_SHARE = 0.95
 SMALLEST_SUBGROUP = 10
 """Of fewer images that a model's own answers choose no value is given, only their number."""
 
-_LARGEST = 1.0
-"""No image has a larger value of any measure, nor one below 0."""
-
 
 def protocol_result(
     images: Sequence[ImageResult], protocol: Protocol, *, shifts: str, max_shift: int
@@ -37,7 +34,6 @@ def protocol_result(
     """All metrics of one protocol over the images that have it."""
     rows = [(i, i.views[protocol], c) for i in images if (c := view_counts(i, protocol)) is not None]
     labelled = any(image.label is not None for image, _, _ in rows)
-    bootstrap = ClusterBootstrap(len(rows))
     metrics: dict[str, Metric] = {}
     for measure in METRICS:
         if not measure.is_mean or (measure.needs_labels and not labelled):
@@ -52,8 +48,12 @@ def protocol_result(
         if measure.subgroup is not None and n < SMALLEST_SUBGROUP:
             metrics[measure.name] = Metric(None, None, None, n, n_pairs, "none", measure.higher_is_better)
             continue
-        metrics[measure.name] = bootstrap.metric(
-            values, n_pairs=n_pairs, higher_is_better=measure.higher_is_better, kind=measure.kind, largest=_LARGEST
+        metrics[measure.name] = mean_metric(
+            values,
+            n_pairs=n_pairs,
+            higher_is_better=measure.higher_is_better,
+            kind=measure.kind,
+            high=measure.largest,
         )
     by_shift = _by_shift(rows)
     single = not shifts.split(":")[0].isdecimal() and not shifts.startswith("iid")

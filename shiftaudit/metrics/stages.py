@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from shiftaudit.metrics.cause import cause, damage
 from shiftaudit.metrics.distance import by_distance
-from shiftaudit.metrics.intervals import ClusterBootstrap
+from shiftaudit.metrics.intervals import mean_metric
 from shiftaudit.records.cause import Cause, Damage
 from shiftaudit.records.distance import DistanceBin
 from shiftaudit.records.report import Level, Metric, PhaseError, Shift, SkippedStage, Stage, StageErrors
@@ -125,9 +125,10 @@ def _level_records(
         errors: dict[Protocol, Metric] = {}
         for protocol in protocols:
             per_stage = [table.per_image(stage.output_slot, protocol) for stage in members]
+            largest = max(table.largest(stage.output_slot, "error") for stage in members)
             if (
                 per_stage
-                and (metric := table.metric(np.mean([v for v, _ in per_stage], axis=0), per_stage)) is not None
+                and (metric := table.metric(np.mean([v for v, _ in per_stage], axis=0), per_stage, largest)) is not None
             ):
                 errors[protocol] = metric
         records.append(Level(number, stride, tuple(stage.name for stage in members), errors))
@@ -140,7 +141,6 @@ class _Table:
     def __init__(self, scores: Sequence[ImageScore], calibration: Sequence[Calibration]) -> None:
         self._scores = scores
         self._calibration = calibration
-        self._bootstrap = ClusterBootstrap(len(scores))
 
     def per_image(self, slot: int, role: str, unit: Unit = "error") -> tuple[NDArray[np.float64], int]:
         """The mean error of each image (NaN where it has none), and the number of comparisons behind them."""
@@ -157,15 +157,21 @@ class _Table:
     def _unit(self, slot: int) -> float:
         return self._calibration[slot].distance if self._calibration else math.sqrt(2)
 
-    def metric(self, means: NDArray[np.float64], parts: Sequence[tuple[NDArray[np.float64], int]]) -> Metric | None:
+    def largest(self, slot: int, unit: Unit) -> float:
+        """No image has a larger error there, but for rounding: no squared distance is above 2."""
+        return 1.00001 * (math.sqrt(2) / self._unit(slot) if unit == "error" else 1.0)
+
+    def metric(
+        self, means: NDArray[np.float64], parts: Sequence[tuple[NDArray[np.float64], int]], largest: float
+    ) -> Metric | None:
         n_pairs = sum(n for _, n in parts)
         if n_pairs == 0 or np.isnan(means).all():
             return None
-        return self._bootstrap.metric(means, n_pairs=n_pairs, higher_is_better=False, kind="real")
+        return mean_metric(means, n_pairs=n_pairs, higher_is_better=False, kind="real", high=largest)
 
     def _slot_metric(self, slot: int, role: str, unit: Unit) -> Metric | None:
         part = self.per_image(slot, role, unit)
-        return self.metric(part[0], [part])
+        return self.metric(part[0], [part], self.largest(slot, unit))
 
     def stage_errors(self, stage: StageLayout, protocol: Protocol) -> StageErrors | None:
         found = [

@@ -14,7 +14,10 @@ AFC = (
     "CVPR 2023"
 )
 LIN = "Lin, Divergence Measures Based on the Shannon Entropy, IEEE Trans. Information Theory 1991"
-WILSON = "Wilson, Probable Inference, the Law of Succession, and Statistical Inference, JASA 1927"
+GAFFKE = (
+    "Gaffke, Three test statistics for a nonparametric one-sided hypothesis on the mean of a nonnegative variable, 2005"
+)
+HALL = "Hall, On the removal of skewness by transformation, JRSS B 1992"
 NONE = "defined here"
 
 TERMS: tuple[Term, ...] = (
@@ -170,12 +173,27 @@ TERMS: tuple[Term, ...] = (
         unit="share",
     ),
     Term(
+        "anchor",
+        "anchor of a baseline",
+        "The measurement that a baseline began with. `baseline update` replaces the measurement that a gate compares "
+        "with and keeps the anchor, and the gate judges every margin against both, so that small drops cannot add up. "
+        "Only `baseline save` and `baseline update --re-anchor` move it.",
+        "candidate − anchor on the same images, views and labels, judged by the margins of the gate",
+        NONE,
+    ),
+    Term(
         "interval",
         "95 % interval",
-        "The range in which the value would plausibly lie on other images of the same kind. Whole images "
-        "are drawn anew, since shifts of one image are not independent; where every image agrees, or the "
-        "outcome is yes or no, the Wilson interval is used.",
-        "2.5 and 97.5 percentiles of a cluster bootstrap over images; Wilson for yes/no outcomes",
-        "Efron & Tibshirani, An Introduction to the Bootstrap, 1993; " + WILSON,
+        "The range in which the value would plausibly lie on other images of the same kind. An image counts once, however "
+        "many shifts it has, since these are not independent. For shares an imaginary image is set at the end of the range, "
+        "so that few images, or images that all agree, claim no certainty; in simulations with 10 to 500 images such "
+        "intervals hold the truth in 92 to 99 % of cases. Changes of probability, divergences and errors of features have "
+        "an approximate interval (`skewed-t` in JSON, ≈ in tables): it holds as often where many images share the change, "
+        "and too rarely where a few images have all of it. More images make intervals narrower; more shifts do so only "
+        "where images are alike.",
+        "shares: the limits at which the mean of two p-values is 0.025, of randomly weighted means with one imaginary image "
+        "at the far end and at the near end of the range (for yes/no outcomes the mid-p interval); others: Student's "
+        "interval together with Hall's for skewed values",
+        GAFFKE + "; " + HALL,
     ),
 )

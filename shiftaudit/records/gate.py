@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from shiftaudit.records.options import number_or_off, option
 from shiftaudit.records.report import Environment, Metric, ModelInfo, ProtocolInfo
-from shiftaudit.records.words import Protocol
+from shiftaudit.records.words import IntervalMethod, Protocol
 
 BASELINE_SCHEMA_VERSION = 2
 GATE_SCHEMA_VERSION = 2
@@ -264,6 +264,7 @@ class MetricComparison:
     flips: Flips | None = None
     subgroup: str | None = None
     """Which images: `both right` or `both wrong`; None for all."""
+    method: IntervalMethod = "none"
 
 
 @dataclass(frozen=True)

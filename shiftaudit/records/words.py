@@ -37,8 +37,10 @@ ModelKind = Literal[
 ]
 """What a model was loaded from."""
 
-IntervalMethod = Literal["cluster-bootstrap", "wilson", "bounded-mean", "confidence-sequence", "none"]
-"""How an interval was made."""
+IntervalMethod = Literal["bounded-mean", "skewed-t", "confidence-sequence", "cluster-bootstrap", "wilson", "none"]
+"""How an interval was made; what earlier versions of this program said of theirs is still read."""
+APPROXIMATE: Final = "skewed-t"
+"""The method whose intervals know nothing of rare large values that no image shows."""
 
 TestMethod = Literal["permutation", "none"]
 """How a p-value was made."""
