@@ -46,8 +46,12 @@ def assert_shift_invariant(
 ) -> GateResult:
     """Score `model` on `images` and raise AssertionError if it is surely less invariant than demanded.
 
-    Noise never fails it: a bound is broken only when the whole one-sided 95 % interval lies beyond it. With too few
-    images to tell, the assertion holds unless `strict`. A model that gives (nearly) all of 20 images or more the same
+    What it tolerates: answers that change. A floor of 0.9 lets one pair of views in ten disagree, and a baseline lets each of
+    consistency and accuracy fall by 3 points (`margins`). And noise: a bound is broken only when the whole one-sided 95 %
+    interval lies beyond it, so that a true value a little below a floor passes, the more easily the fewer the images. With too
+    few images to tell anything the assertion holds, unless `strict`; the result that is returned says what was shown.
+
+    A model that gives (nearly) all of 20 images or more the same
     answer fails, however consistent it is, unless labels say that the images are of one class.
 
     Args:

@@ -66,7 +66,7 @@ class Audit:
         self.header = SamplesHeader(
             schema_version=SCHEMA_VERSION,
             tool_version=__version__,
-            model=model.info,
+            model=replace(model.info, taught_on=model.taught_on),
             protocol=self.protocol,
             environment=environment(self.settings),
             layout=_layout(self._scorer) if self.protocol.stages else (),

@@ -86,6 +86,7 @@ def run_audit(
     from shiftaudit.audit.ranks import process_group, ranks
     from shiftaudit.audit.run import run
     from shiftaudit.cli.progress import progress_bar, working
+    from shiftaudit.gate.comparable import taught_warnings
 
     here = ranks()
     quiet = quiet or not here.is_first
@@ -103,6 +104,8 @@ def run_audit(
     if report is None:
         raise typer.Exit(0)
     _warn_of_skipped(report, quiet=quiet)
+    for warning in taught_warnings((report.model, [image.id for image in report.per_image])):
+        warn(warning, quiet=quiet)
     return report
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 
 from shiftaudit.errors import NoVerdictError
@@ -75,6 +76,34 @@ def same_model(ours: ModelInfo, theirs: ModelInfo) -> bool:
     """Whether these are the very same weights, fed in the same way."""
     same_bytes = ours.sha256 is not None and ours.sha256 == theirs.sha256
     return same_bytes and plain(ours.preprocessing) == plain(theirs.preprocessing)
+
+
+def judging_warnings(candidate: Baseline, baseline: Baseline) -> list[str]:
+    """What makes a judgement say less than it seems to."""
+    warnings = environment_differences(candidate.environment, baseline.environment)
+    warnings += taught_warnings(*((one.model, one.images) for one in (candidate, baseline)))
+    if candidate.tool_version != baseline.tool_version:
+        warnings.append(
+            f"shiftaudit {baseline.tool_version} made the baseline and {candidate.tool_version} the candidate"
+        )
+    if candidate.degenerate and baseline.degenerate:
+        warnings.append("both models give (nearly) all images one answer, which is consistent and says nothing")
+    if candidate.model.sha256 is not None and candidate.model.sha256 == baseline.model.sha256:
+        warnings.append("the candidate is the very model the baseline was made of")
+    if baseline.data.n_labelled == 0:
+        warnings.append("no image has a label, so accuracy is not gated: a worse model can be more consistent")
+    return warnings
+
+
+def taught_warnings(*sides: tuple[ModelInfo, Iterable[str]]) -> list[str]:
+    """One sentence for each model that was refitted or tuned on images it is judged on: (model, its images)."""
+    found = ((model, ids, model.n_taught(ids)) for model, ids in ((model, tuple(ids)) for model, ids in sides))
+    return [
+        f"{model.source} was refitted or tuned on {taught:,} of these {len(ids):,} images, so its numbers are too good: judge "
+        "it on others"
+        for model, ids, taught in found
+        if taught
+    ]
 
 
 def environment_differences(ours: Environment, theirs: Environment) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftaudit.errors import NoVerdictError
-from shiftaudit.gate.comparable import environment_differences, require_same_protocol, same_model
+from shiftaudit.gate.comparable import environment_differences, require_same_protocol, same_model, taught_warnings
 from shiftaudit.gate.metric_rules import count_flips
 from shiftaudit.metrics.definitions import Measure
 from shiftaudit.metrics.intervals import mean_metric
@@ -29,6 +29,7 @@ def compare(a: AuditReport, b: AuditReport) -> Comparison:
     rows_a, rows_b = ({image.id: image for image in report.per_image} for report in (a, b))
     shared = sorted(rows_a.keys() & rows_b.keys())
     warnings = environment_differences(b.environment, a.environment)
+    warnings += taught_warnings((a.model, rows_a), (b.model, rows_b))
     paired = bool(shared)
     try:
         require_same_protocol(b.protocol, a.protocol)

@@ -15,7 +15,7 @@ from typing import get_args
 from shiftaudit.errors import InputError, NoVerdictError
 from shiftaudit.gate.anchor import anchor_use, judged_anchor, require_comparable_anchor
 from shiftaudit.gate.baseline import baseline_of
-from shiftaudit.gate.comparable import environment_differences, require_same_images, require_same_protocol
+from shiftaudit.gate.comparable import judging_warnings, require_same_images, require_same_protocol
 from shiftaudit.gate.consistent import require_consistent
 from shiftaudit.gate.metric_rules import anchor_checks, check_rules, metric_checks
 from shiftaudit.gate.rules import Check
@@ -103,7 +103,7 @@ def judge(
         n_images=baseline.data.n_images,
         n_labelled=baseline.data.n_labelled,
         verdicts=tuple(verdicts),
-        warnings=(*_warnings(candidate, baseline), *stages_not_judged(candidate, (baseline, first), rules)),
+        warnings=(*judging_warnings(candidate, baseline), *stages_not_judged(candidate, (baseline, first), rules)),
         refresh_baseline=outcome == PASS and any(verdict.improved for verdict in verdicts),
         anchor=anchor_use(baseline, rules),
         anchor_model=None if first is None else first.model.source,
@@ -281,18 +281,3 @@ def _degenerate(candidate: Baseline, baseline: Baseline) -> list[Verdict]:
             higher_is_better=False,
         )
     ]
-
-
-def _warnings(candidate: Baseline, baseline: Baseline) -> list[str]:
-    warnings = environment_differences(candidate.environment, baseline.environment)
-    if candidate.tool_version != baseline.tool_version:
-        warnings.append(
-            f"shiftaudit {baseline.tool_version} made the baseline and {candidate.tool_version} the candidate"
-        )
-    if candidate.degenerate and baseline.degenerate:
-        warnings.append("both models give (nearly) all images one answer, which is consistent and says nothing")
-    if candidate.model.sha256 is not None and candidate.model.sha256 == baseline.model.sha256:
-        warnings.append("the candidate is the very model the baseline was made of")
-    if baseline.data.n_labelled == 0:
-        warnings.append("no image has a label, so accuracy is not gated: a worse model can be more consistent")
-    return warnings

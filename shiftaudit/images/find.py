@@ -24,6 +24,14 @@ class ImageFile:
     relative: str
     """Relative to the folder given, with forward slashes: the name used in reports, CSV files and sorting."""
 
+    def sha256(self) -> str:
+        """Of the file's bytes, which is what an image is known by in reports and records.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
 
 def find_images(root: Path | Sequence[Path], *, limit: int | None = None) -> tuple[list[ImageFile], list[Skipped]]:
     """All images under a folder, or the given files, or several of both, sorted by relative path.

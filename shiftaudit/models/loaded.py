@@ -20,7 +20,7 @@ from shiftaudit.models.preprocessing import preset
 from shiftaudit.models.runner import Runner, RunnerModule
 from shiftaudit.records.patch import PatchRecord
 from shiftaudit.records.refit import RefitRecord
-from shiftaudit.records.report import ModelInfo, Preprocessing
+from shiftaudit.records.report import TAUGHT_DIGITS, ModelInfo, Preprocessing
 from shiftaudit.records.tune import TuneRecord
 
 LOGIT_KEYS = ("logits", "out")
@@ -96,6 +96,12 @@ class LoadedModel:
         used = preprocessing or preset(3)
         info = ModelInfo(source or module.name, "runner", None, module.name, None, used)
         return cls(module, info, module.classes, fixed_batch=module.fixed_batch)
+
+    @property
+    def taught_on(self) -> tuple[str, ...]:
+        """What `ModelInfo.taught_on` says."""
+        records = (record for record in (self.refit_record, self.tune_record) if record is not None)
+        return tuple(sorted({one[:TAUGHT_DIGITS] for record in records for one in record.image_sha256}))
 
     def to(self, device: str) -> LoadedModel:
         """The same model on `device`."""

@@ -18,6 +18,7 @@ from shiftaudit.records.shown import Shown
 from shiftaudit.records.words import CIRCULAR, ModelKind, OpName, Protocol, TestMethod
 
 SCHEMA_VERSION = 2
+TAUGHT_DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,13 @@ class ModelInfo:
     arch: str | None
     weights: str | None
     preprocessing: Preprocessing
+    taught_on: tuple[str, ...] = ()
+    """The first 16 digits of the SHA-256 of the images that the model was refitted or tuned on, in order."""
+
+    def n_taught(self, ids: Iterable[str]) -> int:
+        """How many of these images, by the SHA-256 of their bytes, it was refitted or tuned on."""
+        known = set(self.taught_on)
+        return sum(one[:TAUGHT_DIGITS] in known for one in ids)
 
 
 @dataclass(frozen=True)

@@ -157,5 +157,7 @@ class TuneRecord:
     taps: tuple[str, ...]
     """The layers whose inputs were matched with the original's."""
     history: tuple[Check, ...]
+    image_sha256: tuple[str, ...] = ()
+    """Of the images' bytes, those that were trained on and those held out; empty in files of earlier versions."""
     reestimated: HoldoutScore | None = None
     """The best weights with batch-norm statistics measured anew, where that was asked for; `tuned` is the better."""

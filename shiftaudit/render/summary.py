@@ -56,6 +56,9 @@ def _facts(report: AuditReport, room: int) -> Iterator[tuple[str, str, str]]:
     yield "input", sentences.short_preprocessing_text(used), "yellow" if used.guessed else ""
     if used.guessed:
         yield "", verdict.GUESS, "yellow"
+    taught = verdict.taught_text(report)
+    if taught is not None:
+        yield "training", taught, "yellow"
     if report.data.skipped:
         first, *others = report.data.skipped
         more = f", and {len(others)} more" if others else ""

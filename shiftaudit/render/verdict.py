@@ -83,6 +83,14 @@ def cause_texts(report: AuditReport) -> list[tuple[str, str]]:
     ]
 
 
+def taught_text(report: AuditReport) -> str | None:
+    """A warning where the model was taught on images that it is judged on."""
+    taught = report.model.n_taught(image.id for image in report.per_image)
+    if not taught:
+        return None
+    return f"The model was refitted or tuned on {taught:,} of these images, so these numbers are too good: score it on others."
+
+
 def accuracy_of(result: ProtocolResult) -> str:
     """Unmoved, shifted, and at the worst shift of each image; empty without labels."""
     unmoved, *others = (result.metrics.get(name) for name in ("accuracy", "accuracy_shifted", "accuracy_worst"))

@@ -102,16 +102,10 @@ def _silent(_: str) -> None:
 
 def shares(files: Sequence[ImageFile], held: float, seed: int) -> tuple[list[ImageFile], list[ImageFile]]:
     """The images to fit on and those held out, by their bytes and the seed; of images with the same bytes one is used."""
-    by_content = {content_sha256(file): file for file in reversed(files)}
+    by_content = {file.sha256(): file for file in reversed(files)}
     ranked = sorted(by_content, key=lambda content: hashlib.sha256(f"{seed}:{content}".encode()).digest())
     count = round(held * len(ranked))
     return [by_content[content] for content in ranked[count:]], [by_content[content] for content in ranked[:count]]
-
-
-def content_sha256(file: ImageFile) -> str:
-    """Of the file's bytes."""
-    with file.path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 class _Run:
@@ -146,8 +140,8 @@ class _Run:
             goal=self.bound.goal,
             n_fitting=len(fitting),
             n_held=len(held),
-            fitting_sha256=tuple(map(content_sha256, fitting)),
-            held_sha256=tuple(map(content_sha256, held)),
+            fitting_sha256=tuple(file.sha256() for file in fitting),
+            held_sha256=tuple(file.sha256() for file in held),
             n_fitted=copies.count,
             n_planned=len(plans),
             original_measure=1.0 if self.measure == "agreement" else float(np.nanmean(correct_of(judge.original))),

@@ -197,6 +197,7 @@ class _Run:
             tuned=tuned,
             taps=taps,
             history=state.history,
+            image_sha256=tuple(sorted({file.sha256() for file in (*self.train_files, *self.held_files)})),
             reestimated=reestimated,
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -68,7 +67,7 @@ def refit(
         n_images=len(files),
         n_holdout=len(files) - len(fitting),
         n_crops=crops.count * crops.size,
-        image_sha256=tuple(_sha256(file) for file in sorted(files, key=lambda file: file.relative)),
+        image_sha256=tuple(file.sha256() for file in sorted(files, key=lambda file: file.relative)),
         layers=fitted.layers,
         unchanged=fitted.unchanged,
         left=fitted.left,
@@ -112,11 +111,6 @@ class _Crops:
         generator = np.random.default_rng([self.settings.seed, number, 3])
         moved = rolled(crops, self.settings.roll, self._limit, generator)
         return moved.to(self._like.device, self._like.dtype)
-
-
-def _sha256(file: ImageFile) -> str:
-    with file.path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _check(patched: LoadedModel, teacher: LoadedModel) -> None:

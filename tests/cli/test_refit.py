@@ -97,7 +97,9 @@ def test_patch_refits_in_one_go_and_the_file_scores(run: Run, tmp_path: Path) ->
     record = json.loads(out)
     assert record["refit"]["n_crops"] >= 500
     assert record["refit"]["n_images"] == 6
-    assert run("score", "one.pt", "images", "--no-stages", "--shifts", "2")[0] == 0
+    code, _, error = run("score", "one.pt", "images", "--no-stages", "--shifts", "2")
+    assert code == 0
+    assert "warning: one.pt was refitted or tuned on 6 of these 6 images" in error
 
 
 @pytest.mark.parametrize(
@@ -148,6 +150,8 @@ def test_tune_starts_from_a_refitted_copy_and_keeps_its_record(run: Run, tmp_pat
     assert record["settings"]["grow"] == 0
     assert [check["strength"] for check in record["history"]] == [1, 1]
     assert carried(tmp_path / "tuned.pt")["refit"] == carried(tmp_path / "fitted.pt")["refit"]
+    assert carried(tmp_path / "tuned.pt")["tune"]["image_sha256"] == sorted(record["image_sha256"])
+    assert len(record["image_sha256"]) == 6
     # A copy that nobody fitted starts from plain subsampling; one that is tuned goes on with full filters.
     assert json.loads(run("tune", "aa.pt", *tuning, "-o", "grown.pt", "--json")[1])["settings"]["grow"] == 0.5
     assert json.loads(run("tune", "grown.pt", *tuning, "-o", "more.pt", "--json")[1])["settings"]["grow"] == 0
@@ -164,9 +168,14 @@ def test_a_fitted_copy_is_scored_gated_and_compared_like_any_model(run: Run) -> 
     code, out, _ = run("compare", "before.json", "after.json")
     assert code == 0
     assert "consistency" in out
+    assert "fitted.pt was refitted or tuned on 6 of these 6 images" in out.replace("\n", " ")
     assert run("baseline", "save", "after.json", "-o", "baseline.json")[0] == 0
     code, out, error = run("gate", "after.json", "--baseline", "baseline.json")
     assert (code, "pass" in out.lower()) == (0, True), error
+    assert "was refitted or tuned on 6 of these 6 images" in out.replace("\n", " ")
+    assert "The model was refitted or tuned on 6 of these images" in run("report", "after.json")[1].replace(
+        "\n" + " " * 17, " "
+    )
 
 
 def test_an_exported_copy_is_fitted_and_written_in_its_own_form(run: Run) -> None:

@@ -23,7 +23,7 @@ from shiftaudit.records.settings import Settings
 from shiftaudit.tune import bound as bound_module
 from shiftaudit.tune import data
 from shiftaudit.tune.advise import consistency_of, correct_of
-from shiftaudit.tune.bound import content_sha256, search, shares
+from shiftaudit.tune.bound import search, shares
 from tests.cli_run import InProcess
 
 ONE_SITE = PatchOptions(only=("layer2.conv1.0",), strength=0.9)
@@ -55,7 +55,7 @@ def test_the_claim_holds_on_a_third_set_and_the_held_out_share_was_never_fitted(
     assert set(found.model.refit_record.image_sha256) == set(record.fitting_sha256)
     assert not set(record.fitting_sha256) & set(record.held_sha256)
     assert (record.n_fitting, record.n_held, record.measure) == (30, 30, "accuracy")
-    held = {str(file.path) for file in files if content_sha256(file) in record.held_sha256}
+    held = {str(file.path) for file in files if file.sha256() in record.held_sha256}
     assert opened and not opened & held
 
     settings = Settings(shifts="4", stages=False, workers=0)
@@ -80,7 +80,7 @@ def test_equal_files_are_never_on_both_sides(tmp_path: Path) -> None:
             Image.new("RGB", (8, 8), (20 * index, 0, 0)).save(tmp_path / f"{copy}{index}.png")
     fitting, held = shares(find_images([tmp_path])[0], 0.5, 0)
     assert (len(fitting), len(held)) == (5, 5)
-    assert not {content_sha256(file) for file in fitting} & {content_sha256(file) for file in held}
+    assert not {file.sha256() for file in fitting} & {file.sha256() for file in held}
 
 
 def test_too_few_images_are_told_at_once() -> None:
