@@ -264,7 +264,7 @@ def _split(n: int, observed: float, aliasing: float, border: float) -> Split:
 
 def _cause(n: int, scale: float) -> Cause:
     answers, variation = ([scale * x for x in row] for row in ((0.093, 0.05, 0.072), (0.12, 0.11, 0.09)))
-    return Cause("circular", _split(n, *answers), _split(n, *variation), (32.0, 32.0), n, ())
+    return Cause("circular", _split(n, *answers), _split(n, *variation), (32.0, 32.0), n, n, 3 * n, ())
 
 
 def _distances(n: int, scale: float, *, apart: bool) -> tuple[DistanceBin, ...]:
@@ -352,7 +352,7 @@ def fake_report(
             Preprocessing(224, 256, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear", 3, "weights"),
         ),
         DataInfo(n, n, "cd" * 32, tuple(Skipped(*entry) for entry in skipped)),
-        ProtocolInfo(("circular", "crop"), shifts_spec, None, 32, 16, 256, 0, stages, 4, 1, "ef" * 32),
+        ProtocolInfo(("circular", "crop"), shifts_spec, None, 32, 16, 256, 0, stages, 4, None, "ef" * 32),
         Environment("3.11.2", "2.14.1", "0.29.1", "2.1.0", "11.0.0", "Linux-x86_64", "cpu", 2, "float32"),
         protocols,
         measured,

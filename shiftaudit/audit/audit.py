@@ -13,6 +13,7 @@ import PIL
 import torch
 import torchvision
 
+from shiftaudit.audit.damages import share_of
 from shiftaudit.audit.samples import Line
 from shiftaudit.audit.scorer import Scorer
 from shiftaudit.audit.summary import summarise
@@ -81,8 +82,14 @@ class Audit:
         if self.header.class_names is None:
             self.header = replace(self.header, class_names=names)
 
-    def calibrate(self, files: Sequence[ImageFile]) -> None:
-        """Find the unit of stage errors, from the first readable images: of the whole folder, whatever part is scored here."""
+    def begin(self, files: Sequence[ImageFile]) -> None:
+        """Find the unit of stage errors, from the first readable images, and how many images are taken apart.
+
+        Args:
+            files: the whole folder, whatever part of it is scored here.
+        """
+        if self._scorer.damage is not None:
+            self._scorer.damage.share = share_of(len(files), self.settings.damage)
         if not self.header.layout or self.header.calibration:
             return
         images: list[DecodedImage] = []
@@ -139,7 +146,7 @@ def audit(
         ModelError: the model failed.
     """
     run = Audit(model, settings or Settings(), limit=limit)
-    run.calibrate(files)
+    run.begin(files)
     with closing(run.lines(files, labels or {}, observer)) as lines:
         return summarise(run.header, [*skipped, *lines])
 

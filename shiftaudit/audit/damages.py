@@ -17,11 +17,25 @@ from shiftaudit.records.cause import Change, ImageDamage, SplitView, StageChange
 from shiftaudit.records.metric import Shift
 from shiftaudit.records.report import SkippedStage
 from shiftaudit.records.settings import Settings
-from shiftaudit.stages.damage import PhaseMode, find_sites, rehearsed
+from shiftaudit.stages.damage import PhaseMode, can_wrap, find_sites, rehearsed
 from shiftaudit.stages.grid import Grid, Move
 
-_STREAM = 17
-"""Keeps these draws apart from those of shifts, which come from the same image and seed."""
+_STREAM, _CHOICE_STREAM = 17, 18
+"""Keep these draws apart from those of shifts, which come from the same image and seed, and from each other."""
+
+SHARE, AT_LEAST = 0.2, 10
+"""By default this share of the images is taken apart, and about so many where there are few."""
+
+
+def share_of(n_files: int, damage: int | None) -> float:
+    """The share of the images that is taken apart.
+
+    Whether an image is depends on its bytes, the seed and this share alone: from fifty images on, one more changes no other.
+
+    >>> share_of(1000, None), share_of(20, None), share_of(5, None), share_of(1000, 1)
+    (0.2, 0.5, 1.0, 1.0)
+    """
+    return 1.0 if damage is not None else min(1.0, max(SHARE, AT_LEAST / max(1, n_files)))
 
 
 @dataclass(frozen=True)
@@ -43,9 +57,14 @@ class DamageScorer:
 
     def __init__(self, prepared: Prepared, settings: Settings, example: Tensor) -> None:
         self._prepared, self._settings = prepared, settings
-        sites, left_out = find_sites(prepared.stages)
-        sites, failed = rehearsed(sites, self._run, random_image(example))
-        self._mode = PhaseMode(sites)
+        found, left_out = find_sites(prepared.stages)
+        image = random_image(example)
+        tried = rehearsed(found, self._run, image)
+        sites, failed = tried.sites, tried.failed
+        self._mode = PhaseMode(sites, tried.sizes)
+        self._wraps = settings.damage is not None and bool(sites) and can_wrap(self._mode, self._run, image)
+        self._views = 1 if settings.damage is None else settings.damage
+        self.share = 1.0
         stages = prepared.stages.stages
         self.not_sampled = tuple(
             SkippedStage(stages[place].name, stages[place].op, reason)
@@ -69,10 +88,11 @@ class DamageScorer:
             shifts: of all views.
             logits: (1 + views, classes), the unshifted view first.
         """
-        if not self._grids:
+        seed = self._settings.seed
+        if not self._grids or _generator(seed, image_id, _CHOICE_STREAM).random() >= self.share:
             return None
-        generator = _generator(self._settings.seed, image_id)
-        chosen = [int(k) for k in generator.permutation(len(shifts))[: self._settings.damage]]
+        generator = _generator(seed, image_id, _STREAM)
+        chosen = [int(k) for k in generator.permutation(len(shifts))[: self._views]]
         grids = generator.permutation(len(self._grids))
         phases = [_phase(self._grids[int(grids[i % len(grids)])], generator) for i in range(len(chosen))]
         rows = []
@@ -88,20 +108,31 @@ class DamageScorer:
         return ImageDamage(
             tuple(SplitView(shifts[k], observed[i], others[3 * i], others[3 * i + 2]) for i, k in enumerate(chosen)),
             tuple(
-                StageChange(self._grids.index(grid), phase, others[3 * i + 1]) for i, (grid, phase) in enumerate(phases)
+                StageChange(self._grids.index(grid), phase, others[3 * i + 1], left)
+                for i, ((grid, phase), left) in enumerate(zip(phases, self._without_border(view, phases), strict=True))
             ),
         )
+
+    def _without_border(
+        self, view: Callable[[Shift], Tensor], phases: Sequence[tuple[Grid, Shift]]
+    ) -> list[float | None]:
+        """The changes where the whole network pads circularly, against its own answer at rest."""
+        if not self._wraps:
+            return [None] * len(phases)
+        moves = [Move((0, 0)), *(Move(grid.shift(phase), only=grid) for grid, phase in phases)]
+        logits = self._answers(view, [_Row((0, 0), move) for move in moves], wrapped=True)
+        return [change.variation for change in _changes(logits)]
 
     def _run(self, batch: Tensor) -> Tensor:
         return forward(self._prepared.watched, batch, self._settings)
 
-    def _answers(self, view: Callable[[Shift], Tensor], rows: Sequence[_Row]) -> Tensor:
+    def _answers(self, view: Callable[[Shift], Tensor], rows: Sequence[_Row], *, wrapped: bool = False) -> Tensor:
         logits = []
         with torch.inference_mode():
             for part in even_parts(rows, self._prepared.batch):
                 batch = torch.cat([view(row.shift) for row in part])
                 batch = batch.contiguous(memory_format=torch.channels_last)
-                with self._mode.moving([row.move for row in part]):
+                with self._mode.moving([row.move for row in part], wrapped=wrapped):
                     logits.append(self._run(batch))
         return torch.cat(logits).detach().float().cpu()
 
@@ -119,6 +150,6 @@ def _phase(grid: Grid, generator: np.random.Generator) -> tuple[Grid, Shift]:
     return grid, others[int(generator.integers(len(others)))]
 
 
-def _generator(seed: int, image_id: str) -> np.random.Generator:
+def _generator(seed: int, image_id: str, stream: int) -> np.random.Generator:
     words = [int(image_id[i : i + 8], 16) for i in range(0, len(image_id), 8)]
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, _STREAM, *words])))
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, stream, *words])))

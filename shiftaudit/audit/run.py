@@ -58,7 +58,7 @@ def run(
     if options.resume and options.samples is not None:
         audit.header, earlier = _resumed(options.samples, audit.header, own)
         before = earlier or before
-    audit.calibrate(whole)
+    audit.begin(whole)
     done = {path_of(line) for line in before}
     waiting = [file for file in own if file.relative not in done]
     lines = _Rows(before, options, audit.protocol.protocols, waiting=len(waiting))

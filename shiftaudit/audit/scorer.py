@@ -64,7 +64,7 @@ class Scorer:
         stages = self.prepared.stages
         self._probe = StageProbe(stages) if info.stages and stages.stages else None
         self.damage: DamageScorer | None = None
-        if self._probe is not None and info.damage:
+        if self._probe is not None and info.damage != 0:
             used = model.preprocessing
             example = torch.empty(1, used.channels, used.size, used.size, device=self._device)
             self.damage = DamageScorer(self.prepared, settings, example)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftaudit.metrics.intervals import Kind, mean_metric
-from shiftaudit.records.cause import Cause, Change, Damage, ImageDamage, Split, SplitView
+from shiftaudit.records.cause import Cause, Change, Damage, ImageDamage, Split, SplitView, StageChange
 from shiftaudit.records.metric import Metric
 from shiftaudit.records.words import Protocol
 
@@ -32,10 +32,15 @@ def damage(rows: Sequence[ImageDamage | None], grid: int, together: Sequence[str
     if not any(changes):
         return None
     means = ImageMeans(sum(map(len, changes)))
+    borders = [
+        [s.change.variation - s.wrapped for s in row.stages if s.grid == grid and s.wrapped is not None] if row else []
+        for row in rows
+    ]
     return Damage(
         means.metric([[_changed(c) for c in of] for of in changes], "share"),
         means.metric([[c.variation for c in of] for of in changes], "real"),
         tuple(together),
+        ImageMeans(sum(map(len, borders))).metric(borders, "real", low=-1.0) if any(borders) else None,
     )
 
 
@@ -64,8 +69,16 @@ def cause(
         variation=split(means, views, _variation, "real"),
         total_stride=total_stride,
         n_views=len(everything),
+        n_images=sum(map(bool, views)),
+        n_answers=sum(2 * len(row.views) + _answers_of(row.stages) for row in rows if row),
         left_out=tuple(left_out),
     )
+
+
+def _answers_of(stages: Sequence[StageChange]) -> int:
+    """One a change, and with circular padding one more each and one at rest."""
+    wrapped = sum(stage.wrapped is not None for stage in stages)
+    return len(stages) + wrapped + (wrapped > 0)
 
 
 def split(means: ImageMeans, views: Sequence[Sequence[SplitView]], of: Callable[[Change], float], kind: Kind) -> Split:

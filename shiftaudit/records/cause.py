@@ -40,6 +40,9 @@ class StageChange:
     """As in `StageLayout.grid`."""
     phase: Shift
     change: Change
+    wrapped: float | None = None
+    """The total variation of the same where the whole network pads circularly, against its own answer at rest: what is left
+    without a border. None where that was not measured."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,9 @@ class Damage:
     together: tuple[str, ...]
     """The stages between the same two strides, which sample together: another phase of one alone would lay its map beside the
     others'."""
+    border: Metric | None = None
+    """What borders have in `variation`: it, minus what is left of it where the whole network pads circularly. Below 0 where
+    the wrapped edge is worse than the padding. None where that was not measured (`--damage N` measures it)."""
 
 
 @dataclass(frozen=True)
@@ -94,5 +100,9 @@ class Cause:
     """Shifts by its multiples, (y, x) pixels, do not alias."""
     n_views: int
     """Views that were taken apart, of all images."""
+    n_images: int
+    """Images whose views they are."""
+    n_answers: int
+    """Answers that were computed for this and for the stages' damage, beside those of the views."""
     left_out: tuple[str, ...]
     """Stages that cannot be sampled elsewhere; their aliasing is counted with the border."""

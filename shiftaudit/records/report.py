@@ -108,8 +108,8 @@ class ProtocolInfo:
     stages: bool
     stage_views: int
     """Shifted views per image and protocol on which the feature measures were taken."""
-    damage: int
-    """Shifted views per image that were taken apart into aliasing and border."""
+    damage: int | None
+    """Shifted views of every image that were taken apart into aliasing and border; None for one view of some images."""
     protocol_hash: str
 
     def max_shift(self, protocol: Protocol) -> int:

@@ -42,8 +42,12 @@ class Settings:
     )
     """Per image and protocol; the answers are compared on all views. None for 2 of random shifts, which are a fair draw of
     all, and for every shift of a grid or diagonal."""
-    damage: int = option(1, "Shifted views taken apart into aliasing and border.", group=_VIEWS, least=0)
-    """Per image; stages are sampled elsewhere as often. Three more answers each; 0 for none."""
+    damage: int | None = option(
+        None, "Shifted views of every image taken apart into aliasing and border [1, of some].", group=_VIEWS, least=0
+    )
+    """Stages are sampled elsewhere as often. None for one view of an image in five, and of ten images or so where there are
+    fewer than fifty: three more answers each, about a tenth of a run's cost. N for so many views of every image, and for what
+    borders have in each stage's damage: four more answers a view, and one. 0 for none."""
     seed: int = option(0, "Of the shifts, and of random weights.", group=_VIEWS, least=0)
     batch_size: int | None = option(None, "Views in one pass [by the size of feature maps].", group=_RUN, least=1)
     """Changes no result beyond float noise."""

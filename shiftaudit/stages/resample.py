@@ -10,7 +10,7 @@ operation just before did. Where nothing is padded, the map begins anew at the o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -89,18 +89,20 @@ class Sampling:
     """Of a slice, which strides along one axis alone: 0 for rows, 1 for columns."""
     padded: tuple[Tensor, Border] | None = None
     """The map before an explicit padding call whose result the operation reads, and what that call did."""
+    wrapped: bool = False
+    """The operation pads circularly, whatever it does by itself."""
 
     def take(self, source: Tensor) -> Tensor:
         """The rows of a batch that are asked for."""
         return source[list(self.rows)]
 
 
-def resampled(call: OpCall, out: Tensor, at: Sampling) -> Tensor:
+def resampled(call: OpCall, size: tuple[int, int], at: Sampling) -> Tensor:
     """What a call would have returned at another phase, for the rows of its batch that are asked for.
 
     Args:
         call: the call.
-        out: what it returned, for its size.
+        size: of what it returns, (rows, columns).
         at: the rows, the phase, and how the input was padded before.
 
     Raises:
@@ -109,8 +111,22 @@ def resampled(call: OpCall, out: Tensor, at: Sampling) -> Tensor:
     if call.kind in _ROLLED or "downscale_factor" in call.bound:
         return _rolled(call, at)
     if call.kind in _WINDOWED:
-        return _WINDOWED[call.kind](call, _Sliding.of(call, out), at)
+        return _WINDOWED[call.kind](call, _Sliding.of(call, size), at)
     raise NotImplementedError(f"{call.func._schema.name} has no rule for another phase")
+
+
+def wraps(call: OpCall, size: tuple[int, int]) -> bool:
+    """Whether a call would compute something else if it padded circularly: its windows reach past the border of a map."""
+    source = call.source
+    if call.kind not in _WINDOWED or source is None or source.dim() != 4 or call.bound.get("transposed"):
+        return False
+    return not source.is_mkldnn and _Sliding.of(call, size).pads(source)
+
+
+def padded_circularly(call: OpCall, border: Border, size: tuple[int, int]) -> tuple[Tensor, Border]:
+    """What an explicit padding call would return if it padded circularly, and what it then does to its map."""
+    border = replace(border, mode="circular")
+    return window(call.args[0], border, (0, 0), size), border
 
 
 # --- operations that cut the map into parts ------------------------------------------------------------------------------
@@ -141,22 +157,30 @@ class _Sliding:
     """What the operation pads by itself, on each side."""
 
     @classmethod
-    def of(cls, call: OpCall, out: Tensor) -> _Sliding:
+    def of(cls, call: OpCall, size: tuple[int, int]) -> _Sliding:
         bound, weight = call.bound, call.weight
         kernel = tuple(weight.shape[-2:]) if weight is not None else _pair(bound["kernel_size"])
         stride = _pair(bound.get("stride") or kernel)
         dilation = _pair(bound.get("dilation") or 1)
         padding = bound.get("padding", 0)
-        own = (0, 0) if isinstance(padding, str) else _pair(padding)
+        if isinstance(padding, str):
+            own = _pair([d * (k - 1) // 2 if padding == "same" else 0 for d, k in zip(dilation, kernel, strict=True)])
+        else:
+            own = _pair(padding)
         covered = tuple(
-            (n - 1) * s + d * (k - 1) + 1 for n, s, d, k in zip(out.shape[-2:], stride, dilation, kernel, strict=True)
+            (n - 1) * s + d * (k - 1) + 1 for n, s, d, k in zip(size, stride, dilation, kernel, strict=True)
         )
         return cls((covered[0], covered[1]), own)
 
+    def pads(self, source: Tensor) -> bool:
+        """Whether windows reach past the map's border."""
+        overhangs = any(c > n + 2 * p for c, n, p in zip(self.covered, source.shape[-2:], self.own, strict=True))
+        return any(self.own) or overhangs
+
     def cut(self, source: Tensor, at: Sampling, mode: str) -> Tensor:
         """The rows and columns under the windows; `mode` is how the operation pads by itself."""
-        overhangs = any(c > n + 2 * p for c, n, p in zip(self.covered, source.shape[-2:], self.own, strict=True))
-        if any(self.own) or overhangs:
+        mode = "circular" if at.wrapped else mode
+        if self.pads(source):
             return window(at.take(source), Border(self.own, self.own, mode), at.phase, self.covered)
         before, border = at.padded or (source, Border())
         return window(at.take(before), border, at.phase, self.covered)
@@ -181,7 +205,7 @@ def _average(call: OpCall, sliding: _Sliding, at: Sampling) -> Tensor:
     if bound["divisor_override"]:
         divided: Tensor = sums / bound["divisor_override"]
         return divided
-    if not any(sliding.own) and all(c <= n for c, n in zip(sliding.covered, source.shape[-2:], strict=True)):
+    if at.wrapped or not sliding.pads(source):
         return sums / area
     counted = source.new_ones(1, 1, *source.shape[-2:])
     (top, left), (down, right) = sliding.own, at.phase

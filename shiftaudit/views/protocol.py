@@ -74,8 +74,8 @@ def _stage_views(settings: Settings) -> int:
     return settings.stage_views
 
 
-def _damage_views(settings: Settings) -> int:
-    """How many shifted views of an image are taken apart into aliasing and border."""
+def _damage_views(settings: Settings) -> int | None:
+    """How many shifted views of every image are taken apart into aliasing and border; None for one of some images."""
     return settings.damage if settings.stages else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ from networks import Residual, preprocessing, seeded, write_images
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from shiftaudit.audit.audit import audit
+from shiftaudit.audit.audit import Audit, audit
+from shiftaudit.audit.damages import share_of
 from shiftaudit.gate.baseline import baseline_of
 from shiftaudit.gate.judge import judge
-from shiftaudit.images.stream import find_images
+from shiftaudit.images.stream import ImageFile, find_images
 from shiftaudit.models import LoadedModel
+from shiftaudit.records.cause import ImageDamage
 from shiftaudit.records.gate import Rules
 from shiftaudit.records.report import AuditReport
+from shiftaudit.records.samples import ImageScore
 from shiftaudit.records.settings import Settings
 from shiftaudit.render import findings, sentences, verdict
 
@@ -93,6 +97,36 @@ def test_with_both_nothing_changes(folder: Path) -> None:
     report = run(seeded(Ideal("circular"), seed=3), folder)
     assert split(report) == pytest.approx((0, 0, 0), abs=1e-5)
     assert findings.worst_stage(report) is None
+
+
+def damages(report: AuditReport) -> list[tuple[float, float]]:
+    """(damage, what borders have in it) of every sampling grid, total variation."""
+    found = [(one.variation.value, one.border and one.border.value) for one in findings.together(report)]
+    assert all(border is not None for _, border in found)
+    return found  # type: ignore[return-value]
+
+
+def test_borders_have_nothing_in_the_damage_of_stages_that_pad_circularly(folder: Path) -> None:
+    module = seeded(Residual(padding_mode="circular"))
+    module.pool = _CircularPool()
+    found = damages(run(module, folder))
+    assert len(found) == 3
+    for damage, border in found:
+        assert damage > 1e-3
+        assert border == pytest.approx(0, abs=1e-6)
+
+
+def test_behind_an_ideal_filter_borders_have_all_of_a_stage_s_damage(folder: Path) -> None:
+    [(damage, border)] = damages(run(seeded(Ideal("zeros"), seed=3), folder))
+    assert damage > 1e-6
+    assert border == pytest.approx(damage, rel=1e-2)
+    [(damage, border)] = damages(run(seeded(Ideal("circular"), seed=3), folder))
+    assert (damage, border) == pytest.approx((0, 0), abs=1e-6)
+
+
+def test_zero_padding_has_a_part_in_the_damage_of_stages(folder: Path) -> None:
+    found = damages(run(seeded(Residual()), folder, damage=6))
+    assert any(abs(border) > 1e-4 for _, border in found)
 
 
 def test_on_the_lattice_of_the_total_stride_nothing_aliases(folder: Path) -> None:
@@ -181,4 +215,25 @@ def test_no_more_than_asked_is_taken_apart(folder: Path) -> None:
     assert run(seeded(Residual()), folder, damage=0).cause is None
     one = run(seeded(Residual()), folder, damage=1)
     assert one.cause is not None
-    assert one.cause.n_views == len(one.per_image)
+    # Two answers a view, one a stage, and with circular padding two more.
+    assert (one.cause.n_views, one.cause.n_images, one.cause.n_answers) == (6, 6, 30)
+
+
+def test_by_default_some_images_are_taken_apart_and_one_more_changes_no_other(tmp_path: Path) -> None:
+    write_images(tmp_path, n=54, side=50)
+    model = LoadedModel.from_module(seeded(Residual()), preprocessing(SIZE, SIZE + 16))
+    audit_run = Audit(model, Settings(shifts="2", max_shift=4, workers=0, protocol="circular"))
+    files = find_images(tmp_path)[0]
+
+    def apart(files: Sequence[ImageFile]) -> dict[str, ImageDamage | None]:
+        audit_run.begin(files)
+        lines = [line for line in audit_run.lines(files, {}) if isinstance(line, ImageScore)]
+        return {line.image.id: line.damage for line in lines}
+
+    everything = apart(files)
+    assert 4 <= sum(found is not None for found in everything.values()) <= 20
+    # In a small folder a larger share is, and with what they have in the large one.
+    small = apart(files[:20])
+    assert 4 <= sum(found is not None for found in small.values()) <= 16
+    assert all(small[image] == everything[image] for image in small if everything[image] is not None)
+    assert share_of(50, None) == share_of(1000, None) < share_of(49, None) < share_of(10, None) == 1

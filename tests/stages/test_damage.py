@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -70,13 +71,13 @@ FORMS: dict[str, Callable[[nn.Module, Tensor], nn.Module]] = {
 }
 
 
-def _sampled(module: nn.Module, batch: Tensor, moves: list[Move]) -> Tensor:
+def _sampled(module: nn.Module, batch: Tensor, moves: list[Move], *, wrapped: bool = False) -> Tensor:
     sites, left_out = find_sites(discover(module, module, batch[:1]))
-    sites, failed = rehearsed(sites, module, batch[:1])
+    tried = rehearsed(sites, module, batch[:1])
     assert not left_out
-    assert not failed
-    mode = PhaseMode(sites)
-    with torch.inference_mode(), mode.moving(moves):
+    assert not tried.failed
+    mode = PhaseMode(tried.sites, tried.sizes)
+    with torch.inference_mode(), mode.moving(moves, wrapped=wrapped):
         return module(batch)
 
 
@@ -122,6 +123,65 @@ def test_every_form_of_a_network_is_sampled_alike(form: str) -> None:
     expected = _sampled(plain, image.repeat(len(moves), 1, 1, 1), moves)
     found = _sampled(FORMS[form](plain, image), image.repeat(len(moves), 1, 1, 1), moves)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def _circular_pad(x: Tensor) -> Tensor:
+    return F.pad(x, (1, 1, 1, 1), mode="circular")
+
+
+def _as_circular(network: Zeros, x: Tensor) -> Tensor:
+    """What `Zeros` computes when everything in it pads circularly."""
+
+    def conv(layer: nn.Conv2d, x: Tensor) -> Tensor:
+        return F.conv2d(_circular_pad(x), layer.weight, layer.bias, 2, groups=layer.groups)
+
+    x = F.max_pool2d(_circular_pad(conv(network.stem, x).relu()), 3, 2)
+    x = (conv(network.branch, x) + network.shortcut(x)).relu()
+    return network.head(conv(network.blur, x).mean((2, 3)))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_padded_circularly_a_network_has_no_border_left(form: str) -> None:
+    torch.manual_seed(1)
+    image = torch.randn(1, 3, SIZE, SIZE)
+    plain = Zeros().eval()
+    with torch.no_grad():
+        expected = torch.cat([_as_circular(plain, image.roll(shift, (-2, -1))) for shift in SHIFTS])
+    moves = [Move(shift) for shift in SHIFTS]
+    found = _sampled(FORMS[form](plain, image), image.repeat(len(moves), 1, 1, 1), moves, wrapped=True)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_a_circular_network_is_the_same_when_it_is_padded_circularly() -> None:
+    image = torch.randn(1, 3, SIZE, SIZE)
+    moves = [Move(shift) for shift in SHIFTS]
+    rows = image.repeat(len(moves), 1, 1, 1)
+    torch.testing.assert_close(_sampled(_network(), rows, moves, wrapped=True), _sampled(_network(), rows, moves))
+
+
+_CONV = nn.Conv2d(3, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("layer", "dense"),
+    [
+        (
+            nn.Conv2d(3, 4, 3, padding="same"),
+            lambda n, x: F.conv2d(_circular_pad(x), n.weight, n.bias),
+        ),
+        (nn.AvgPool2d(3, 1, 1, count_include_pad=False), lambda n, x: F.avg_pool2d(_circular_pad(x), 3, 1)),
+        (nn.Sequential(nn.ReplicationPad2d(1), _CONV), lambda n, x: _CONV(_circular_pad(x))),
+        (nn.Sequential(nn.ConstantPad2d((1, 1, 1, 1), 3.0), _CONV), lambda n, x: _CONV(_circular_pad(x))),
+    ],
+    ids=["same", "average", "replicate", "constant"],
+)
+def test_whatever_pads_can_pad_circularly(layer: nn.Module, dense: Callable[[Any, Tensor], Tensor]) -> None:
+    network = nn.Sequential(nn.MaxPool2d(2), layer, nn.Flatten()).eval()
+    image = torch.randn(1, 3, 16, 16)
+    found = _sampled(network, image, [Move((0, 0))], wrapped=True)
+    with torch.no_grad():
+        torch.testing.assert_close(found, dense(layer, F.max_pool2d(image, 2)).flatten(1), atol=1e-5, rtol=0)
 
 
 def test_a_zero_padded_convolution_continues_with_zeros() -> None:

@@ -38,7 +38,7 @@ def _sampled(func, args, phase, kwargs=None, rows=(1,)):
     out = func(*args, **(kwargs or {}))
     out = out[0] if isinstance(out, tuple) else out
     call = OpCall(0, ops.KINDS[func._schema.name], func, args, kwargs or {})
-    return resampled(call, out, Sampling(rows, phase)), out
+    return resampled(call, (out.shape[-2], out.shape[-1]), Sampling(rows, phase)), out
 
 
 PHASES = [(0, 0), (1, 0), (0, 1), (1, 1), (-1, 0), (-1, 1)]
