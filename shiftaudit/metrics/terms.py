@@ -41,8 +41,10 @@ TERMS: tuple[Term, ...] = (
         "What a stage's choice of samples does to the answers. The image stays where it is, and this one operation "
         "keeps other samples than usual, as it would had the image moved; the answer is compared with the usual one. "
         "Stages between the same two strides (a branch and its shortcut) sample together. Damages do not add up: "
-        "each alone may do nearly what all do at once. Padding has a small part in it, since the far border is "
-        "continued as the operation pads.",
+        "each alone may do nearly what all do at once. Padding has a part in it, since the far border is continued as "
+        "the operation pads and later maps lie otherwise to theirs: `--damage N` says how much, as what is gone where the "
+        "whole network pads circularly. By default one view of one image in five is taken apart, of about ten images where "
+        "there are fewer than fifty, which costs about a tenth of a run; `--damage N` takes N views of every image.",
         "mean over images of ½ Σ |p − q| between the probabilities at another phase and at phase (0, 0), the phase drawn from "
         "all others; and the share of answers that change",
         NONE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shiftaudit.records.cause import Damage
 from shiftaudit.records.report import AuditReport, Preprocessing, ProtocolResult
 from shiftaudit.records.words import CIRCULAR, Protocol
 from shiftaudit.render import findings
@@ -151,6 +152,19 @@ def cause_texts(report: AuditReport) -> list[str]:
     return lines + geometry_texts(report)
 
 
+def apart_text(report: AuditReport) -> str | None:
+    """How many images were taken apart and what that cost, in one line; None where none was."""
+    cause = report.cause
+    if cause is None or not report.per_image:
+        return None
+    one = cause.n_views == cause.n_images
+    answers = sum(1 + sum(len(views.shifts) for views in image.views.values()) for image in report.per_image)
+    return (
+        f"{'one view of each' if one else f'{cause.n_views:,} views'} of {cause.n_images:,} of "
+        f"{images_text(len(report.per_image))}; {cause.n_answers:,} answers beside {answers:,}"
+    )
+
+
 def stage_notes(report: AuditReport) -> list[str]:
     """How the columns of the stages hang together, in sentences."""
     lines = []
@@ -161,11 +175,22 @@ def stage_notes(report: AuditReport) -> list[str]:
             f"Damage: mean total variation of the probabilities when these stages alone sample elsewhere. Sum {number(total)}; "
             f"all at once {number(report.cause.variation.aliasing.value)}."
         )
+    borders = [f"{grid.together[0]} {share}" for grid in grids if (share := _border_share(grid)) is not None]
+    if borders:
+        lines.append(f"What borders have in it: {', '.join(borders)}; the rest is left where all padding is circular.")
     if any(len(grid.together) > 1 for grid in grids):
         lines.append("Stages between the same two strides sample together and share one number.")
     if report.stages and report.n_calibration < 2:
         lines.append("Too few images to say what another image is; an error of 1 is that of uncorrelated maps.")
     return lines
+
+
+def _border_share(damage: Damage) -> str | None:
+    """What borders have in a stage's damage, in per cent of it; None where it was not measured, or nothing is damaged."""
+    whole, border = damage.variation.value, damage.border.value if damage.border else None
+    if not whole or border is None or whole <= findings.NO_DAMAGE:
+        return None
+    return f"{100 * border / whole:.0f} %".replace("-", "−")
 
 
 def geometry_texts(report: AuditReport) -> list[str]:

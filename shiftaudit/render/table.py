@@ -244,6 +244,9 @@ def _notes(console: Console, report: AuditReport) -> None:
 def _used(report: AuditReport) -> Iterable[tuple[str, str]]:
     yield "Input", sentences.preprocessing_text(report.model.preprocessing)
     yield "Views", sentences.shifts_text(report)
+    apart = sentences.apart_text(report)
+    if apart is not None:
+        yield "Taken apart", apart
     limit = f", cut by --limit {report.data.limit}" if report.data.limit is not None else ""
     environment = report.environment
     yield (
