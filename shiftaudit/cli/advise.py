@@ -30,7 +30,7 @@ def advise(
     *,
     model: opt.Model,
     images: ImageOptions,
-    output_file: Annotated[Path | None, opt.output("Write the advice as JSON.")] = None,
+    output_file: Annotated[Path | None, opt.output("Write the advice to this file: .json or .txt.")] = None,
     printed: opt.Printed,
     choices: Annotated[
         PatchOptions,
@@ -51,6 +51,7 @@ def advise(
     from shiftaudit.models.source import check_source
     from shiftaudit.views.choices import check_settings
 
+    kind = opt.kind_of(None, output_file, ("json", "table"))
     check_settings(settings)
     images.check()
     check_source(model, options)
@@ -74,5 +75,5 @@ def advise(
             observer=None if bar is None else lambda what, number, most: bar.update(number - 1, most, what),
         )
     if output_file is not None:
-        write_text_atomically(output_file, dumps(advice))
+        write_text_atomically(output_file, dumps(advice) if kind == "json" else render_advice(advice))
     stdout.write(dumps(advice) if printed.as_json else render_advice(advice, detect(sys.stdout)), utf8=printed.as_json)

@@ -11,6 +11,8 @@ import typer
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
 
+_FORMATS = ("table", "json", "markdown")
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -20,21 +22,22 @@ def register(app: typer.Typer) -> None:
 def compare_reports(
     a: Annotated[Path, typer.Argument(metavar="A.json", help="A report written by `shiftaudit score -o`.")],
     b: Annotated[Path, typer.Argument(metavar="B.json", help="Another one, of the same images.")],
-    format: Annotated[str, opt.form("table", "json", "markdown", help="table, json or markdown.")] = "table",
-    output_file: Annotated[Path | None, opt.output("Write to this file instead.")] = None,
+    format: Annotated[str | None, opt.form(*_FORMATS, help="table, json or markdown.")] = None,
+    output_file: Annotated[Path | None, opt.output("Write it to this file instead: .json, .md or .txt.")] = None,
 ) -> None:
     """Put two reports side by side, with paired intervals on the images they share. Informs, never judges."""
     from shiftaudit.files import write_text_atomically
     from shiftaudit.records.reading import read_report
 
+    form = opt.kind_of(format, output_file, _FORMATS)
     reports = read_report(a), read_report(b)
     from shiftaudit.gate.compare import compare
     from shiftaudit.render.compare import render_comparison
     from shiftaudit.render.terminal import Terminal, detect
 
     terminal = detect(sys.stdout) if output_file is None else Terminal()
-    text = render_comparison(compare(*reports), format, terminal)
+    text = render_comparison(compare(*reports), form, terminal)
     if output_file is not None:
         write_text_atomically(output_file, text)
     else:
-        stdout.write(text, utf8=format != "table")
+        stdout.write(text, utf8=form != "table")

@@ -38,18 +38,8 @@ def register(app: typer.Typer) -> None:
 
 _POLICIES = "evidence: exit 3 where an estimate lies beyond its limit, else 0; warn or pass: 0; fail: 3."
 
-_Format = Annotated[
-    str,
-    opt.form(
-        "table",
-        "json",
-        "markdown",
-        "junit",
-        "github",
-        "github-benchmark",
-        help="table, json, markdown, junit, github or github-benchmark.",
-    ),
-]
+_FORMATS = ("table", "json", "markdown", "junit", "github", "github-benchmark")
+_Format = Annotated[str | None, opt.form(*_FORMATS, help="table, json, markdown, junit, github or github-benchmark.")]
 _Images = Annotated[
     ImageOptions,
     without(
@@ -74,8 +64,10 @@ def gate(
     rules: Rules,
     alpha: Annotated[float, typer.Option("--alpha", help="Largest chance of failing an acceptable candidate.")] = 0.05,
     on_inconclusive: Annotated[str, typer.Option("--on-inconclusive", help=_POLICIES)] = "evidence",
-    format: _Format = "table",
-    output_file: Annotated[Path | None, opt.output("Write the result here instead.")] = None,
+    format: _Format = None,
+    output_file: Annotated[
+        Path | None, opt.output("Write it to this file instead: .json, .md, .txt or .xml (JUnit).")
+    ] = None,
     save_report: Annotated[
         Path | None, opt.output("Write the report of the MODEL scored now to this file.", "--save-report")
     ] = None,
@@ -94,6 +86,7 @@ def gate(
 
     if save_report is not None and not images.paths:
         raise InputError("--save-report is for a MODEL that is scored now", hint="give MODEL and IMAGES")
+    form = opt.kind_of(format, output_file, _FORMATS)
     check_settings(rules, alpha, on_inconclusive)
     _refuse_same_file(candidate, baseline)
     against = read_baseline(baseline)
@@ -108,7 +101,7 @@ def gate(
     else:
         report = _read(candidate)
     result = judge(baseline_of(report), against, rules, alpha=alpha, on_inconclusive=on_inconclusive)
-    _write(result, format, output_file, quiet=quiet)
+    _write(result, form, output_file, quiet=quiet)
     raise typer.Exit(result.exit_code)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from shiftaudit.errors import InputError
 from shiftaudit.files import path_to_write
-from shiftaudit.records.options import Option, check_value, check_values, option
+from shiftaudit.records.options import Option, check_value, check_values, in_words, option
 
 Model = Annotated[
     str,
@@ -45,6 +46,23 @@ class Printed:
 def output(help: str, *names: str) -> Any:
     """A file that a command writes, `--output-file` where it has no other name."""
     return typer.Option(*(names or ("--output-file", "-o")), help=help, metavar="PATH", parser=path_to_write)
+
+
+_KINDS = {".json": "json", ".md": "markdown", ".txt": "table", ".xml": "junit"}
+
+
+def kind_of(given: str | None, path: Path | None, formats: Sequence[str]) -> str:
+    """What a command writes: what was asked for, else what its file's name says, else a table.
+
+    Raises:
+        InputError: nothing was asked for, and the name says nothing.
+    """
+    if given is not None or path is None or (path.exists() and not path.is_file()):
+        return given or "table"
+    kinds = {suffix: kind for suffix, kind in _KINDS.items() if kind in formats}
+    if path.suffix.lower() not in kinds:
+        raise InputError(f"cannot tell what to write into {path}", hint=f"end its name in {in_words(tuple(kinds))}")
+    return kinds[path.suffix.lower()]
 
 
 def form(*formats: str, help: str) -> Any:

@@ -105,7 +105,7 @@ def test_bad_images_are_skipped_and_listed_and_the_good_ones_are_scored(folder: 
         (
             "good",
             ("--format", "yaml"),
-            "--format got 'yaml'; expected table, json, markdown, github-benchmark or model-card",
+            "--format got 'yaml'; expected summary, table, json, markdown, github-benchmark or model-card",
         ),
         ("good", ("--size", "0"), "--size got 0"),
         ("good", ("--size", "10000000"), "--size got 10000000; expected at most 9459 pixels"),

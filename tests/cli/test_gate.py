@@ -329,9 +329,11 @@ def test_no_text_from_a_report_becomes_a_workflow_command_markup_or_an_escape_se
 
 
 def test_the_result_goes_to_a_file_when_asked(made, tmp_path):
-    stdout, _ = run("gate", "worse.json", "-f", "junit", "-o", tmp_path / "gate.xml", cwd=made, code=1)
+    stdout, _ = run("gate", "worse.json", "-o", tmp_path / "gate.xml", cwd=made, code=1)
     assert stdout == ""
     ElementTree.parse(tmp_path / "gate.xml")
+    _, stderr = run("gate", "worse.json", "-o", tmp_path / "gate.xlsx", cwd=made, code=2)
+    assert "end its name in .json, .md, .txt or .xml" in stderr
 
 
 def test_an_improvement_says_refresh_the_baseline(made):
