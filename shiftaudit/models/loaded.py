@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import hashlib
 import itertools
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from shiftaudit.errors import InputError, ModelError
+from shiftaudit.models.copies import deep_copy
 from shiftaudit.models.guard import interrupts_kept, stdout_to_stderr
 from shiftaudit.models.preprocessing import preset
 from shiftaudit.models.runner import Runner, RunnerModule
@@ -173,7 +173,7 @@ def refuse_lazy(module: nn.Module) -> None:
 
 def _eval_copy(module: nn.Module) -> nn.Module:
     try:
-        own = copy.deepcopy(module)
+        own = deep_copy(module)
     except Exception as error:
         raise InputError(f"{type(module).__name__} cannot be copied: {last_line(error)}") from error
     try:
@@ -187,8 +187,9 @@ def last_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return "(no message)"
-    named = [line for line in lines if line.split(":")[0].endswith(("Error", "Exception"))]
-    return (named[-1] if named else lines[0])[:300]
+    told = [line for line in lines if not line.endswith(":")] or lines
+    named = [line for line in told if line.split(":")[0].endswith(("Error", "Exception"))]
+    return (named[-1] if named else told[0])[:300]
 
 
 def _logits(out: Any, key: str | None, batch: int) -> Tensor:

@@ -81,7 +81,8 @@ def _draw(console: Console, record: PatchRecord, steps: tuple[str, ...], *, tune
     sites = f"{len(record.patched)} of {len(record.sites)} downsampling sites {done} at input {height}×{width}"
     console.print(Text(sites, style="bold"))
     if not record.sites:
-        console.print(Text("Nothing to patch: no operation of this network makes a feature map smaller."))
+        what = "no convolution, pool, slice or interpolation"
+        console.print(Text(f"Nothing to patch: {what} of this network makes a feature map smaller."))
         return
     wide = console.width >= WIDE
     console.print(_table(record.sites, reasons=wide))

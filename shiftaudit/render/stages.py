@@ -60,7 +60,7 @@ def render(
 
     def draw(console: Console) -> None:
         unseen = any(entry.op is None for entry in skipped)
-        count = "its stages cannot be seen" if unseen else _count(stages)
+        count = "its stages cannot be seen" if unseen else _count(stages, skipped)
         console.print(Text.assemble((clean(source), "bold"), f": {count}"), overflow="fold")
         console.print()
         if stages or not unseen:
@@ -73,7 +73,9 @@ def render(
     return to_text(draw, terminal)
 
 
-def _count(stages: Sequence[StageLike]) -> str:
+def _count(stages: Sequence[StageLike], skipped: Sequence[SkippedStage]) -> str:
+    if not stages and skipped:
+        return "nothing that can be measured makes a feature map smaller"
     if not stages:
         return "no operation makes a feature map smaller, so nothing aliases"
     aliased = sum(stage.filtering == "aliased" for stage in stages)

@@ -142,5 +142,5 @@ def _name_of(call: Call, module: nn.Module) -> str:
     layer = module.get_submodule(path)
     # A module that computes its weight first is still the convolution.
     is_conv = call.kind == ops.CONV and holds_weight(module, path)
-    is_layer = type(layer).__module__.startswith("torch.nn.") and not any(layer.children())
+    is_layer = type(layer).__module__.startswith(("torch.nn.", "torch.ao.nn.")) and not any(layer.children())
     return label(path, call.kind, is_conv or is_layer)

@@ -54,6 +54,7 @@ class SlotWatcher(CallWatcher):
     def _look(self, indices: list[int], kind: str, tensor: Tensor | None) -> None:
         if tensor is None:
             return
+        tensor = tensor.dequantize() if tensor.is_quantized else tensor
         # Whatever the network computes in, maps are compared in full precision.
         with torch.autocast(tensor.device.type, enabled=False):
             for index in indices:

@@ -36,6 +36,9 @@ KINDS: dict[str, str] = {
     "aten::cudnn_convolution": CONV,
     "aten::mkldnn_convolution": CONV,
     PACKED_CONV: CONV,
+    **dict.fromkeys(
+        ("quantized::conv2d", "quantized::conv2d_relu", "quantized::conv2d_add", "quantized::conv2d_add_relu"), CONV
+    ),
     "aten::max_pool2d": MAX_POOL,
     "aten::max_pool2d_with_indices": MAX_POOL,
     "aten::mkldnn_max_pool2d": MAX_POOL,
@@ -106,6 +109,10 @@ class OpCall:
                 bound[argument.name] = self.kwargs[argument.name]
             elif argument.has_default_value():
                 bound[argument.name] = argument.default_value
+        packed = bound.get("packed_weight")
+        if packed is not None:  # a quantised convolution keeps what it is made of in one object
+            bound |= {name: getattr(packed, name)() for name in ("stride", "padding", "dilation")}
+            bound["weight"] = packed.unpack()[0].dequantize()
         return bound
 
     @property

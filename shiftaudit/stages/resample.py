@@ -237,6 +237,8 @@ def _pair(value: Any) -> tuple[int, int]:
 def _source(call: OpCall) -> Tensor:
     if call.source is None or call.source.is_mkldnn:
         raise NotImplementedError("its input is in a layout of its own")
+    if call.source.is_quantized:
+        raise NotImplementedError("it computes with quantised numbers")
     return call.source
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from shiftaudit.errors import PatchError
 from shiftaudit.models.runner import RunnerModule
@@ -130,6 +131,8 @@ def _check_module(module: Any) -> None:
         from shiftaudit.surgery.fx.trace import refuse_quantised
 
         refuse_quantised(module)
+        if any(map(is_lazy, module.parameters())):
+            raise PatchError("the model has lazy layers without weights", hint="run it once on a batch of images first")
 
 
 def _example(module: nn.Module, input_size: int | tuple[int, int]) -> Tensor:

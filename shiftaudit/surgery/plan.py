@@ -126,7 +126,8 @@ class Plan:
         if self.changes:
             return
         if not self.decisions:
-            raise PatchError("nothing to patch: no operation of this network makes a feature map smaller")
+            what = "no convolution, pool, slice or interpolation"
+            raise PatchError(f"nothing to patch: {what} of this network makes a feature map smaller")
         reasons = "; ".join(f"{decision.site.name}: {decision.reason}" for decision in self.decisions[:3])
         more = f"; and {len(self.decisions) - 3} more" if len(self.decisions) > 3 else ""
         several = len(self.decisions) > 1

@@ -105,7 +105,7 @@ def test_calls_of_one_module_are_changed_together_or_not_at_all() -> None:
 
 
 def test_nothing_to_patch_is_an_error_that_says_why() -> None:
-    with pytest.raises(PatchError, match="no operation of this network"):
+    with pytest.raises(PatchError, match="no convolution, pool, slice or interpolation of this network"):
         make_plan([], PatchOptions()).require_changes()
     with pytest.raises(PatchError, match=r"only downsampling site was left .*--stem"):
         make_plan([replace(CONV, on_input=True)], PatchOptions()).require_changes()

@@ -14,7 +14,7 @@ from shiftaudit.records.patch import Backend
 from shiftaudit.stages.names import holds_weight
 from shiftaudit.surgery.fx.nodes import source_of
 from shiftaudit.surgery.fx.record import Recording
-from shiftaudit.surgery.fx.trace import SCRIPT_HINT, eval_mode, first_line, fixed_arguments, has_own_code, trace
+from shiftaudit.surgery.fx.trace import eval_mode, first_line, fixed_arguments, has_own_code, other_form, trace
 from shiftaudit.surgery.graph import Call, NewLayer, Shape, Size, Stored, Value
 from shiftaudit.surgery.plan import CONV
 
@@ -43,13 +43,14 @@ class FxGraph:
             except Exception as error:
                 raise PatchError(
                     f"the traced model does not run on an input of shape {tuple(example.shape)}: {first_line(error)}",
-                    hint=SCRIPT_HINT,
+                    hint=other_form(module, example),
                 ) from error
         if self.recording.quantised:
             raise PatchError(
                 "the model computes with quantised tensors and cannot be patched", hint="patch the float model"
             )
-        _check_trace(expected, self.output)
+        if not _is_same(expected, self.output):
+            raise PatchError("torch.fx recorded another computation than the model's", hint=other_form(module, example))
         self.calls = self.recording.calls
         self.names = {child: name for name, child in self.copy.named_modules()}
         self.notes = self._notes()
@@ -190,13 +191,12 @@ def _holds(module: nn.Module, path: str) -> bool:
     return found is not None
 
 
-def _check_trace(expected: Any, got: Any) -> None:
+def _is_same(expected: Any, got: Any) -> bool:
     """fx cannot see a Python branch that asks for a value's type, so what it recorded is compared with the original."""
-    if expected is None:
-        return
-    for a, b in zip(tree_leaves(expected), tree_leaves(got), strict=False):
-        if isinstance(a, Tensor) and not (isinstance(b, Tensor) and torch.allclose(a, b, 1e-3, 1e-4, True)):
-            raise PatchError("torch.fx recorded another computation than the model's", hint=SCRIPT_HINT)
+    pairs = zip(tree_leaves(expected), tree_leaves(got), strict=False)
+    return expected is None or all(
+        isinstance(b, Tensor) and torch.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in pairs if isinstance(a, Tensor)
+    )
 
 
 def _shapes(output: Any) -> list[Shape]:

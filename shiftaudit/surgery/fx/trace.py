@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import builtins
-import copy
 import inspect
 import math
 import operator
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,9 +18,23 @@ import torchvision
 from torch import Tensor, fx, nn
 
 from shiftaudit.errors import PatchError
+from shiftaudit.models.copies import deep_copy
 from shiftaudit.stages.calls import record_calls
 
-SCRIPT_HINT = "save it with torch.jit.script and patch the file: that backend handles any control flow"
+_FORMS: tuple[tuple[str, Callable[[nn.Module, Tensor], object]], ...] = (
+    (
+        "save it with torch.jit.script and patch the file, which may hold any control flow",
+        lambda m, _: torch.jit.script(m),
+    ),
+    (
+        "export it with torch.export.export at the size it is used with, and patch the .pt2 file",
+        lambda m, x: torch.export.export(m, (x,)),
+    ),
+    (
+        "save it with torch.jit.trace at the size it is used with, and patch the file",
+        lambda m, x: torch.jit.trace(m, x, check_trace=False),
+    ),
+)
 
 
 _FUNCTIONS: Any = (math, torchvision.ops)
@@ -108,38 +122,49 @@ def _symbolic(work: nn.Module, example: Tensor) -> tuple[fx.GraphModule, Any]:
         ) from error
     open_modules = {name for call in calls if call.shrinks for name in call.modules}
     convolutions = {name for name, child in work.named_modules() if has_own_code(child)}
-    graph = _traced(work, open_modules, or_else=open_modules - convolutions)
+    graph = _traced(work, example, open_modules, or_else=open_modules - convolutions)
     _drop_fixed_arguments(graph)
     for node in graph.nodes:
         node.type = None  # annotations speak of training too (GoogLeNet's tuple of three), or are text, not types
     return fx.GraphModule(work, graph, type(work).__name__), output
 
 
-def _traced(work: nn.Module, open_modules: set[str], *, or_else: set[str] | None = None) -> fx.Graph:
+def _traced(work: nn.Module, example: Tensor, open_modules: set[str], *, or_else: set[str] | None = None) -> fx.Graph:
     """The graph that looks inside the modules named; where that cannot be followed, inside those of `or_else` alone."""
     try:
         return _Tracer(open_modules).trace(work, concrete_args=fixed_arguments(work))
     except Exception as error:
         if or_else is not None and or_else != open_modules:
-            return _traced(work, or_else)
+            return _traced(work, example, or_else)
         message = (
             f"the model's control flow cannot be followed by torch.fx ({type(error).__name__}: {first_line(error)})"
         )
-        raise PatchError(message, hint=SCRIPT_HINT) from error
+        raise PatchError(message, hint=other_form(work, example)) from error
 
 
 def independent(module: nn.Module) -> nn.Module:
-    """A deep copy, also of layers that keep a tensor they computed (the older `weight_norm`).
+    """A deep copy, as `deep_copy` makes it.
 
     Raises:
         PatchError: something in the module cannot be copied.
     """
-    held = [value for child in module.modules() for value in vars(child).values() if isinstance(value, Tensor)]
-    computed = {id(tensor): tensor.detach().clone() for tensor in held if not tensor.is_leaf}
     try:
-        return copy.deepcopy(module, computed)
+        return deep_copy(module)
     except Exception as error:
         raise PatchError(f"the model cannot be copied ({type(error).__name__}: {first_line(error)})") from error
+
+
+def other_form(module: nn.Module, example: Tensor) -> str | None:
+    """What to save a network as that fx cannot follow, so that it can be patched; tried here, for none takes every network."""
+    for words, save in _FORMS:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                save(module, example)
+        except Exception:
+            continue
+        return words
+    return None
 
 
 def fixed_arguments(module: nn.Module) -> dict[str, Any]:
