@@ -1,6 +1,7 @@
 """Write docs/commands.md from the command line's own help, and docs/measures.md from the definitions it explains.
 
-Run from the repository's root: `python scripts/make_reference.py`. A test checks that the files are up to date.
+Run from the repository's root: `python scripts/make_reference.py`. A test checks that the files are up to date. What stands in
+docs/measures.md below the mark BY_HAND is kept.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from shiftaudit.metrics.vocabulary import METRICS
 from shiftaudit.render.explain import needs
 
 ROOT = Path(__file__).parents[1]
+BY_HAND = "<!-- from here on written by hand -->"
 
 
 def commands_page() -> str:
@@ -75,14 +77,22 @@ def measures_page() -> str:
         *(_term(term) for term in METRICS),
         "## Terms",
         *(_term(term) for term in TERMS),
+        BY_HAND,
     ]
-    return "\n\n".join(parts) + "\n"
+    written = (ROOT / "docs" / "measures.md").read_text(encoding="utf-8").partition(BY_HAND)[2]
+    return "\n\n".join(parts) + written
 
 
 def _term(term: Term) -> str:
     title = f"### `{term.name}`" + (f": {term.label}" if term.label.replace(" ", "_") != term.name else "")
     formula = term.formula.replace("`", "'")
-    facts = {"Definition": f"`{formula}`", "Unit": _unit(term), "Needs": _code(needs(term)), "Source": term.source}
+    facts = {
+        "Definition": f"`{formula}`",
+        "Unit": _unit(term),
+        "Needs": _code(needs(term)),
+        "Moved by": term.moved_by,
+        "Source": term.source,
+    }
     items = "\n".join(f"- {key}: {text}" for key, text in facts.items() if text)
     return f"{title}\n\n{term.text}\n\n{items}"
 

@@ -167,7 +167,7 @@ def metric(value: float | None, n: int, *, higher: bool = True, half: float = 0.
         min(1.0, value + half),
         n,
         8 * n,
-        "cluster-bootstrap",
+        "approximate-t" if half < 0.01 else "bounded-mean",
         higher,
     )
 

@@ -35,6 +35,8 @@ class Term:
     source: str
     unit: Unit | None = None
     """Of its value; None for a word that has none."""
+    moved_by: str = ""
+    """What moves its value, and what does not."""
 
 
 @dataclass(frozen=True, kw_only=True)

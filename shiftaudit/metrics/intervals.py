@@ -126,7 +126,7 @@ def mean_metric(
         return Metric(mean.mean, *mean.interval(CONFIDENCE), n, n_pairs, "bounded-mean", higher_is_better)
     value = math.fsum(measured) / n
     ends = skewed_interval(measured)
-    return Metric(value, max(ends[0], low), min(ends[1], high), n, n_pairs, "skewed-t", higher_is_better)
+    return Metric(value, max(ends[0], low), min(ends[1], high), n, n_pairs, "approximate-t", higher_is_better)
 
 
 def skewed_interval(values: NDArray[np.float64], confidence: float = CONFIDENCE) -> tuple[float, float]:

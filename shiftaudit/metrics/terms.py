@@ -49,6 +49,10 @@ TERMS: tuple[Term, ...] = (
         "all others; and the share of answers that change",
         NONE,
         unit="probability",
+        moved_by=(
+            "how the stage samples, what lies behind it, and the phases that are drawn; not the way the network is "
+            "written down, nor, but for the far border, padding"
+        ),
     ),
     Term(
         "cause",
@@ -63,6 +67,9 @@ TERMS: tuple[Term, ...] = (
         "aliasing causes (observed + aliasing alone − border alone) / 2, the border the rest; overlap = aliasing alone + "
         "border alone − observed. In shares of answers that change against the unshifted one, and in mean total variation",
         "Shapley, A Value for n-Person Games, 1953; the two counterfactuals are defined here",
+        moved_by=(
+            "the distance of the shifts, which decides how much the border does; not the number of views, beyond noise"
+        ),
     ),
     Term(
         "ceiling",
@@ -72,6 +79,7 @@ TERMS: tuple[Term, ...] = (
         "min(observed, aliasing alone), in points of agreement with the unshifted answer",
         NONE,
         unit="share",
+        moved_by="what moves the cause; it says nothing of what a filter costs in accuracy",
     ),
     Term(
         "shift",
@@ -190,7 +198,7 @@ TERMS: tuple[Term, ...] = (
         "many shifts it has, since these are not independent. For shares an imaginary image is set at the end of the range, "
         "so that few images, or images that all agree, claim no certainty; in simulations with 10 to 500 images such "
         "intervals hold the truth in 92 to 99 % of cases. Changes of probability, divergences and errors of features have "
-        "an approximate interval (`skewed-t` in JSON, ≈ in tables): it holds as often where many images share the change, "
+        "an approximate interval (`approximate-t` in JSON, ≈ in tables): it holds as often where many images share the change, "
         "and too rarely where a few images have all of it. More images make intervals narrower; more shifts do so only "
         "where images are alike.",
         "shares: the limits at which the mean of two p-values is 0.025, of randomly weighted means with one imaginary image "

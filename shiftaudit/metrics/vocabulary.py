@@ -31,6 +31,10 @@ METRICS: tuple[Measure, ...] = (
         ("mean over images of #{pairs of the K shifted views with equal top-1 class} / (K(K−1)/2)"),
         ZHANG + " (there: one pair of random crops an image)",
         unit="share",
+        moved_by=(
+            "the model, the images, the range and the protocol of the shifts; not the number of shifts, the "
+            "labels, nor a rescaling of the logits"
+        ),
         higher_is_better=True,
         by_counts=lambda _, counts: counts.consistency,
         compared="pairs",
@@ -46,6 +50,7 @@ METRICS: tuple[Measure, ...] = (
         ("mean over images and shifts of [top-1(shifted) = top-1(unshifted)]"),
         AZULAY + " (there: its complement, P(top-1 change), for neighbouring 1-px shifts)",
         unit="share",
+        moved_by="what moves consistency, and an unshifted answer that is the exception; not the number of shifts",
         higher_is_better=True,
         by_counts=lambda _, counts: counts.agreement_with_unshifted,
         gated=True,
@@ -60,6 +65,10 @@ METRICS: tuple[Measure, ...] = (
         ("share of images where the unshifted view and all K shifted views have one top-1 class"),
         AFC + " (adversarial consistency over all shifts of a grid)",
         unit="share",
+        moved_by=(
+            "what moves consistency, and the number of shifts: it falls with each; not how often an image changes "
+            "its answer"
+        ),
         higher_is_better=True,
         by_counts=lambda _, counts: float(counts.stable),
         compared="images",
@@ -79,6 +88,9 @@ METRICS: tuple[Measure, ...] = (
         ("max over shifts of the share of images whose top-1 class differs from the unshifted one"),
         NONE,
         unit="share",
+        moved_by=(
+            "the number of cells or shifts it is the maximum of, and of images in them; not where the worst one lies"
+        ),
         higher_is_better=False,
     ),
     Measure(
@@ -91,6 +103,10 @@ METRICS: tuple[Measure, ...] = (
         ("mean over images and shifts of |p_c(shifted) − p_c(unshifted)|, c the unshifted top-1 class"),
         AZULAY,
         unit="probability",
+        moved_by=(
+            "the model's confidence, so that a temperature or label smoothing moves it though no answer changes; "
+            "not the other classes"
+        ),
         higher_is_better=False,
         by_views=lambda image, views: mean(change_of_probability(image, views)),
     ),
@@ -104,6 +120,7 @@ METRICS: tuple[Measure, ...] = (
         ("mean of ½ KL(p ‖ m) + ½ KL(q ‖ m), m = (p + q)/2, in nats"),
         LIN,
         unit="nats",
+        moved_by="what moves the change of probability, and all other classes too",
         higher_is_better=False,
         by_views=lambda _, views: mean(views.js_divergence),
     ),
@@ -114,6 +131,7 @@ METRICS: tuple[Measure, ...] = (
         ("share of labelled images with top-1 = label on the unshifted view"),
         NONE,
         unit="share",
+        moved_by="the model, the images and their labels; no shift",
         higher_is_better=True,
         by_counts=lambda correct, _: float(bool(correct)),
         compared="images",
@@ -132,6 +150,7 @@ METRICS: tuple[Measure, ...] = (
         ("mean over labelled images and shifts of [top-1(shifted) = label]"),
         NONE,
         unit="share",
+        moved_by="the range and the protocol of the shifts; not their number",
         higher_is_better=True,
         by_counts=lambda _, counts: counts.accuracy,
         needs_labels=True,
@@ -147,6 +166,7 @@ METRICS: tuple[Measure, ...] = (
         ("share of labelled images where all K + 1 views have top-1 = label"),
         AFC,
         unit="share",
+        moved_by="the number of shifts: it falls with each",
         higher_is_better=True,
         by_counts=lambda correct, counts: float(bool(correct) and counts.correct == counts.n_views),
         compared="images",

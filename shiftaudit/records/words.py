@@ -37,9 +37,9 @@ ModelKind = Literal[
 ]
 """What a model was loaded from."""
 
-IntervalMethod = Literal["bounded-mean", "skewed-t", "confidence-sequence", "cluster-bootstrap", "wilson", "none"]
+IntervalMethod = Literal["bounded-mean", "approximate-t", "confidence-sequence", "cluster-bootstrap", "wilson", "none"]
 """How an interval was made; what earlier versions of this program said of theirs is still read."""
-APPROXIMATE: Final = "skewed-t"
+APPROXIMATE: Final = "approximate-t"
 """The method whose intervals know nothing of rare large values that no image shows."""
 
 TestMethod = Literal["permutation", "none"]

@@ -13,7 +13,7 @@ from shiftaudit.records import codec
 from shiftaudit.records.gate import Comparison, MetricComparison, StageComparison
 from shiftaudit.render import markdown
 from shiftaudit.render.characters import clean
-from shiftaudit.render.numbers import change_text, number, value_text
+from shiftaudit.render.numbers import about, change_text, number, value_text
 from shiftaudit.render.terminal import Terminal, to_text
 
 FORMATS = ("table", "json", "markdown")
@@ -97,7 +97,7 @@ def _difference(metric: MetricComparison) -> str:
         return "–"
     values = (metric.difference, metric.ci_low, metric.ci_high)
     middle, low, high = ("?" if value is None else change_text(metric.name, value) for value in values)
-    return f"{middle} [{low}, {high}]"
+    return f"{middle} {about(metric.method)}[{low}, {high}]"
 
 
 def _direction(metric: MetricComparison) -> str:

@@ -14,7 +14,7 @@ from shiftaudit.records.distance import DistanceBin
 from shiftaudit.records.metric import Metric
 from shiftaudit.records.report import AuditReport
 from shiftaudit.records.words import Protocol
-from shiftaudit.render.numbers import number, percent
+from shiftaudit.render.numbers import about, number, percent
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -92,7 +92,7 @@ def _row(one: DistanceBin) -> Row:
 def _interval(metric: Metric) -> str:
     if metric.ci_low is None or metric.ci_high is None:
         return ""
-    return f"[{number(metric.ci_low, 3)}, {number(metric.ci_high, 3)}]"
+    return f"{about(metric.method)}[{number(metric.ci_low, 3)}, {number(metric.ci_high, 3)}]"
 
 
 def range_text(one: DistanceBin) -> str:

@@ -28,7 +28,7 @@ def explain(name: str, width: int = 80) -> str:
     fill = textwrap.TextWrapper(width, initial_indent="  ", subsequent_indent="  ", break_long_words=False)
     hanging = textwrap.TextWrapper(width, subsequent_indent=" " * 14, break_long_words=False)
     title = term.name if term.name.replace("_", " ") == term.label else f"{term.name}: {term.label}"
-    facts = {"Definition": term.formula, "Needs": needs(term), "Source": term.source}
+    facts = {"Definition": term.formula, "Needs": needs(term), "Moved by": term.moved_by, "Source": term.source}
     lines = [hanging.fill(f"  {key + ':':<12}{text}") for key, text in facts.items() if text]
     return "\n".join([title, "", fill.fill(term.text), "", *lines, ""])
 

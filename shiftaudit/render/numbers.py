@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shiftaudit.metrics.vocabulary import unit_of
 from shiftaudit.records.report import Metric
+from shiftaudit.records.words import APPROXIMATE, IntervalMethod
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -55,8 +56,17 @@ def interval_text(name: str, metric: Metric) -> str:
     if metric.ci_low is None or metric.ci_high is None:
         return ""
     if unit_of(name) == "share":
-        return f"[{metric.ci_low * 100:.1f}, {metric.ci_high * 100:.1f}]"
-    return f"[{number(metric.ci_low)}, {number(metric.ci_high)}]"
+        return f"{about(metric.method)}[{metric.ci_low * 100:.1f}, {metric.ci_high * 100:.1f}]"
+    return f"{about(metric.method)}[{number(metric.ci_low)}, {number(metric.ci_high)}]"
+
+
+def about(method: IntervalMethod) -> str:
+    """The mark of an interval that is approximate, before its bracket.
+
+    >>> about("approximate-t"), about("bounded-mean")
+    ('≈', '')
+    """
+    return "≈" if method == APPROXIMATE else ""
 
 
 def points(metric: Metric) -> str:

@@ -31,7 +31,7 @@ def test_differences_are_paired_means_with_an_interval_no_narrower_than_students
     # No narrower than Student's interval (but for digits of his table), and hardly wider for so many images.
     assert difference.mean() - 1.2 * half <= found.ci_low <= difference.mean() - 0.999 * half
     assert difference.mean() + 0.999 * half <= found.ci_high <= difference.mean() + 1.2 * half
-    assert found.method == "skewed-t"
+    assert found.method == "approximate-t"
     assert not found.higher_is_better
 
 

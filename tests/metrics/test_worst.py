@@ -33,20 +33,26 @@ def population(generator: np.random.Generator, n: int = 60, bad: float = 0.0) ->
 
 
 @pytest.mark.parametrize("single", [False, True])
-def test_where_no_shift_is_bad_one_is_claimed_in_5_percent_of_cases_at_most(single: bool) -> None:
+def test_where_no_shift_is_bad_each_level_is_held(single: bool) -> None:
+    """The true deal counts among the deals and ties count as as bad, so that no level is exceeded.
+
+    Tried with 1,200 populations of 25 images: p <= 0.05 in 2.6 % of those with random shifts and in 2.5 % of grids, since few
+    images give many ties.
+    """
     generator = np.random.default_rng(7)
-    claims, runs = 0, 120
+    found, runs, n = [], 200, 25
     for _ in range(runs):
-        sample = population(generator)
+        sample = population(generator, n)
         if single:
-            grid = np.tile(np.array(list(itertools.product((-4, 0, 4), (-4, 0, 4)))), (60, 1, 1))
-            chance = np.where(generator.random(60) < 0.2, 0.5, 0.02)[:, None]
-            sample = rows(grid, generator.random((60, 9)) < chance)
+            grid = np.tile(np.array(list(itertools.product((-4, 0, 4), (-4, 0, 4)))), (n, 1, 1))
+            chance = np.where(generator.random(n) < 0.2, 0.5, 0.02)[:, None]
+            sample = rows(grid, generator.random((n, 9)) < chance)
         worst = worst_shift(sample, REACH, single=single)
         assert worst is not None
-        claims += worst.p_value is not None and worst.p_value <= 0.05
-    # Two standard deviations above 5 %.
-    assert claims / runs <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / runs)
+        found.append(1.0 if worst.p_value is None else worst.p_value)
+    for level in (0.01, 0.05, 0.2, 0.5):
+        # Three standard deviations above the level.
+        assert np.mean(np.array(found) <= level) <= level + 3 * math.sqrt(level * (1 - level) / runs)
 
 
 def test_a_bad_shift_is_found() -> None:

@@ -11,7 +11,7 @@ from shiftaudit.records.gate import Comparison, MetricComparison
 from shiftaudit.records.report import AuditReport, ImageResult, Level
 from shiftaudit.records.words import Protocol
 from shiftaudit.render import findings
-from shiftaudit.render.numbers import change_text, number, value_text
+from shiftaudit.render.numbers import about, change_text, number, value_text
 from shiftaudit.render.numbers import pair_text as pair
 from shiftaudit.render.sentences import class_name
 
@@ -100,7 +100,7 @@ def _difference(one: MetricComparison) -> Difference:
     text = change_text(one.name, one.difference) + (" points" if unit_of(one.name) == "share" else "")
     if one.ci_low is None or one.ci_high is None:
         return Difference(text, "pale")
-    text += f" [{change_text(one.name, one.ci_low)}, {change_text(one.name, one.ci_high)}]"
+    text += f" {about(one.method)}[{change_text(one.name, one.ci_low)}, {change_text(one.name, one.ci_high)}]"
     if one.ci_low <= 0 <= one.ci_high:
         return Difference(text, "pale")
     return Difference(text, "better" if (one.ci_low > 0) == one.higher_is_better else "poorer")
