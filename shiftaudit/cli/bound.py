@@ -17,7 +17,6 @@ from shiftaudit.records.recovery import RecoveryOptions
 
 if TYPE_CHECKING:
     from shiftaudit.models import LoadedModel
-    from shiftaudit.records.bound import Search
 
 
 def check_images(bound: BoundOptions, recovery: RecoveryOptions) -> None:
@@ -40,8 +39,8 @@ def check_images(bound: BoundOptions, recovery: RecoveryOptions) -> None:
 
 def copy_within_bound(
     loaded: LoadedModel, choices: PatchOptions, bound: BoundOptions, seed: int, *, as_json: bool, quiet: bool
-) -> tuple[LoadedModel, Search]:
-    """The copy that the search chose, and the record of the search.
+) -> LoadedModel:
+    """The copy that the search chose; it holds the record of the search.
 
     Raises:
         NoVerdictError: none is within the bound; the best three were shown.
@@ -66,4 +65,4 @@ def copy_within_bound(
         text = dumps({"search": done.record}) if as_json else render_search(done.record, detect(sys.stdout))
         stdout.write(text, utf8=as_json)
         raise NoVerdictError(verdict(done.record), hint="nothing was written; give more images or a larger --max-drop")
-    return done.model, done.record
+    return done.model

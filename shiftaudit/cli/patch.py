@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from shiftaudit.models import LoadedModel
-    from shiftaudit.records.bound import Search
     from shiftaudit.records.gate import Comparison
     from shiftaudit.records.patch import PatchRecord
 
@@ -81,14 +80,13 @@ def patch(
     if output_file is None or dry_run:
         _print_plan(_plan(loaded, choices), as_json=printed.as_json)
         return
-    search = None
     if bound.max_drop is not None:
-        copy, search = copy_within_bound(loaded, choices, bound, budget.seed, as_json=printed.as_json, quiet=quiet)
+        copy = copy_within_bound(loaded, choices, bound, budget.seed, as_json=printed.as_json, quiet=quiet)
     else:
         copy = _recovered(loaded, choices, recovery, budget, quiet=quiet)
     _save(copy, output_file, chosen_format, recovery.check_export, example=_example(loaded), quiet=quiet)
     comparison = _verify(loaded, copy, output_file, recovery.verify, quiet=quiet) if recovery.verify else None
-    done = _Written(str(output_file), chosen_format, _original(model, options), comparison, search)
+    done = _Written(str(output_file), chosen_format, _original(model, options), comparison)
     _print_copy(copy, done, as_json=printed.as_json)
 
 
@@ -198,7 +196,6 @@ class _Written:
     file_format: str
     model: str
     comparison: Comparison | None
-    search: Search | None
 
 
 def _print_copy(copy: LoadedModel, written: _Written, *, as_json: bool) -> None:
@@ -211,18 +208,18 @@ def _print_copy(copy: LoadedModel, written: _Written, *, as_json: bool) -> None:
     from shiftaudit.render.terminal import detect
     from shiftaudit.render.tune import render_tune
 
-    record, fitted, tuned = copy.patch_record, copy.refit_record, copy.tune_record
+    record, search, fitted, tuned = copy.patch_record, copy.search_record, copy.refit_record, copy.tune_record
     assert record is not None
     if as_json:
-        extras = {"search": written.search, "refit": fitted, "tune": tuned, "comparison": written.comparison}
+        extras = {"search": search, "refit": fitted, "tune": tuned, "comparison": written.comparison}
         both = {"patch": plain(record)} | {name: plain(value) for name, value in extras.items() if value is not None}
         stdout.write(dumps(record if len(both) == 1 else both), utf8=True)
         return
     terminal, done = detect(sys.stdout), not (fitted is None and tuned is None)
     output, file_format, model = written.output, written.file_format, written.model
     parts = [render_patch(record, output=output, file_format=file_format, model=model, tuned=done, terminal=terminal)]
-    if written.search is not None:
-        parts.append("\n" + render_search(written.search, terminal))
+    if search is not None:
+        parts.append("\n" + render_search(search, terminal))
     if fitted is not None:
         parts.append(render_refit(fitted, terminal=terminal))
     if tuned is not None:

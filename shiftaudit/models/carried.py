@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from shiftaudit.errors import InputError
 from shiftaudit.models.preprocessing import check
+from shiftaudit.records.bound import Search
 from shiftaudit.records.codec import plain, structure
 from shiftaudit.records.json_files import parse_json
 from shiftaudit.records.patch import PatchRecord
@@ -36,10 +37,12 @@ class Carried:
     patch: PatchRecord | None = None
     tune: TuneRecord | None = None
     refit: RefitRecord | None = None
+    search: Search | None = None
 
     def records(self) -> dict[str, Any]:
         """What was done to the network, by the names of a `LoadedModel`'s fields."""
-        return {"patch_record": self.patch, "refit_record": self.refit, "tune_record": self.tune}
+        done = {"patch": self.patch, "search": self.search, "refit": self.refit, "tune": self.tune}
+        return {f"{name}_record": record for name, record in done.items()}
 
     def to_json(self) -> str:
         """The text of `shiftaudit.json`."""
@@ -50,14 +53,14 @@ class Carried:
             "arch": self.arch,
             "patch": plain(self.patch),
         }
-        done = {"refit": self.refit, "tune": self.tune}
+        done = {"search": self.search, "refit": self.refit, "tune": self.tune}
         content |= {name: plain(record) for name, record in done.items() if record is not None}
         return json.dumps(content)
 
     @classmethod
     def of(cls, model: LoadedModel) -> Carried:
         """What a file of `model` is to carry."""
-        done = model.patch_record, model.tune_record, model.refit_record
+        done = model.patch_record, model.tune_record, model.refit_record, model.search_record
         return cls(model.preprocessing, model.class_names, model.info.arch, *done)
 
     @classmethod
@@ -85,6 +88,7 @@ class Carried:
             patch=_part(data.get("patch"), PatchRecord, f"the record of the patch carried by {path}"),
             tune=_part(data.get("tune"), TuneRecord, f"the record of the tuning carried by {path}"),
             refit=_part(data.get("refit"), RefitRecord, f"the record of the refit carried by {path}"),
+            search=_part(data.get("search"), Search, f"the record of the search carried by {path}"),
         )
 
 

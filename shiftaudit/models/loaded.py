@@ -18,6 +18,7 @@ from shiftaudit.models.copies import deep_copy
 from shiftaudit.models.guard import interrupts_kept, stdout_to_stderr
 from shiftaudit.models.preprocessing import preset
 from shiftaudit.models.runner import Runner, RunnerModule
+from shiftaudit.records.bound import Search
 from shiftaudit.records.patch import PatchRecord
 from shiftaudit.records.refit import RefitRecord
 from shiftaudit.records.report import TAUGHT_DIGITS, ModelInfo, Preprocessing
@@ -38,6 +39,7 @@ class LoadedModel:
     fixed_batch: int | None = None
     """The only batch size the file accepts, None for any. Smaller batches are filled up by repeating the last image."""
     patch_record: PatchRecord | None = None
+    search_record: Search | None = None
     refit_record: RefitRecord | None = None
     tune_record: TuneRecord | None = None
     seen_classes: set[int] = field(default_factory=set, repr=False, compare=False)

@@ -149,7 +149,9 @@ class _Run:
             candidates=tuple(judge.candidates),
             chosen=chosen,
         )
-        return SearchResult(None if chosen is None else judge.copies[chosen].model, record)
+        return SearchResult(
+            None if chosen is None else replace(judge.copies[chosen].model, search_record=record), record
+        )
 
     def audit(self, model: LoadedModel, images: Sequence[ImageFile]) -> AuditReport:
         """The answers of a network under the protocols asked for."""

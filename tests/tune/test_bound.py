@@ -17,7 +17,9 @@ from shiftaudit.errors import InputError, NoVerdictError
 from shiftaudit.images.find import find_images
 from shiftaudit.images.labels import read_labels
 from shiftaudit.models import load_model
+from shiftaudit.models.carried import Carried
 from shiftaudit.records.bound import BoundOptions
+from shiftaudit.records.codec import plain
 from shiftaudit.records.patch import PatchOptions
 from shiftaudit.records.settings import Settings
 from shiftaudit.tune import bound as bound_module
@@ -55,6 +57,7 @@ def test_the_claim_holds_on_a_third_set_and_the_held_out_share_was_never_fitted(
     assert set(found.model.refit_record.image_sha256) == set(record.fitting_sha256)
     assert not set(record.fitting_sha256) & set(record.held_sha256)
     assert (record.n_fitting, record.n_held, record.measure) == (30, 30, "accuracy")
+    assert plain(Carried.from_json(Carried.of(found.model).to_json(), Path("aa.pt")).search) == plain(record)
     held = {str(file.path) for file in files if file.sha256() in record.held_sha256}
     assert opened and not opened & held
 
