@@ -56,8 +56,10 @@ def interval_text(name: str, metric: Metric) -> str:
     if metric.ci_low is None or metric.ci_high is None:
         return ""
     if unit_of(name) == "share":
-        return f"{about(metric.method)}[{metric.ci_low * 100:.1f}, {metric.ci_high * 100:.1f}]"
-    return f"{about(metric.method)}[{number(metric.ci_low)}, {number(metric.ci_high)}]"
+        return f"[{metric.ci_low * 100:.1f}, {metric.ci_high * 100:.1f}]"
+    mark = about(metric.method)
+    # The mark takes the place of the blank, so that a table of two protocols still fits into 80 columns.
+    return f"{mark}[{number(metric.ci_low)},{'' if mark else ' '}{number(metric.ci_high)}]"
 
 
 def about(method: IntervalMethod) -> str:
