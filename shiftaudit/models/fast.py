@@ -2,7 +2,8 @@
 
 A batch-norm in eval mode is a scale and an offset a channel, which the convolution that feeds it can apply with its own weights
 and bias. Nothing that is measured may change by that, so:
-- the convolutions whose output is a feature map to be compared, the strided ones, keep their own values where stages are watched;
+- the convolutions whose output is a feature map to be compared, the strided ones, keep their own values where stages are watched:
+  a batch-norm that switches a channel off would leave nothing of it to compare;
 - a pair is folded only where a run shows that nobody else reads the convolution's output;
 - each form is tried on a random image, and thrown away unless its logits are the original's.
 The model itself, its hash and its names are never touched: the folded network is a copy.

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -136,13 +137,24 @@ def names_of(module: nn.Module) -> dict[int, str]:
 
 @contextmanager
 def running_modules(stack: list[str], module: nn.Module) -> Iterator[None]:
-    """Keep the qualified names of the running submodules on `stack`; hooks are removed whatever happens."""
-    handles = []
+    """Keep the qualified names of the running submodules on `stack`; hooks are removed whatever happens.
+
+    The hooks are those of all modules, not of these: a layer that has hooks of its own is not folded for speed.
+    """
+    names = {
+        child: name for name, child in module.named_modules() if name and not isinstance(child, torch.jit.ScriptModule)
+    }
+
+    def enter(child: nn.Module, _: Any) -> None:
+        if child in names:
+            stack.append(names[child])
+
+    def leave(child: nn.Module, _args: Any, _out: Any) -> None:
+        if child in names:
+            stack.pop()
+
+    handles = register_module_forward_pre_hook(enter), register_module_forward_hook(leave)
     try:
-        for name, child in module.named_modules():
-            if name and not isinstance(child, torch.jit.ScriptModule):
-                handles.append(child.register_forward_pre_hook(lambda _m, _a, name=name: stack.append(name)))
-                handles.append(child.register_forward_hook(lambda _m, _a, _o: (stack.pop(), None)[1]))
         yield
     finally:
         for handle in handles:

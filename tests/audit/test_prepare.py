@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from networks import Residual, preprocessing, seeded
+from torch import nn
 
 from shiftaudit.audit.prepare import Prepared, prepare
 from shiftaudit.errors import InputError
@@ -45,6 +46,16 @@ def test_a_hook_on_a_layer_counts_three_runs_too() -> None:
     model.module.head.register_forward_hook(lambda *_: runs.append(1))
     prepared(model)
     assert len(runs) == 3
+
+
+def test_batch_norm_is_folded_in_eager_networks_but_not_behind_convolutions_that_are_measured() -> None:
+    layers = (nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.Flatten())
+    made = prepared(LoadedModel.from_module(seeded(nn.Sequential(*layers, nn.Linear(100, 5))), preprocessing()))
+    names = {
+        form: [name for name, layer in model.module.named_modules() if isinstance(layer, nn.Identity)]
+        for form, model in (("fast", made.fast), ("watched", made.watched))
+    }
+    assert names == {"fast": ["1", "4"], "watched": ["4"]}
 
 
 @pytest.mark.parametrize("form", ["eager", "scripted"])

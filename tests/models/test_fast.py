@@ -118,10 +118,30 @@ def test_networks_without_pairs_stay_as_they_are() -> None:
     assert folded(model, EXAMPLE, keep_strided=False) is model
 
 
-def test_stage_errors_are_those_of_the_unfolded_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Pruned(nn.Module):
+    """Batch-norms that switch channels off, as pruned and freshly initialised networks have them: folding would leave the
+    strided convolutions nothing to measure there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.first_norm = nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8)
+        self.second, self.second_norm = nn.Conv2d(8, 12, 3, 2, 1, bias=False), nn.BatchNorm2d(12)
+        self.head = nn.Linear(12, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.first_norm(self.first(x)))
+        return self.head(torch.relu(self.second_norm(self.second(x))).mean((2, 3)))
+
+
+@pytest.mark.parametrize("network", [Residual, Pruned])
+def test_stage_errors_are_those_of_the_unfolded_network(
+    network: type[nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files = find_images(write_images(tmp_path))[0]
     settings = Settings(shifts="4", max_shift=2, workers=0)
-    module = seeded(Residual())
+    module = seeded(network())
+    if isinstance(module, Pruned):
+        module.first_norm.weight.data[:3] = module.second_norm.weight.data[:4] = 0
     fast = audit(loaded(module), files, settings)
     monkeypatch.setattr("shiftaudit.models.fast.Followed.first_alike", lambda *_, **__: None)
     slow = audit(loaded(module), files, settings)
