@@ -48,6 +48,7 @@ class RefitSettings:
     """Drawn at random, from all crops alike."""
     batch_size: int = option(8, "Crops in one pass.", group=_FITTING, least=1)
     min_scale: float = option(0.02, "Smallest share of an image that a crop shows.", group=_FITTING, above=0, most=1)
+    flip: bool = option(True, "Mirror half of the crops.", group=_FITTING)
     roll: float = option(0.5, least=0, most=1, hidden=True)
     """Share of the crops that are rolled around the edge, as the circular protocol does (up to 32 px at 224)."""
     memory: float = option(1.0, "GiB for what is kept between layers; less is slower.", group=_FITTING, least=0)

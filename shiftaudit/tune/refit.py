@@ -94,7 +94,7 @@ class _Crops:
                 size=model.preprocessing.size,
                 margin=0,
                 min_scale=settings.min_scale,
-                flip=True,
+                flip=settings.flip,
                 seed=settings.seed,
             )
             for files in (fitting, held)

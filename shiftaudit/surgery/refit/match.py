@@ -10,6 +10,9 @@ from shiftaudit.surgery.refit.layers import Layer, find_layers
 from shiftaudit.surgery.refit.rows import Grid, grid_of
 from shiftaudit.surgery.refit.tape import Tape
 
+WIDEST = 8192
+"""Numbers that a layer may read for one of its outputs: the equations of this many take 2 GiB, and minutes to solve."""
+
 
 @dataclass(frozen=True, eq=False)
 class Match:
@@ -46,7 +49,12 @@ def match_layers(copy: Tape, original: Tape, layers: RefitLayers) -> tuple[list[
             reason = "its output has another size than the original's"
             shapes = copy.shapes[layer.anchor], original.shapes[other.anchor], copy.shapes[layer.output]
             grid = grid_of(layer, *shapes)
-        if other is None or grid is None:
+        width = copy.parameters[layer.name][0].numel()
+        if width > WIDEST:
+            left.append(
+                LeftLayer(layer.name, f"it reads {width} numbers at once, and {WIDEST} are the most that can be fitted")
+            )
+        elif other is None or grid is None:
             left.append(LeftLayer(layer.name, reason))
         else:
             matches.append(Match(layer, other, grid))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from shiftaudit.errors import InputError, ModelError
 from shiftaudit.records.refit import RefitSettings
 from shiftaudit.surgery.patch import PatchOptions, patch
+from shiftaudit.surgery.refit import match
 from shiftaudit.surgery.refit.run import fit_layers
 from shiftaudit.surgery.refit.walk import Batches
 from tests.patch_networks import randomise
@@ -316,3 +317,13 @@ def test_dead_channels_and_too_few_rows_are_no_hindrance() -> None:
     few = Batches(1, lambda _: torch.randn(2, 4, 12, 12, generator=torch.Generator().manual_seed(0)), lambda _: False)
     fitted = fit_layers(patched(original), original, few, SETTINGS).module
     assert all(bool(torch.isfinite(value).all()) for value in fitted.state_dict().values())
+
+
+def test_a_layer_too_wide_for_its_equations_is_left_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(match, "WIDEST", 50)
+    original = nn.Sequential(
+        nn.Conv2d(4, 4, 3), nn.MaxPool2d(2), nn.Conv2d(4, 2, 1), nn.Flatten(), nn.Linear(50, 51), nn.Linear(51, 3)
+    )
+    fitted = fit_layers(patched(original), original.eval(), images(), SETTINGS)
+    assert [layer.name for layer in fitted.layers] == ["2.weight", "4.weight"]
+    assert [(layer.name, "51 numbers" in layer.reason) for layer in fitted.left] == [("5.weight", True)]
