@@ -103,8 +103,12 @@ class DamageScorer:
                 _Row((0, 0), Move(grid.shift(phase), only=grid)),
                 _Row((dy, dx), Move((-dy, -dx))),
             ]
-        changes = _changes(torch.cat([logits[:1], logits[[1 + k for k in chosen]], self._answers(view, rows)]))
-        observed, others = changes[: len(chosen)], changes[len(chosen) :]
+        observed = _changes(logits[[0, *(1 + k for k in chosen)]])
+        if self._prepared.apart:
+            # Against what the same form answers to the image at rest: two runtimes round differently.
+            others = _changes(self._answers(view, [_Row((0, 0), Move((0, 0))), *rows]))
+        else:
+            others = _changes(torch.cat([logits[:1], self._answers(view, rows)]))
         return ImageDamage(
             tuple(SplitView(shifts[k], observed[i], others[3 * i], others[3 * i + 2]) for i, k in enumerate(chosen)),
             tuple(

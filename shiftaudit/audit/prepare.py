@@ -36,6 +36,8 @@ class Prepared:
     n_classes: int
     batch: int
     """How many views go through the network at a time."""
+    apart: bool = False
+    """`watched` is another runtime's form of the network: it is there for feature maps, never for answers."""
 
 
 def prepare(model: LoadedModel, protocol: ProtocolInfo, settings: Settings) -> Prepared:
@@ -47,9 +49,11 @@ def prepare(model: LoadedModel, protocol: ProtocolInfo, settings: Settings) -> P
     """
     if settings.compile and isinstance(model.module, torch.jit.ScriptModule):
         raise InputError("--compile got a TorchScript model; torch.compile takes eager networks", hint="leave it out")
-    if settings.compile and isinstance(model.module, RunnerModule):
+    if settings.compile and (model.runtime is not None or isinstance(model.module, RunnerModule)):
         raise InputError("--compile got a model that is no PyTorch network", hint="leave it out")
     image = random_image(model.example_input(1).to(settings.device))
+    if model.runtime is not None:
+        return _with_runtime(model, image, settings)
     original, stages = _follow(model, image, settings)
     pack = not settings.autocast
     scoring = original.first_alike(
@@ -67,6 +71,15 @@ def prepare(model: LoadedModel, protocol: ProtocolInfo, settings: Settings) -> P
         if seen is not None and seen[1].measures_the_same_as(stages):
             watched, stages = seen[0], stages.placed_as(seen[1])
     return Prepared(fast, watched, stages, n_classes, batch)
+
+
+def _with_runtime(model: LoadedModel, image: Tensor, settings: Settings) -> Prepared:
+    """Answers from the model's runtime, stages from its program."""
+    stages = discover(model, model.module, image)
+    answering = model.answering()
+    n_classes = int(answers_of(answering, image)[0].shape[-1])
+    batch = model.fixed_batch or settings.batch_size or batch_size(stages.largest_bytes, image.device.type)
+    return Prepared(answering, model, stages, n_classes, batch, apart=True)
 
 
 def forward(model: LoadedModel, batch: Tensor, settings: Settings) -> Tensor:

@@ -131,7 +131,8 @@ class Scorer:
             first = views[0].role == UNSHIFTED
             rows = [view.row for view in views[first:]]
             with self._probe.watching(rows, first_is_reference=first, is_last=is_last):
-                return self._run_watched(batch)
+                logits = self._run_watched(batch)
+            return forward(self.prepared.fast, batch, self._settings) if self.prepared.apart else logits
 
     def _pixels(self, canvas: Tensor, view: _View) -> Tensor:
         if view.role == UNSHIFTED:

@@ -17,7 +17,7 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A torchvision name (resnet50), timm:NAME, package.module:callable, or a TorchScript, .pt2, .safetensors "
+        help="A torchvision name (resnet50), timm:NAME, package.module:callable, or a TorchScript, .pt2, .onnx, .safetensors "
         "or state-dict file.",
     ),
 ]

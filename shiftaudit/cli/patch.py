@@ -53,11 +53,13 @@ _Budget = Annotated[
 def patch(
     *,
     model: opt.Model,
-    output_file: Annotated[Path | None, opt.output("The patched copy: .pt, .pt2 or .safetensors.")] = None,
+    output_file: Annotated[Path | None, opt.output("The patched copy: .pt, .pt2, .onnx or .safetensors.")] = None,
     choices: PatchOptions,
     file_format: Annotated[
         str | None,
-        typer.Option("--file-format", help="torchscript, pt2, state-dict or safetensors; by default from the suffix."),
+        typer.Option(
+            "--file-format", help="torchscript, pt2, onnx, state-dict or safetensors; by default from the suffix."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, write nothing.")] = False,
@@ -124,7 +126,7 @@ def _recovered(
     from shiftaudit.surgery.patch import patch as patch_module
 
     result = patch_module(loaded.module, choices, example_input=_example(loaded))
-    copy = replace(loaded, module=result.module, patch_record=result.record)
+    copy = loaded.with_module(result.module, patch_record=result.record)
     if recovery.refit:
         from shiftaudit.cli.refit import fit
 

@@ -12,18 +12,19 @@ from typing import Final, Literal
 
 from shiftaudit.errors import InputError
 
-FileKind = Literal["torchscript", "pt2", "state-dict", "safetensors"]
+FileKind = Literal["torchscript", "pt2", "onnx", "state-dict", "safetensors"]
 TORCHSCRIPT: Final = "torchscript"
 PT2: Final = "pt2"
 STATE_DICT: Final = "state-dict"
 SAFETENSORS: Final = "safetensors"
+ONNX: Final = "onnx"
 
 # What zipfile raises on archives that were made to confuse it.
 _UNREADABLE = (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError, zlib.error)
 
 
 def kind_of(path: Path) -> FileKind:
-    """`torchscript`, `pt2`, `safetensors`, or `state-dict` for any other file that `torch.save` may have written.
+    """`torchscript`, `pt2`, `safetensors`, `onnx` by its suffix, or `state-dict` for whatever else `torch.save` may have written.
 
     Raises:
         InputError: the file is missing, empty, unreadable or a damaged archive.
@@ -36,6 +37,8 @@ def kind_of(path: Path) -> FileKind:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     if size == 0:
         raise InputError(f"{path} is empty; expected a model file")
+    if path.suffix.lower() == ".onnx":
+        return ONNX
     if path.suffix == ".safetensors" or _is_safetensors(head, size):
         return SAFETENSORS
     if not zipfile.is_zipfile(path):

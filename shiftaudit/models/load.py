@@ -77,8 +77,6 @@ def _build(name: str, weights: str, options: ModelOptions, n_classes: int | None
         return imported_model(name, options.seed), "import"
     if named.is_torchvision(name):
         return named.torchvision_model(name, weights, options.seed, n_classes), "torchvision"
-    if name.lower().endswith(".onnx"):
-        raise InputError(f"{name} is an ONNX file; expected {FORMS}")
     raise InputError(f"MODEL got {name!r}: no such torchvision model; expected {FORMS}", hint=named.similar_names(name))
 
 
@@ -116,6 +114,11 @@ def _from_name(source: str, options: ModelOptions) -> LoadedModel:
 
 def _from_file(path: Path, options: ModelOptions, device: str) -> LoadedModel:
     kind = archives.kind_of(path)
+    if kind == archives.ONNX:
+        _check_whole(path, options)
+        from shiftaudit.models.onnx.load import load_onnx
+
+        return load_onnx(path, options, device)
     sha256 = _file_sha256(path)
     if kind not in (archives.TORCHSCRIPT, archives.PT2):
         return _from_checkpoint(path, kind, sha256, options)

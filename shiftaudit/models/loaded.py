@@ -38,6 +38,8 @@ class LoadedModel:
     output: str | None = None
     fixed_batch: int | None = None
     """The only batch size the file accepts, None for any. Smaller batches are filled up by repeating the last image."""
+    runtime: nn.Module | None = None
+    """What answers in the place of `module`, which is there for its feature maps: ONNX Runtime, for ONNX files."""
     patch_record: PatchRecord | None = None
     search_record: Search | None = None
     refit_record: RefitRecord | None = None
@@ -104,6 +106,14 @@ class LoadedModel:
         """What `ModelInfo.taught_on` says."""
         records = (record for record in (self.refit_record, self.tune_record) if record is not None)
         return tuple(sorted({one[:TAUGHT_DIGITS] for record in records for one in record.image_sha256}))
+
+    def with_module(self, module: nn.Module, **changes: Any) -> LoadedModel:
+        """The model with another network; what answered in the place of this one goes."""
+        return replace(self, module=module, runtime=None, **changes)
+
+    def answering(self) -> LoadedModel:
+        """The model in the form whose answers are its own."""
+        return self if self.runtime is None else self.with_module(self.runtime)
 
     def to(self, device: str) -> LoadedModel:
         """The same model on `device`."""

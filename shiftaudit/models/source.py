@@ -9,9 +9,9 @@ from shiftaudit.records.settings import ModelOptions
 
 FORMS = (
     "a torchvision name (resnet50), timm:NAME, package.module:callable, "
-    "or a TorchScript, .pt2, .safetensors or state-dict file"
+    "or a TorchScript, .pt2, .onnx, .safetensors or state-dict file"
 )
-_FILE_SUFFIXES = (".pt", ".pth", ".pt2", ".safetensors", ".ts", ".bin", ".ckpt")
+_FILE_SUFFIXES = (".pt", ".pth", ".pt2", ".onnx", ".safetensors", ".ts", ".bin", ".ckpt")
 
 
 def check_source(source: str, options: ModelOptions) -> None:

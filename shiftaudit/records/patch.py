@@ -35,7 +35,7 @@ LEAVE: Final = "leave"
 ACTIONS: tuple[Action, ...] = get_args(Action)
 
 
-Backend = Literal["fx", "torchscript"]
+Backend = Literal["fx", "torchscript", "onnx"]
 """The graph that was rewritten."""
 
 

@@ -68,6 +68,11 @@ def next_steps(output: str, file_format: str, model: str) -> tuple[str, ...]:
             f"check:   shiftaudit score {path} --trust IMAGES",
             f"recover: shiftaudit refit {path} --teacher {trusted} IMAGES -o fitted.pt2",
         )
+    if file_format == "onnx":
+        return (
+            f"check:   shiftaudit score {path} IMAGES",
+            f"recover: shiftaudit refit {path} --teacher {model} IMAGES -o fitted.onnx",
+        )
     return (
         f"check:   shiftaudit score {path} IMAGES",
         f"recover: shiftaudit refit {path} --teacher {model} IMAGES -o fitted.pt",

@@ -133,8 +133,8 @@ def next_step(report: AuditReport) -> str:
         return "Next: look at padding and at how the images are framed; `shiftaudit explain cause` says more."
     if part in ("no sign", "unsure"):
         return "Next: `--damage 8` or more images look closer; `shiftaudit explain cause` says more."
-    source = report.model.source
+    if report.model.kind == "runner":
+        return "Next: patch the network that the runner runs."
+    source, suffix = report.model.source, "onnx" if report.model.kind == "onnx" else "pt"
     stem = PurePath(source.rsplit(":", 1)[-1]).stem or "model"
-    return (
-        f"Next, a filtered copy: `shiftaudit patch {shlex.quote(source)} -o {shlex.quote(stem)}-aa.pt --refit IMAGES`"
-    )
+    return f"Next, a filtered copy: `shiftaudit patch {shlex.quote(source)} -o {shlex.quote(stem)}-aa.{suffix} --refit IMAGES`"

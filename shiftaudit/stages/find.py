@@ -18,7 +18,16 @@ from shiftaudit.records.words import OpName
 from shiftaudit.stages import ops
 from shiftaudit.stages.align import align
 from shiftaudit.stages.calls import Call, names_of
-from shiftaudit.stages.names import NamedOp, exported_ops, holds_weight, is_exported, label, owner_of, scripted_ops
+from shiftaudit.stages.names import (
+    NamedOp,
+    exported_ops,
+    holds_weight,
+    is_exported,
+    is_layer,
+    label,
+    owner_of,
+    scripted_ops,
+)
 from shiftaudit.stages.slots import Sampler, Slot
 from shiftaudit.stages.watch import StageWatcher
 
@@ -142,5 +151,4 @@ def _name_of(call: Call, module: nn.Module) -> str:
     layer = module.get_submodule(path)
     # A module that computes its weight first is still the convolution.
     is_conv = call.kind == ops.CONV and holds_weight(module, path)
-    is_layer = type(layer).__module__.startswith(("torch.nn.", "torch.ao.nn.")) and not any(layer.children())
-    return label(path, call.kind, is_conv or is_layer)
+    return label(path, call.kind, is_conv or (is_layer(layer) and not any(layer.children())))

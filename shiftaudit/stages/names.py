@@ -253,8 +253,14 @@ def is_kernel(value: object) -> bool:
     return isinstance(value, Tensor) and value.dim() == 4
 
 
-def label(path: str, kind: str, is_layer: bool) -> str:
-    """The name of an operation: its layer's where a `torch.nn` layer is the operation, else where it stands and its kind."""
-    if is_layer and path:
+def is_layer(layer: nn.Module) -> bool:
+    """Whether a module's code is one operation under its own name: a layer of `torch.nn`, or one that says so of itself."""
+    is_torchs = type(layer).__module__.startswith(("torch.nn.", "torch.ao.nn."))
+    return is_torchs or getattr(type(layer), "is_operation", False)
+
+
+def label(path: str, kind: str, is_whole: bool) -> str:
+    """The name of an operation: its layer's where that is the operation (`is_layer`), else where it stands and its kind."""
+    if is_whole and path:
         return path
     return f"{path}/{kind}" if path else kind

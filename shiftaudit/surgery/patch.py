@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.parameter import is_lazy
 
 from shiftaudit.errors import PatchError
+from shiftaudit.models.onnx import HEADER
 from shiftaudit.models.runner import RunnerModule
 from shiftaudit.records.patch import PatchOptions, PatchRecord
 from shiftaudit.surgery.apply import apply
@@ -103,6 +104,10 @@ def open_graph(module: nn.Module, example: Tensor) -> Graph:
         from shiftaudit.surgery.torchscript.graph import ScriptGraph
 
         return ScriptGraph(module, example)
+    if isinstance(module, fx.GraphModule) and HEADER in module.meta:
+        from shiftaudit.surgery.onnx.graph import OnnxGraph
+
+        return OnnxGraph(module, example)
     from shiftaudit.surgery.fx.graph import FxGraph
 
     return FxGraph(module, example)

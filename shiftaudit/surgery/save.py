@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from shiftaudit.errors import PatchError, first_line
 from shiftaudit.files import write_bytes_atomically
-from shiftaudit.models.archives import PT2, SAFETENSORS, STATE_DICT, TORCHSCRIPT, FileKind
+from shiftaudit.models.archives import ONNX, PT2, SAFETENSORS, STATE_DICT, TORCHSCRIPT, FileKind
 from shiftaudit.models.carried import EXTRA_FILE, Carried
+from shiftaudit.models.onnx import HEADER
 from shiftaudit.surgery.blurpool import BlurPool
 
 FORMATS: tuple[FileKind, ...] = get_args(FileKind)
@@ -27,6 +28,7 @@ _BY_SUFFIX: dict[str, FileKind] = {
     ".pth": TORCHSCRIPT,
     ".ts": TORCHSCRIPT,
     ".pt2": PT2,
+    ".onnx": ONNX,
     ".safetensors": SAFETENSORS,
 }
 
@@ -68,6 +70,8 @@ def save_model(
     notes: list[str] = []
     if file_format == TORCHSCRIPT:
         data = _torchscript(module, carried, example, notes)
+    elif file_format == ONNX:
+        data = _onnx(module, carried, example)
     elif file_format == PT2:
         data = _exported(module, carried, example, notes)
     else:
@@ -136,6 +140,16 @@ def _exported(module: nn.Module, carried: Carried, example: Tensor, notes: list[
     buffer = io.BytesIO()
     torch.export.save(program, buffer, extra_files={EXTRA_FILE: carried.to_json()})
     return buffer.getvalue()
+
+
+def _onnx(module: nn.Module, carried: Carried, example: Tensor) -> bytes:
+    if not isinstance(module, fx.GraphModule) or HEADER not in module.meta:
+        raise PatchError(
+            "a PyTorch model cannot be stored as .onnx", hint="patch its ONNX file, or write .pt2 and convert that"
+        )
+    from shiftaudit.surgery.onnx.write import onnx_bytes
+
+    return onnx_bytes(module, carried.to_json(), example)
 
 
 def _weights(state: dict[str, Any], carried: Carried, file_format: str) -> bytes:

@@ -174,7 +174,7 @@ class _Trials:
         """Patch these sites, audit, and compare with the original image by image."""
         options = replace(self.options, only=tuple(glob.escape(name) for name in sites), skip=())
         result = patch(self.model.module, options, input_size=self.model.preprocessing.size)
-        report = self._audit(replace(self.model, module=result.module), " + ".join(sites))
+        report = self._audit(self.model.with_module(result.module), " + ".join(sites))
         protocols = list(self.original.protocols)
         differences = [consistency_of(report, p) - consistency_of(self.original, p) for p in protocols]
         per_protocol = {p: change_of(values, "real") for p, values in zip(protocols, differences, strict=True)}

@@ -197,7 +197,7 @@ class _Run:
                 break
             self.observer(f"refitting {number} of {len(plans)}: {_words(options)}")
             result = patch(self.model.module, options, input_size=self.model.preprocessing.size)
-            patched = replace(self.model, module=result.module, patch_record=result.record)
+            patched = self.model.with_module(result.module, patch_record=result.record)
             settings = RefitSettings(crops=CROPS, seed=self.settings.seed)
             fitted = refit(patched, self.model, fitting, settings).model
             harm, gain = self.compared(original, self.audit(fitted, ranking))

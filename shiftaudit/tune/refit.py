@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -72,7 +72,7 @@ def refit(
         unchanged=fitted.unchanged,
         left=fitted.left,
     )
-    return RefitResult(replace(patched, module=fitted.module, refit_record=record), record, tuple(skipped))
+    return RefitResult(patched.with_module(fitted.module, refit_record=record), record, tuple(skipped))
 
 
 class _Crops:

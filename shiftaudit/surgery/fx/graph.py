@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import torch
@@ -157,7 +158,8 @@ class FxGraph:
 
     def _add(self, new: NewLayer) -> str:
         """Add `blur_NAME` beside the module of the site."""
-        parent, _, leaf = new.site.replace("/", ".").replace("@", "_").rpartition(".")
+        path = ".".join(part for part in re.split("[./]", new.site.replace("@", "_")) if part)
+        parent, _, leaf = path.rpartition(".")
         name = f"{parent}.{new.role}_{leaf}" if parent else f"{new.role}_{leaf}"
         while _holds(self.copy, name):  # the network may have an attribute of this name
             name += "_"

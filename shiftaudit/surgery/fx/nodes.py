@@ -10,6 +10,7 @@ import torch
 from torch import fx, nn
 from torch.utils._pytree import tree_leaves
 
+from shiftaudit.stages.names import is_layer
 from shiftaudit.surgery.graph import Layer
 
 _SIZE_ATTRIBUTES = ("shape", "dtype", "device", "ndim")
@@ -21,8 +22,7 @@ def layer_of(node: fx.Node, module: fx.GraphModule) -> Layer | None:
     if node.op == "call_module":
         target = str(node.target)
         layer = module.get_submodule(target)
-        is_layer = isinstance(layer, nn.Conv2d) or type(layer).__module__.startswith("torch.nn.")
-        return Layer(target, type(layer).__name__, own_code=not is_layer)
+        return Layer(target, type(layer).__name__, own_code=not (isinstance(layer, nn.Conv2d) or is_layer(layer)))
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     if not stack:
         return None
