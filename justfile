@@ -16,6 +16,14 @@ ci:
 docs:
     python scripts/make_reference.py && python scripts/update_readme.py
 
+# The documentation site, at http://127.0.0.1:8000.
+site:
+    mkdocs serve
+
+# The source distribution and the wheel, checked as a package index checks them.
+dist:
+    python -m build && twine check --strict dist/*
+
 # Write the golden texts anew; look at the difference before it is committed.
 golden:
     python -m pytest --update-golden tests/render tests/metrics tests/audit tests/surgery tests/test_doctor.py

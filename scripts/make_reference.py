@@ -1,4 +1,4 @@
-"""Write docs/commands.md from the command line's own help, and docs/measures.md from the definitions it explains.
+"""Write docs/commands.md from the command line's own help, docs/measures.md from the definitions it explains, docs/api.md.
 
 Run from the repository's root: `python scripts/make_reference.py`. A test checks that the files are up to date. What stands in
 docs/measures.md below the mark BY_HAND is kept.
@@ -110,7 +110,35 @@ def _code(text: str | None) -> str | None:
     return re.sub(r"--\w+ \w+", r"`\g<0>`", text) if text else None
 
 
-PAGES = {"commands.md": commands_page, "measures.md": measures_page}
+_API_GROUPS = (
+    ("Models", ("models", "models.runner", "surgery.survey")),
+    ("Scoring", ("audit.api", "audit.microscope", "images.find")),
+    ("Reports", ("records.report", "records.reading", "reports", "gate.compare", "records.codec", "render.terminal")),
+    ("Patching", ("surgery.patch", "records.patch", "surgery.blurpool", "tune.refit", "records.refit")),
+    ("Gates and test suites", ("gate.judge", "gate.baseline", "records.gate", "testing", "audit.shift_consistency")),
+    ("Options", ("records.settings",)),
+    ("Errors", ("errors",)),
+)
+
+
+def api_page() -> str:
+    """All public names by what they are for; mkdocstrings puts signatures and docstrings in."""
+    import shiftaudit
+
+    parts = [
+        "# Python API",
+        "Every name of `shiftaudit` itself, which stays. [Python](python.md) shows how they are used together; what is not "
+        "listed here is private. Shapes, units and signs are those of the [concepts](concepts.md): a shift is (dy, dx) in input "
+        "pixels, positive when the content moves down or right; rates are shares in [0, 1].",
+    ]
+    for title, modules in _API_GROUPS:
+        parts.append(f"## {title}")
+        for name in (name for module in modules for name in shiftaudit._PUBLIC[module]):
+            parts.append(f"::: {getattr(shiftaudit, name).__module__}.{name}")
+    return "\n\n".join(parts) + "\n"
+
+
+PAGES = {"commands.md": commands_page, "measures.md": measures_page, "api.md": api_page}
 
 
 def main() -> None:

@@ -46,13 +46,10 @@ def assert_shift_invariant(
 ) -> GateResult:
     """Score `model` on `images` and raise AssertionError if it is surely less invariant than demanded.
 
-    What it tolerates: answers that change. A floor of 0.9 lets one pair of views in ten disagree, and a baseline lets each of
-    consistency and accuracy fall by 3 points (`margins`). And noise: a bound is broken only when the whole one-sided 95 %
-    interval lies beyond it, so that a true value a little below a floor passes, the more easily the fewer the images. With too
-    few images to tell anything the assertion holds, unless `strict`; the result that is returned says what was shown.
-
-    A model that gives (nearly) all of 20 images or more the same
-    answer fails, however consistent it is, unless labels say that the images are of one class.
+    It tolerates answers that change: a floor of 0.9 lets one pair of views in ten disagree, a baseline lets consistency and
+    accuracy fall by 3 points each (`margins`). And noise: a bound is broken only when the whole one-sided 95 % interval lies
+    beyond it; with too few images to tell, the assertion holds unless `strict`. The returned result says what was shown.
+    A model that gives (nearly) all of 20 images or more one answer fails, unless labels say that they are of one class.
 
     Args:
         model: a module of your own, a loaded model, or whatever the command line takes as MODEL.

@@ -25,6 +25,16 @@ def register(app: typer.Typer) -> None:
     app.command("advise")(advise)
 
 
+_Choices = Annotated[
+    PatchOptions,
+    without(
+        "patchify",
+        stem={"default": True, "help": "Try the convolution on the input too."},
+        only={"help": "Sites to try, by name."},
+    ),
+]
+
+
 @takes
 def advise(
     *,
@@ -32,14 +42,7 @@ def advise(
     images: ImageOptions,
     output_file: Annotated[Path | None, opt.output("Write the advice to this file: .json or .txt.")] = None,
     printed: opt.Printed,
-    choices: Annotated[
-        PatchOptions,
-        without(
-            "patchify",
-            stem={"default": True, "help": "Try the convolution on the input too."},
-            only={"help": "Sites to try, by name."},
-        ),
-    ],
+    choices: _Choices,
     max_accuracy_drop: Annotated[
         float, typer.Option("--max-accuracy-drop", help="With labels: the fall in accuracy that counts as harmless.")
     ] = 0.01,
@@ -55,12 +58,12 @@ def advise(
     check_settings(settings)
     images.check()
     check_source(model, options)
+    loaded = load(model, options, device=settings.device, quiet=quiet)
     from shiftaudit.records.codec import dumps
     from shiftaudit.render.terminal import detect
     from shiftaudit.render.tune import render_advice
     from shiftaudit.tune.advise import advise as run
 
-    loaded = load(model, options, device=settings.device, quiet=quiet)
     if loaded.patch_record is not None:
         raise InputError(f"{model} is patched already", hint="ask for advice on the original")
     known = images.known_labels(loaded, quiet=quiet).by_path
