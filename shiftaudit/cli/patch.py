@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from shiftaudit.models import LoadedModel
+    from shiftaudit.records.cause import Cause
     from shiftaudit.records.gate import Comparison
     from shiftaudit.records.patch import PatchRecord
 
@@ -87,8 +88,8 @@ def patch(
     else:
         copy = _recovered(loaded, choices, recovery, budget, quiet=quiet)
     _save(copy, output_file, chosen_format, recovery.check_export, example=_example(loaded), quiet=quiet)
-    comparison = _verify(loaded, copy, output_file, recovery.verify, quiet=quiet) if recovery.verify else None
-    done = _Written(str(output_file), chosen_format, _original(model, options), comparison)
+    verified = _verify(loaded, copy, output_file, recovery.verify, quiet=quiet) if recovery.verify else None
+    done = _Written(str(output_file), chosen_format, _original(model, options), verified)
     _print_copy(copy, done, as_json=printed.as_json)
 
 
@@ -163,13 +164,13 @@ def _save(
 
 def _verify(
     loaded: LoadedModel, copy: LoadedModel, output: Path, images: tuple[Path, ...], *, quiet: bool
-) -> Comparison:
+) -> _Verified:
     """The original (A) and the copy (B) on the same views of the same images."""
     from shiftaudit.gate.compare import compare
 
     copy = replace(copy, info=replace(copy.info, source=output.name))
     original, patched = (run_audit(one, ImageOptions(images), Settings(), quiet=quiet) for one in (loaded, copy))
-    return compare(original, patched)
+    return _Verified(compare(original, patched), original.cause, patched.cause)
 
 
 def _example(loaded: LoadedModel) -> Tensor:
@@ -191,13 +192,22 @@ def _print_plan(record: PatchRecord, *, as_json: bool) -> None:
 
 
 @dataclass(frozen=True)
+class _Verified:
+    """The original and the copy on the same views, and why the answers of each change."""
+
+    comparison: Comparison
+    before: Cause | None
+    after: Cause | None
+
+
+@dataclass(frozen=True)
 class _Written:
     """A copy's file, its format, the original's name and options, and what is known of the copy beside its own records."""
 
     output: str
     file_format: str
     model: str
-    comparison: Comparison | None
+    verified: _Verified | None
 
 
 def _print_copy(copy: LoadedModel, written: _Written, *, as_json: bool) -> None:
@@ -207,13 +217,17 @@ def _print_copy(copy: LoadedModel, written: _Written, *, as_json: bool) -> None:
     from shiftaudit.render.compare import render_comparison
     from shiftaudit.render.patch import render_patch, verdict
     from shiftaudit.render.refit import render_refit
+    from shiftaudit.render.sentences import causes_text
     from shiftaudit.render.terminal import detect
     from shiftaudit.render.tune import render_tune
 
     record, search, fitted, tuned = copy.patch_record, copy.search_record, copy.refit_record, copy.tune_record
     assert record is not None
     if as_json:
-        extras = {"search": search, "refit": fitted, "tune": tuned, "comparison": written.comparison}
+        extras: dict[str, object] = {"search": search, "refit": fitted, "tune": tuned}
+        if written.verified is not None:
+            known = written.verified
+            extras |= {"comparison": known.comparison, "cause": known.before, "cause_after": known.after}
         both = {"patch": plain(record)} | {name: plain(value) for name, value in extras.items() if value is not None}
         stdout.write(dumps(record if len(both) == 1 else both), utf8=True)
         return
@@ -226,7 +240,7 @@ def _print_copy(copy: LoadedModel, written: _Written, *, as_json: bool) -> None:
         parts.append(render_refit(fitted, terminal=terminal))
     if tuned is not None:
         parts.append(render_tune(tuned, terminal))
-    if written.comparison is not None:
-        text = render_comparison(written.comparison, "table", terminal)
-        parts.append("\n" + text + verdict(written.comparison) + "\n")
+    if (found := written.verified) is not None:
+        text = render_comparison(found.comparison, "table", terminal)
+        parts += ["\n" + text + verdict(found.comparison) + "\n", causes_text(found.before, found.after) + "\n"]
     stdout.write("".join(parts))

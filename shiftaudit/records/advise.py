@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shiftaudit.records.metric import Metric
 from shiftaudit.records.patch import PatchOptions
 from shiftaudit.records.report import ModelInfo, ProtocolInfo
 from shiftaudit.records.words import Protocol
@@ -36,11 +37,13 @@ class Trial:
     """Whether the answers are still the original's; see `Advice.rule`."""
     gains: bool
     """Whether consistency surely rises: the interval of its difference lies above 0."""
+    damage: float | None = None
+    """Of the site's stage: how much probability moves when it alone samples elsewhere. None of several, or where unmeasured."""
 
 
 @dataclass(frozen=True)
 class Advice:
-    """The trials of single sites, best first, of growing sets of them, and what is proposed."""
+    """The trials of single sites, by the damage of their stages, of growing sets of them, and what is proposed."""
 
     model: ModelInfo
     protocol: ProtocolInfo
@@ -56,3 +59,6 @@ class Advice:
     """The sites to patch; empty when no patch is worth having without training."""
     gain: Change | None
     """Of the proposal, in mean consistency."""
+    ceiling: Metric | None = None
+    """The share of changed answers that a perfect anti-aliasing could win; None where no stage can be sampled elsewhere. Where
+    its interval reaches down to 0 nothing is proposed."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from shiftaudit.records.cause import Damage
+from shiftaudit.records.cause import Cause, Damage
+from shiftaudit.records.metric import Metric
 from shiftaudit.records.report import AuditReport, Preprocessing, ProtocolResult
 from shiftaudit.records.words import CIRCULAR, Protocol
 from shiftaudit.render import findings
@@ -150,6 +151,32 @@ def cause_texts(report: AuditReport) -> list[str]:
     if cause.left_out:
         lines.append(f"Not sampled elsewhere, so counted with the border: {', '.join(cause.left_out)}.")
     return lines + geometry_texts(report)
+
+
+def ceiling_text(ceiling: Metric) -> str:
+    """What a filter could win at most, in a sentence."""
+    if not ceiling.value:
+        return "A filter has nothing to win on these images: where stages sample changes no answer."
+    interval = f" {points_interval(ceiling)}" if ceiling.ci_low is not None else ""
+    return f"A perfect filter could win at most {points(ceiling)} points{interval} of consistency on these images."
+
+
+def causes_text(before: Cause | None, after: Cause | None) -> str:
+    """What a filter could win of an original and what its copy won of that, in a few sentences; empty where not measured."""
+    if before is None:
+        return ""
+    text = ceiling_text(before.answers.ceiling)
+    if after is None:
+        return text
+    parts = [
+        f"{points(cause.answers.aliasing_share)} {points_interval(cause.answers.aliasing_share)}".rstrip()
+        for cause in (before, after)
+    ]
+    rest = [points(cause.answers.border) for cause in (before, after)]
+    return (
+        f"{text} Aliasing causes {parts[0]} points of changed answers in the original and {parts[1]} in the copy; the border "
+        f"alone changes {rest[0]} % and {rest[1]} %."
+    )
 
 
 def apart_text(report: AuditReport) -> str | None:

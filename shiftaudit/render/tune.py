@@ -10,6 +10,8 @@ from rich.text import Text
 from shiftaudit.records.advise import Advice, Change, Trial
 from shiftaudit.records.tune import Check, HoldoutScore, TuneRecord
 from shiftaudit.records.words import CIRCULAR, CROP, Protocol
+from shiftaudit.render.numbers import number
+from shiftaudit.render.sentences import ceiling_text
 from shiftaudit.render.terminal import Terminal, to_text
 
 _PROTOCOLS: tuple[Protocol, ...] = (CROP, CIRCULAR)
@@ -91,6 +93,7 @@ def _draw_advice(console: Console, advice: Advice) -> None:
     console.print(Text(f"The original on {advice.n_images} images: consistency {base}"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("patched, untrained", overflow="fold")
+    table.add_column("damage", justify="right")
     protocols = [name for name in _PROTOCOLS if name in advice.original_consistency]
     for name in (*(f"consistency {p}" for p in protocols), "agreement"):
         table.add_column(name, justify="right")
@@ -100,18 +103,29 @@ def _draw_advice(console: Console, advice: Advice) -> None:
     for trial in (*advice.singles, *advice.combined):
         table.add_row(*_cells(trial, protocols, advice.original_accuracy is not None))
     console.print(table)
+    console.print(Text("damage: how much probability moves when this stage of the original alone samples elsewhere"))
     console.print(Text(f"harmless: {advice.rule}"))
+    if advice.ceiling is not None:
+        console.print(Text(ceiling_text(advice.ceiling)))
     console.print(Text(_proposal(advice), style="bold"))
 
 
 def _cells(trial: Trial, protocols: list[Protocol], with_accuracy: bool) -> list[str]:
-    cells = [" + ".join(trial.sites), *(_signed(trial.consistency[p]) for p in protocols), _share(trial.agreement)]
+    damage = "" if trial.damage is None else number(trial.damage)
+    cells = [
+        " + ".join(trial.sites),
+        damage,
+        *(_signed(trial.consistency[p]) for p in protocols),
+        _share(trial.agreement),
+    ]
     if with_accuracy:
         cells.append("" if trial.accuracy is None else _signed(trial.accuracy))
     return [*cells, "yes" if trial.harmless else "no"]
 
 
 def _proposal(advice: Advice) -> str:
+    if advice.ceiling is not None and not advice.ceiling.ci_low:
+        return "none: these images do not show that a filter could win anything"
     if not advice.proposal or advice.gain is None:
         return "none: no site can be patched without training so that consistency surely rises and the answers stay"
     options = " ".join(f"--only '{name}'" for name in advice.proposal)

@@ -23,6 +23,9 @@ from shiftaudit.records.settings import Settings
 from shiftaudit.records.words import Protocol
 from shiftaudit.surgery.patch import patch, plan_patch
 
+DAMAGE_VIEWS = 2
+"""Views of every image of the original that are taken apart."""
+
 MAX_ACCURACY_DROP = 0.01
 """With labels, the largest fall in accuracy that counts as harmless."""
 
@@ -42,15 +45,16 @@ def advise(
 ) -> Advice:
     """Patch each site alone, without training, and see what it does; then add up the good ones, best first.
 
-    A trial is *harmless* when the answers stay the original's: the unshifted top-1 agrees with the original's at least as
-    often as the original's shifted views agree with each other, and with labels accuracy falls by no more than
-    `max_accuracy_drop`. The proposal is the harmless set of sites with the largest gain in consistency (mean of the
+    The original is taken apart first: sites stand in the order of the damage that their stages do, and where the interval of
+    what a filter could win reaches down to 0, nothing is proposed, whatever the trials say.
+
+    A trial is *harmless* when the answers stay the original's: see `Advice.rule`. The proposal is the harmless set of sites with the largest gain in consistency (mean of the
     protocols), provided that the interval of the gain lies above 0; there may be none.
 
     Args:
         model: the original.
         images: images, labelled or not.
-        settings: the views; stages are never measured here.
+        settings: the views; stages are measured on the original alone.
         options: filter and placement; `only`, `skip` and `stem` say which sites are tried.
         labels: class by relative path.
 
@@ -62,9 +66,10 @@ def advise(
         raise InputError(f"--max-accuracy-drop got {max_accuracy_drop}; expected 0 or more")
     options = options or PatchOptions()
     settings = replace(settings or Settings(), stages=False)
-    trials = _Trials(model, images, settings, options, labels or {}, max_accuracy_drop, observer)
+    trials = _Trials(model, images, settings, options, labels or {}, max_accuracy_drop, observer, take_apart=True)
     singles = sorted((trials.run((name,)) for name in trials.names), key=_rank)
     combined, best = _grow(trials, singles)
+    best = best if trials.may_win else None
     return Advice(
         model=model.info,
         protocol=trials.original.protocol,
@@ -73,10 +78,11 @@ def advise(
         original_accuracy=trials.accuracy,
         n_images=trials.original.data.n_images,
         rule=trials.rule,
-        singles=tuple(singles),
+        singles=tuple(sorted(singles, key=lambda trial: -(trial.damage or 0.0))),
         combined=tuple(combined),
         proposal=best.sites if best else (),
         gain=best.mean_consistency if best else None,
+        ceiling=trials.ceiling,
     )
 
 
@@ -144,6 +150,8 @@ class _Trials:
         labels: Mapping[str, int],
         max_accuracy_drop: float,
         observer: Observer | None,
+        *,
+        take_apart: bool = False,
     ) -> None:
         self.model, self.images, self.settings, self.options = model, images, settings, options
         self.labels = labels
@@ -151,7 +159,10 @@ class _Trials:
         self.max_accuracy_drop = max_accuracy_drop
         self.names = site_names(model, options)
         self._count = 0
-        self.original = self._audit(model, "the original")
+        apart = replace(settings, stages=True, stage_views=1, damage=DAMAGE_VIEWS) if take_apart else settings
+        self.original = self._audit(model, "the original", apart)
+        self.ceiling = self.original.cause.answers.ceiling if self.original.cause else None
+        self._damages = {stage.name: stage.damage for stage in self.original.stages}
         self.consistency = {
             protocol: float(np.nanmean(consistency_of(self.original, protocol))) for protocol in self.original.protocols
         }
@@ -165,16 +176,21 @@ class _Trials:
         if self.accuracy is not None:
             self.rule += f", and accuracy falls by at most {self.max_accuracy_drop:.1%}"
 
-    def _audit(self, model: LoadedModel, what: str) -> AuditReport:
+    @property
+    def may_win(self) -> bool:
+        """Whether the images show that a filter could win something, or cannot tell."""
+        return self.ceiling is None or bool(self.ceiling.ci_low)
+
+    def _audit(self, model: LoadedModel, what: str, settings: Settings) -> AuditReport:
         self._count += 1
         self.observer(what, self._count, 2 * len(self.names))
-        return audit(model, self.images, self.settings, labels=self.labels)
+        return audit(model, self.images, settings, labels=self.labels)
 
     def run(self, sites: tuple[str, ...]) -> Trial:
         """Patch these sites, audit, and compare with the original image by image."""
         options = replace(self.options, only=tuple(glob.escape(name) for name in sites), skip=())
         result = patch(self.model.module, options, input_size=self.model.preprocessing.size)
-        report = self._audit(self.model.with_module(result.module), " + ".join(sites))
+        report = self._audit(self.model.with_module(result.module), " + ".join(sites), self.settings)
         protocols = list(self.original.protocols)
         differences = [consistency_of(report, p) - consistency_of(self.original, p) for p in protocols]
         per_protocol = {p: change_of(values, "real") for p, values in zip(protocols, differences, strict=True)}
@@ -196,7 +212,13 @@ class _Trials:
             accuracy=accuracy,
             harmless=harmless,
             gains=mean.ci_low is not None and mean.ci_low > 0,
+            damage=self._damage(sites),
         )
+
+    def _damage(self, sites: tuple[str, ...]) -> float | None:
+        """Of one site's stage."""
+        found = self._damages.get(sites[0]) if len(sites) == 1 else None
+        return None if found is None else found.variation.value
 
 
 def _images(report: AuditReport) -> list[ImageResult]:

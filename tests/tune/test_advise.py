@@ -159,3 +159,39 @@ def test_the_proposal_names_the_command(tmp_path: Path) -> None:
     text = render_advice(advice)
     assert "patch 1 of 2 sites (consistency +4.0 [+3.0, +5.0])" in text
     assert "--only 'a'" in text
+
+
+def test_sites_stand_in_the_order_of_the_damage_that_the_audit_finds(
+    model: LoadedModel, images: list[ImageFile]
+) -> None:
+    advice = advise(model, images, SETTINGS)
+    report = audit(model, images, replace(SETTINGS, stages=True, damage=advise_module.DAMAGE_VIEWS))
+    known = {stage.name: stage.damage.variation.value for stage in report.stages if stage.damage is not None}
+    assert {trial.sites[0]: trial.damage for trial in advice.singles} == pytest.approx(known)
+    found = [trial.damage for trial in advice.singles]
+    assert found == sorted(found, reverse=True)
+    assert report.cause is not None
+    assert advice.ceiling == report.cause.answers.ceiling
+
+
+def test_where_a_filter_may_win_nothing_none_is_proposed(
+    model: LoadedModel, images: list[ImageFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = trial("a", 0.2, low=0.1)
+    monkeypatch.setattr(advise_module, "_grow", lambda trials, singles: ([], best))
+    reports = []
+
+    def audited(*args: object, **more: object) -> object:
+        report = audit(*args, **more)  # type: ignore[arg-type]
+        cause = report.cause
+        if cause is not None:
+            ceiling = replace(cause.answers.ceiling, value=0.05, ci_low=reports[0], ci_high=0.2)
+            report = replace(report, cause=replace(cause, answers=replace(cause.answers, ceiling=ceiling)))
+        return report
+
+    monkeypatch.setattr(advise_module, "audit", audited)
+    for low, proposal in ((0.0, ()), (0.01, ("a",))):
+        reports[:] = [low]
+        advice = advise(model, images, SETTINGS)
+        assert advice.proposal == proposal
+        assert ("do not show that a filter could win" in render_advice(advice)) == (not proposal)
