@@ -46,8 +46,9 @@ def advise(
     """Patch each site alone, without training, and see what it does; then add up the good ones, best first.
 
     Sites stand in the order of the damage that their stages do in the original; where the interval of what a filter could win
-    reaches down to 0, nothing is proposed. A trial is *harmless* when the answers stay the original's, as `Advice.rule` says. The proposal is the harmless set of
-    sites with the largest gain in consistency (mean of the protocols) whose interval lies above 0; there may be none.
+    reaches down to 0, nothing is proposed. A trial is *harmless* when the answers stay the original's, as `Advice.rule` says.
+    The proposal is the harmless set of sites with the largest gain in consistency (mean of the protocols) whose interval lies
+    above 0; there may be none.
 
     Args:
         model: the original.
