@@ -14,6 +14,7 @@ from shiftaudit.surgery.tails import Tail, find_tail
 _LEARNED = ("conv", "linear", "matmul", "mm", "pool")
 _TYPE_ONLY = "other"
 """The argument that gives a cast its type: `weight.to(x)` holds nothing of x."""
+_CASTS = ("to", "type_as", "expand_as", "view_as")
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ class _Reader:
         maker = self.uses.makers.get(weight)
         if maker is None or not maker.name:
             return False
-        of_type = maker.tensors.get(_TYPE_ONLY)
+        # A pruned weight is `mask * weight`, where the other factor counts.
+        of_type = maker.tensors.get(_TYPE_ONLY) if maker.name in _CASTS else None
         return all(self._is_fixed(value) for value in maker.reads if value != of_type)
 
     def _slice_site(self, call: Call, behind: _Behind) -> str | None:

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 from shiftaudit.errors import PatchError
 from shiftaudit.records.patch import Backend
 from shiftaudit.stages.names import holds_weight
+from shiftaudit.surgery.fx.lost import lost
 from shiftaudit.surgery.fx.nodes import source_of
 from shiftaudit.surgery.fx.record import Recording
 from shiftaudit.surgery.fx.trace import eval_mode, first_line, fixed_arguments, has_own_code, other_form, trace
@@ -179,6 +180,7 @@ class FxGraph:
         if any(call.name in _EVAL_ONLY and call.node.op != "call_module" for call in self.calls):
             what = "the exported program stays" if exported else "functional dropout and batch-norm stay"
             notes.append(f"{what} in eval mode: training the copy trains weights alone")
+        notes += () if exported else lost(self.original, self.copy)
         unused = _unused(self.copy)
         if unused and not exported:
             names = ", ".join(sorted(unused)[:4])

@@ -54,7 +54,10 @@ def copied(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
             buffer.seek(0)
             loaded: torch.jit.ScriptModule = torch.jit.load(buffer)
     except Exception as error:
-        raise PatchError(f"the TorchScript model cannot be copied: {first_line(error)}") from error
+        raise PatchError(
+            f"the TorchScript model cannot be copied: {first_line(error)}",
+            hint="one that torch.jit.optimize_for_inference made cannot be saved either: patch the network before that",
+        ) from error
     return loaded
 
 
