@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from cli_run import installed
+from cli_run import in_process, installed
 from networks import write_images
 from PIL import Image
 
@@ -92,14 +92,14 @@ def test_merge_notices_missing_rows_empty_shards_and_unfinished_files(folder: Pa
         command = ("score", "net:make", "images", *OPTIONS, "--samples", f"{index}.jsonl", "--shard", f"{index}/2")
         assert installed(*command, cwd=folder).returncode == 0
     merged = ("merge", "1.jsonl", "2.jsonl", "-o", "report.json", "-q")
-    assert installed(*merged, cwd=folder).returncode == 0
+    assert in_process(*merged, cwd=folder).returncode == 0
     assert json.loads((folder / "report.json").read_text())["data"]["n_images"] == 8
     (folder / "report.json").unlink()
     second = folder / "2.jsonl"
     rows = second.read_text().splitlines(keepends=True)
     for kept in (rows[:-1], rows[:1], [*rows, rows[-1]]):
         second.write_text("".join(kept))
-        done = installed(*merged, cwd=folder)
+        done = in_process(*merged, cwd=folder)
         assert done.returncode == 2, done.stderr
         assert "2.jsonl holds" in done.stderr
         assert not (folder / "report.json").exists()

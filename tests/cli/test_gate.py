@@ -1,10 +1,9 @@
-"""`gate`, `baseline` and `compare` through the installed command: exit codes, formats and what is written where."""
+"""`gate`, `baseline` and `compare` through the command line: exit codes, formats and what is written where."""
 
 from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from xml.etree import ElementTree
 
 import jsonschema
 import pytest
+from cli_run import in_process, installed
 from report_builder import make_report
 
 from shiftaudit.cli.main import main
@@ -24,21 +24,9 @@ from shiftaudit.schema import FOLDER
 FORMATS = ("table", "json", "markdown", "junit", "github")
 
 
-def run(*arguments, cwd, env=None, code=0):
+def run(*arguments, cwd, env=None, code=0, start=in_process):
     """The command's stdout and stderr, after its exit code was checked."""
-    # A clean environment: the tests themselves may run in CI.
-    clean = {
-        k: v for k, v in os.environ.items() if k not in ("CI", "GITHUB_STEP_SUMMARY") and not k.startswith("SHIFTAUDIT")
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "shiftaudit", *map(str, arguments)],
-        cwd=cwd,
-        env={**clean, "PYTHONUTF8": "1", **(env or {})},
-        capture_output=True,
-        check=False,
-        encoding="utf-8",
-        timeout=60,
-    )
+    done = start(*arguments, cwd=cwd, **(env or {}))
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout, done.stderr
@@ -262,7 +250,7 @@ def test_an_unknown_format_is_a_usage_error(made):
 def test_an_internal_error_has_its_own_exit_code_and_no_traceback(made, tmp_path):
     # A module that fails where the gate loads it, found before the installed one.
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['shiftaudit.gate.comparable'] = object()\n")
-    _, stderr = run("gate", "same.json", cwd=made, env={"PYTHONPATH": str(tmp_path)}, code=4)
+    _, stderr = run("gate", "same.json", cwd=made, env={"PYTHONPATH": str(tmp_path)}, start=installed, code=4)
     assert stderr.startswith("internal error:")
     assert "--debug" in stderr
 
@@ -274,7 +262,7 @@ def test_torch_is_never_imported_on_json(made, tmp_path, arguments):
     (tmp_path / "sitecustomize.py").write_text(
         "import atexit, sys\natexit.register(lambda: sys.stderr.write('TORCH' if 'torch' in sys.modules else 'none'))\n"
     )
-    _, stderr = run(*arguments, cwd=made, env={"PYTHONPATH": str(tmp_path)})
+    _, stderr = run(*arguments, cwd=made, env={"PYTHONPATH": str(tmp_path)}, start=installed)
     assert stderr == "none"
 
 
