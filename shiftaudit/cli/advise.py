@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,10 @@ from shiftaudit.errors import InputError
 from shiftaudit.files import write_text_atomically
 from shiftaudit.records.patch import PatchOptions
 from shiftaudit.records.settings import ModelOptions, Settings
+
+if TYPE_CHECKING:
+    from shiftaudit.models import LoadedModel
+    from shiftaudit.records.advise import Advice
 
 
 def register(app: typer.Typer) -> None:
@@ -46,6 +50,9 @@ def advise(
     max_accuracy_drop: Annotated[
         float, typer.Option("--max-accuracy-drop", help="With labels: the fall in accuracy that counts as harmless.")
     ] = 0.01,
+    with_refit: Annotated[
+        bool, typer.Option("--refit", help="Try growing sets of sites with a refit on half of the images, too.")
+    ] = False,
     settings: Annotated[Settings, only("protocol", "shifts", "max_shift", "seed", "batch_size", "workers", "device")],
     options: ModelOptions,
     quiet: opt.Quiet = False,
@@ -62,21 +69,34 @@ def advise(
     from shiftaudit.records.codec import dumps
     from shiftaudit.render.terminal import detect
     from shiftaudit.render.tune import render_advice
-    from shiftaudit.tune.advise import advise as run
 
     if loaded.patch_record is not None:
         raise InputError(f"{model} is patched already", hint="ask for advice on the original")
-    known = images.known_labels(loaded, quiet=quiet).by_path
-    with progress_bar(quiet=quiet, unit="trials") as bar:
-        advice = run(
-            loaded,
-            images.found[0],
-            replace(settings, stages=False),
-            choices,
-            labels=known,
-            max_accuracy_drop=max_accuracy_drop,
-            observer=None if bar is None else lambda what, number, most: bar.update(number - 1, most, what),
-        )
+    used = replace(settings, stages=False)
+    advice = _advice(loaded, images, used, choices, max_accuracy_drop, with_refit=with_refit, quiet=quiet)
     if output_file is not None:
         write_text_atomically(output_file, dumps(advice) if kind == "json" else render_advice(advice))
     stdout.write(dumps(advice) if printed.as_json else render_advice(advice, detect(sys.stdout)), utf8=printed.as_json)
+
+
+def _advice(
+    loaded: LoadedModel,
+    images: ImageOptions,
+    settings: Settings,
+    choices: PatchOptions,
+    max_drop: float,
+    *,
+    with_refit: bool,
+    quiet: bool,
+) -> Advice:
+    """The trials, with a progress bar."""
+    from shiftaudit.tune.advise import advise as run
+    from shiftaudit.tune.advise_refit import with_refit as refitted
+
+    files, labels = images.found[0], images.known_labels(loaded, quiet=quiet).by_path
+    with progress_bar(quiet=quiet, unit="trials") as bar:
+        observer = None if bar is None else lambda what, number, most: bar.update(number - 1, most, what)
+        advice = run(loaded, files, settings, choices, labels=labels, max_accuracy_drop=max_drop, observer=observer)
+        if not with_refit:
+            return advice
+        return refitted(advice, loaded, files, settings, labels=labels, max_accuracy_drop=max_drop, observer=observer)

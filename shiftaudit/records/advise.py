@@ -42,6 +42,19 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class RefitTrial:
+    """A trial of a copy that was refitted first, on images that it was not fitted on; and what the copy costs."""
+
+    trial: Trial
+    macs_before: int
+    macs_after: int
+    """Multiply-adds of the whole network for one image."""
+    milliseconds_before: float
+    milliseconds_after: float
+    """For one image on this machine: the median of several runs, original and copy in turn."""
+
+
+@dataclass(frozen=True)
 class Advice:
     """The trials of single sites, by the damage of their stages, of growing sets of them, and what is proposed."""
 
@@ -62,3 +75,5 @@ class Advice:
     ceiling: Metric | None = None
     """The share of changed answers that a perfect anti-aliasing could win; None where no stage can be sampled elsewhere. Where
     its interval reaches down to 0 nothing is proposed."""
+    refitted: tuple[RefitTrial, ...] = ()
+    """Growing sets of sites, those that do most damage first, each refitted; empty where that was not asked for."""

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shiftaudit.records.advise import Advice, Change, Trial
+from shiftaudit.records.advise import Advice, Change, RefitTrial, Trial
 from shiftaudit.records.tune import Check, HoldoutScore, TuneRecord
 from shiftaudit.records.words import CIRCULAR, CROP, Protocol
 from shiftaudit.render.numbers import number
@@ -108,6 +108,36 @@ def _draw_advice(console: Console, advice: Advice) -> None:
     if advice.ceiling is not None:
         console.print(Text(ceiling_text(advice.ceiling)))
     console.print(Text(_proposal(advice), style="bold"))
+    if advice.refitted:
+        _draw_refitted(console, advice.refitted, with_accuracy=advice.original_accuracy is not None)
+
+
+def _draw_refitted(console: Console, refitted: tuple[RefitTrial, ...], *, with_accuracy: bool) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("patched and refitted", overflow="fold")
+    names = ["consistency", "agreement", *(["accuracy"] if with_accuracy else []), "multiply-adds", "ms"]
+    for name in names:
+        table.add_column(name, justify="right")
+    for one in refitted:
+        trial = one.trial
+        cells = [" + ".join(trial.sites), _signed(trial.mean_consistency), _share(trial.agreement)]
+        if with_accuracy:
+            cells.append("" if trial.accuracy is None else _signed(trial.accuracy))
+        cost = f"{one.milliseconds_before:.1f} → {one.milliseconds_after:.1f}"
+        table.add_row(*cells, f"{one.macs_after / one.macs_before:.2f}×", cost)
+    console.print(table)
+    console.print(Text(_refit_verdict(refitted), style="bold"))
+
+
+def _refit_verdict(refitted: tuple[RefitTrial, ...]) -> str:
+    best = max(refitted, key=lambda one: (one.trial.harmless and one.trial.gains, one.trial.mean_consistency.value))
+    trial, count = best.trial, len(best.trial.sites)
+    what = f"{count} {'site' if count == 1 else 'sites'} with a refit, on {trial.agreement.n_images} images it was not fitted on"
+    gain = f"consistency {_signed(trial.mean_consistency)}, multiply-adds {best.macs_after / best.macs_before:.2f}×"
+    if not (trial.harmless and trial.gains):
+        return f"with a refit, too: none whose answers stay and whose gain is sure; the best is {what}: {gain}"
+    options = " ".join(f"--only '{name}'" for name in trial.sites)
+    return f"{what}: {gain}: shiftaudit patch MODEL {options} --refit IMAGES"
 
 
 def _cells(trial: Trial, protocols: list[Protocol], with_accuracy: bool) -> list[str]:

@@ -65,7 +65,7 @@ def advise(
         raise InputError(f"--max-accuracy-drop got {max_accuracy_drop}; expected 0 or more")
     options = options or PatchOptions()
     settings = replace(settings or Settings(), stages=False)
-    trials = _Trials(model, images, settings, options, labels or {}, max_accuracy_drop, observer, take_apart=True)
+    trials = Trials(model, images, settings, options, labels or {}, max_accuracy_drop, observer, take_apart=True)
     singles = sorted((trials.run((name,)) for name in trials.names), key=_rank)
     combined, best = _grow(trials, singles)
     best = best if trials.may_win else None
@@ -100,7 +100,7 @@ def rank_sites(
     names = site_names(model, options)
     if len(names) == 1:
         return names
-    trials = _Trials(model, images, settings, options, labels or {}, MAX_ACCURACY_DROP, None)
+    trials = Trials(model, images, settings, options, labels or {}, MAX_ACCURACY_DROP, None)
     return tuple(trial.sites[0] for trial in sorted((trials.run((name,)) for name in names), key=_rank))
 
 
@@ -120,7 +120,7 @@ def _rank(trial: Trial) -> tuple[bool, float]:
     return not trial.harmless, -trial.mean_consistency.value
 
 
-def _grow(trials: _Trials, singles: Sequence[Trial]) -> tuple[list[Trial], Trial | None]:
+def _grow(trials: Trials, singles: Sequence[Trial]) -> tuple[list[Trial], Trial | None]:
     """Add the harmless sites that raise consistency, best first, as long as each addition helps and harms nothing."""
     helpful = [trial for trial in singles if trial.harmless and trial.mean_consistency.value > 0]
     if not helpful:
@@ -137,7 +137,7 @@ def _grow(trials: _Trials, singles: Sequence[Trial]) -> tuple[list[Trial], Trial
     return combined, min(gaining, key=lambda trial: (-trial.mean_consistency.value, len(trial.sites)), default=None)
 
 
-class _Trials:
+class Trials:
     """The original's answers, and what a patch changes about them."""
 
     def __init__(
@@ -185,11 +185,15 @@ class _Trials:
         self.observer(what, self._count, 2 * len(self.names))
         return audit(model, self.images, settings, labels=self.labels)
 
+    def copy(self, options: PatchOptions) -> LoadedModel:
+        """What is tried."""
+        result = patch(self.model.module, options, input_size=self.model.preprocessing.size)
+        return self.model.with_module(result.module, patch_record=result.record)
+
     def run(self, sites: tuple[str, ...]) -> Trial:
         """Patch these sites, audit, and compare with the original image by image."""
         options = replace(self.options, only=tuple(glob.escape(name) for name in sites), skip=())
-        result = patch(self.model.module, options, input_size=self.model.preprocessing.size)
-        report = self._audit(self.model.with_module(result.module), " + ".join(sites), self.settings)
+        report = self._audit(self.copy(options), " + ".join(sites), self.settings)
         protocols = list(self.original.protocols)
         differences = [consistency_of(report, p) - consistency_of(self.original, p) for p in protocols]
         per_protocol = {p: change_of(values, "real") for p, values in zip(protocols, differences, strict=True)}

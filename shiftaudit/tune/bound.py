@@ -96,6 +96,18 @@ def search(
     return run.go(fitting, held)
 
 
+def set_sizes(count: int) -> list[int]:
+    """Sizes of the sets that are tried of so many sites, from all down to one.
+
+    >>> set_sizes(5)
+    [5, 3, 2, 1]
+    """
+    sizes = [count]
+    while sizes[-1] > 1:
+        sizes.append(-(-sizes[-1] // 2))
+    return sizes
+
+
 def _silent(_: str) -> None:
     pass
 
@@ -174,16 +186,12 @@ class _Run:
         """What to try: growing sets of sites, those that harm least first in each, with every filter."""
         self.observer("ranking the sites")
         names = rank_sites(self.model, images, self.settings, self.options, labels=self.labels)
-        counts, count = [len(names)], len(names)
-        while count > 1:
-            count = -(-count // 2)
-            counts.append(count)
         default = PatchOptions()
         given = self.options.filter_size, self.options.strength
         filters = FILTERS if given == (default.filter_size, default.strength) else (given,)
         return [
             replace(self.options, only=tuple(map(glob.escape, names[:n])), skip=(), filter_size=size, strength=strength)
-            for n in counts
+            for n in set_sizes(len(names))
             for size, strength in filters
         ]
 
