@@ -67,6 +67,7 @@ def stage_report(header: SamplesHeader, scores: Sequence[ImageScore]) -> StageRe
                 errors=errors,
                 fits=_fits(stage, size),
                 damage=None if stage.grid is None else damages.get(stage.grid),
+                n_constant=header.calibration[stage.output_slot].n_constant if header.calibration else 0,
             )
         )
     return StageReport(tuple(stages), tuple(_level_records(layout, numbers, table, protocols)), tuple(skipped))

@@ -222,6 +222,8 @@ class Stage:
     """The network's input is as large as stride × map. Where it is not, a shift moves the sampling grid itself."""
     damage: Damage | None = None
     """What sampling elsewhere does to the answers; None where it was not tried."""
+    n_constant: int = 0
+    """Channels of the output that hold one value everywhere on every image of the calibration; the errors leave them out."""
 
 
 @dataclass(frozen=True)

@@ -207,6 +207,11 @@ def stage_notes(report: AuditReport) -> list[str]:
         lines.append(f"What borders have in it: {', '.join(borders)}; the rest is left where all padding is circular.")
     if any(len(grid.together) > 1 for grid in grids):
         lines.append("Stages between the same two strides sample together and share one number.")
+    constant = [
+        f"{stage.n_constant} of {stage.channels} at {stage.name}" for stage in report.stages if stage.n_constant
+    ]
+    if constant:
+        lines.append(f"Channels that hold one value everywhere, left out of the error: {', '.join(constant)}.")
     if report.stages and report.n_calibration < 2:
         lines.append("Too few images to say what another image is; an error of 1 is that of uncorrelated maps.")
     return lines

@@ -203,6 +203,19 @@ def test_a_grid_that_does_not_fit_the_input_is_named_and_padding_is_not_blamed(f
     assert "33 px" in line
 
 
+def test_channels_that_hold_one_value_are_counted_and_change_no_error(folder: Path, plain: AuditReport) -> None:
+    module = seeded(Residual())
+    with torch.no_grad():
+        module.stem.weight[1], module.stem.bias[1] = 0, 0.5
+    report = run(module, folder, protocol="both", shifts="4", damage=1)
+    stem = report.stages[0]
+    assert (stem.name, stem.n_constant, plain.stages[0].n_constant) == ("stem", 1, 0)
+    assert any(f"1 of {stem.channels} at stem" in line for line in sentences.stage_notes(report))
+    # Nothing but what interpolation is charged with has a floor, which is stated.
+    assert stem.errors["crop"].floor is not None
+    assert stem.errors["circular"].floor is None
+
+
 def test_stages_between_the_same_strides_sample_together(plain: AuditReport) -> None:
     damages = {stage.name: stage.damage for stage in plain.stages}
     assert damages["branch"] is not None
