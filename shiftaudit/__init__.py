@@ -1,21 +1,21 @@
-"""Audit image classifiers for shift-invariance, patch them, and gate CI on it.
+"""Audit image classifiers for shift-invariance, patch them, gate CI on it.
 
     import shiftaudit
 
-    report = shiftaudit.score("model.pt", "photos/")  # a file, a name, or a module of your own
-    print(shiftaudit.format_report(report))
+    report = shiftaudit.score("model.pt", "photos/")  # or a name, a module
+    print(shiftaudit.format_report(report))  # a dozen lines; "table" for all
     report.save("report.json")  # .html, .csv, .pdf …; .to_pandas(), .plot()
     copy = shiftaudit.patch(my_module)
 
-Models    load_model, survey (its stages), patch, plan_patch, refit, BlurPool
-Images    score, look (one image under many shifts), find_images
+Models    load_model, survey, patch, plan_patch, refit, BlurPool, Runner
+Images    score, look, find_images, ShiftConsistency
 Reports   load_report, format_report, save_report, compare, leaderboard, dumps
-Gates     judge, read_baseline, baseline_of, Rules; assert_shift_invariant, ShiftConsistency
+Gates     judge, read_baseline, baseline_of, Rules, assert_shift_invariant
 Options   Settings, ModelOptions, PatchOptions, RefitSettings, Preprocessing
-Errors    ShiftAuditError, and what derives from it, is what a caller can put right
+Errors    ShiftAuditError, and what derives from it: the caller's to mend
 
-These names stay; modules below may move. Importing shiftaudit imports no torch until needed.
-https://github.com/shiftaudit/shiftaudit/blob/main/docs/python.md has an example of each.
+These names stay; modules below may move. No torch is imported until needed.
+https://shiftaudit.github.io/shiftaudit/python/ has an example of each.
 """
 
 from __future__ import annotations

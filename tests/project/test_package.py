@@ -33,7 +33,7 @@ def test_every_public_name_can_be_reached_and_says_what_it_is() -> None:
 def test_the_head_of_the_help_page_fits_a_screen_and_names_what_exists() -> None:
     head = pydoc.plain(pydoc.TextDoc().docmodule(shiftaudit)).partition("PACKAGE CONTENTS")[0].splitlines()
     assert len(head) <= 24
-    assert max(map(len, head)) <= 100
+    assert max(map(len, head)) <= 80
     listed = re.findall(r"^(?:Models|Images|Reports|Gates|Options|Errors) +(.+)", shiftaudit.__doc__ or "", re.M)
     words = set(re.findall(r"[a-zA-Z_]{6,}", " ".join(re.sub(r"\(.*?\)", "", line) for line in listed)))
     assert words - set(shiftaudit.__all__) == {"derives", "caller"}
