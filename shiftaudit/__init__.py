@@ -1,4 +1,4 @@
-"""Audit image classifiers for shift-invariance, patch them, gate CI on it.
+"""Audit image classifiers for shift-invariance, patch and gate them.
 
     import shiftaudit
 
