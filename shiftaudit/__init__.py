@@ -1,15 +1,15 @@
-"""Audit image classifiers for shift-invariance, patch and gate them.
+"""Shift-invariance of image classifiers: audit, patch, gate.
 
     import shiftaudit
 
     report = shiftaudit.score("model.pt", "photos/")  # or a name, a module
-    print(shiftaudit.format_report(report))  # a dozen lines; "table" for all
+    print(shiftaudit.format_report(report))  # a dozen lines
     report.save("report.json")  # .html, .csv, .pdf …; .to_pandas(), .plot()
     copy = shiftaudit.patch(my_module)
 
 Models    load_model, survey, patch, plan_patch, refit, BlurPool, Runner
 Images    score, look, find_images, ShiftConsistency
-Reports   load_report, format_report, save_report, compare, leaderboard, dumps
+Reports   load_report, format_report, save_report, compare, leaderboard
 Gates     judge, read_baseline, baseline_of, Rules, assert_shift_invariant
 Options   Settings, ModelOptions, PatchOptions, RefitSettings, Preprocessing
 Errors    ShiftAuditError, and what derives from it: the caller's to mend
