@@ -1,12 +1,16 @@
 """Steps of a tape that are computed together: a convolution, the padding with zeros before it and the batch-norm behind it.
 
-Both would read and write whole maps, which takes as long as a convolution of these; a refit runs each network many times.
+An activation behind them writes into their result. Each would read and write whole maps, which takes as long as a convolution of
+these; a refit runs each network many times.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
+
+import torch
 
 from shiftaudit.surgery.refit.tape import CONVOLUTIONS, Step, Tape
 from shiftaudit.surgery.refit.values import Norm, Parameter, Value
@@ -17,6 +21,10 @@ _NORMS = (
     "aten::_native_batch_norm_legit_no_training",
     "aten::cudnn_batch_norm",
 )
+_IN_PLACE = {
+    getattr(torch.ops.aten, name).default: getattr(torch.ops.aten, f"{name}_").default
+    for name in ("relu", "relu6", "hardtanh", "leaky_relu", "silu", "hardswish", "sigmoid", "hardsigmoid")
+}
 _PADS = ("aten::pad", "aten::constant_pad_nd")
 
 
@@ -35,7 +43,21 @@ def fused(tape: Tape) -> Tape:
             joined = _padded(joined, pad)
             steps[tape.steps.index(pad)] = None
         steps[index] = replace(joined, args=tuple(joined.arguments.values()), kwargs={})
-    return Tape([step for step in steps if step is not None], tape.parameters, tape.entangled, tape.shapes, tape.nbytes)
+    left = [step for step in steps if step is not None]
+    return Tape(_overwriting(tape, left), tape.parameters, tape.entangled, tape.shapes, tape.nbytes)
+
+
+def _overwriting(tape: Tape, steps: list[Step]) -> list[Step]:
+    """The steps with the in-place twin of every activation that alone reads the convolution right before it."""
+    result = steps[:1]
+    for before, step in pairwise(steps):
+        twin = _IN_PLACE.get(step.func)
+        alone = before.name in CONVOLUTIONS and step.inputs == [before.outputs[0]]
+        if twin is not None and alone and len(tape.users[step.inputs[0]]) == 1:
+            result.append(replace(step, in_place=twin))
+        else:
+            result.append(step)
+    return result
 
 
 def _is_plain(tape: Tape, step: Step) -> bool:

@@ -41,6 +41,8 @@ class Step:
     """Numbers of the tensors in the flattened result, None where an item is no tensor."""
     norm: Norm | None = None
     """Of a convolution: the batch-norm behind it, which is computed with it."""
+    in_place: Any = None
+    """The same function writing into its input, where the step before makes that for this step alone."""
 
     @property
     def name(self) -> str:
@@ -59,15 +61,15 @@ class Step:
         given = dict(zip((argument.name for argument in schema), self.args, strict=False)) | self.kwargs
         return {argument.name: given.get(argument.name, argument.default_value) for argument in schema}
 
-    def call(self, tensor: Callable[[Any], Any]) -> list[Any]:
-        """The flattened result, with `tensor` for each `Value` and `Parameter`."""
+    def call(self, tensor: Callable[[Any], Any], *, overwrite: bool = False) -> list[Any]:
+        """The flattened result, with `tensor` for each `Value` and `Parameter`; `overwrite` lets it write into its input."""
         if self._nested:
             args, kwargs = tree_map(tensor, (self.args, self.kwargs))
         else:  # walking through all arguments takes as long as a small call
             args, kwargs = [tensor(leaf) for leaf in self.args], self.kwargs
         if self.norm is not None:
             args = [args[0], *self.norm.folded(args[1], args[2], tensor), *args[3:]]
-        result = self.func(*args, **kwargs)
+        result = (self.in_place if overwrite else self.func)(*args, **kwargs)
         return [result] if isinstance(result, Tensor) else tree_leaves(result)
 
     @cached_property
@@ -147,7 +149,7 @@ class Pass:
 
     def __init__(self, tape: Tape, state: State) -> None:
         self.tape = tape
-        self.position = state.position
+        self.position = self._began = state.position
         self.values = dict(state.values)
         self.kept: State | None = None
 
@@ -168,7 +170,10 @@ class Pass:
     def _step(self, position: int, *, last: bool) -> None:
         tape = self.tape
         step = tape.steps[position]
-        for number, item in zip(step.outputs, step.call(self._tensor), strict=True):
+        # What a state holds, the one this pass began with or the one it kept, must stay.
+        held = position == self._began or (self.kept is not None and self.kept.position == position)
+        results = step.call(self._tensor, overwrite=step.in_place is not None and not held)
+        for number, item in zip(step.outputs, results, strict=True):
             if number is not None and (last or number in tape.users):
                 self.values[number] = item
         for number in step.inputs:

@@ -44,3 +44,20 @@ def test_a_fused_tape_computes_the_same_in_fewer_steps() -> None:
         torch.testing.assert_close(outcome(joined, x), network(x))
         torch.testing.assert_close(outcome(tape, x), network(x))
     assert [step.norm is not None for step in joined.steps if "conv" in step.name] == [True, False, False]
+
+
+def test_an_activation_writes_into_what_it_reads_but_never_into_a_kept_state() -> None:
+    network = randomise(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Hardtanh(), nn.Conv2d(4, 2, 1), nn.ReLU())).eval()
+    x = torch.randn(2, 3, 8, 9, generator=torch.Generator().manual_seed(0))
+    tape = fused(record(network, x))
+    assert [step.in_place is not None for step in tape.steps] == [False, True, False, True]
+    with torch.inference_mode():
+        expected = network(x)
+        between = network[0](x)
+    first = Pass(tape, tape.start(x))
+    first.advance(4, keep_at=1)
+    assert first.kept is not None
+    for one_pass in (first, Pass(tape, first.kept)):
+        one_pass.advance(4)
+        torch.testing.assert_close(*one_pass.values.values(), expected)
+    torch.testing.assert_close(*first.kept.values.values(), between)
