@@ -34,7 +34,9 @@ from shiftaudit.views.shifts import centre, cut
 
 
 @dataclass(frozen=True)
-class _View:
+class View:
+    """One view of an image, and whether feature maps are compared on it."""
+
     role: Role
     shift: Shift
     watched: bool
@@ -75,9 +77,14 @@ class Scorer:
         Raises:
             ModelError: the model failed, or returned NaN or infinite logits.
         """
-        canvas = self._normalised(pixels)
+        views, logits = self.answers(pixels, image_id, path)
+        score = self._collect(logits, views, image_id, path, label)
+        return replace(score, damage=self._damage(self._normalised(pixels), logits, views, image_id))
+
+    def answers(self, pixels: NDArray[np.uint8], image_id: str, path: str) -> tuple[list[View], Tensor]:
+        """The views of one canvas, the unshifted one first, and their logits (views, classes); raises as `score` does."""
         views = list(_order(plan_views(self.info, image_id), self.info.stage_views if self._probe else 0))
-        logits = self._forward(canvas, views)
+        logits = self._forward(self._normalised(pixels), views)
         bad = ~torch.isfinite(logits).all(-1)
         if bad.any():
             view = views[int(bad.nonzero()[0])]
@@ -85,8 +92,7 @@ class Scorer:
                 f"the model returned NaN or infinite logits for {path} ({view.role}, shift {view.shift})",
                 hint="check the preprocessing (--mean, --std, --size) and the weights",
             )
-        score = self._collect(logits, views, image_id, path, label)
-        return replace(score, damage=self._damage(canvas, logits, views, image_id))
+        return views, logits
 
     def calibrate(self, images: Sequence[NDArray[np.uint8]]) -> tuple[Calibration, ...]:
         """The unit of stage errors in every slot, from canvases of different images."""
@@ -100,7 +106,7 @@ class Scorer:
         canvas = torch.from_numpy(pixels).to(self._device)[None].contiguous(memory_format=torch.channels_last)
         return canvas.float().div_(255).sub_(self._mean).div_(self._std)
 
-    def _damage(self, canvas: Tensor, logits: Tensor, views: list[_View], image_id: str) -> ImageDamage | None:
+    def _damage(self, canvas: Tensor, logits: Tensor, views: list[View], image_id: str) -> ImageDamage | None:
         """Views of the first protocol taken apart."""
         if self.damage is None:
             return None
@@ -108,14 +114,14 @@ class Scorer:
         rows = [index for index, view in enumerate(views) if view.role == lead]
 
         def pixels(shift: Shift) -> Tensor:
-            return self._pixels(canvas, _View(lead if any(shift) else UNSHIFTED, shift, False))
+            return self._pixels(canvas, View(lead if any(shift) else UNSHIFTED, shift, False))
 
         return self.damage.score(pixels, image_id, [views[row].shift for row in rows], logits[[0, *rows]])
 
     def _run_watched(self, batch: Tensor) -> Tensor:
         return forward(self.prepared.watched, batch, self._settings)
 
-    def _forward(self, canvas: Tensor, views: list[_View]) -> Tensor:
+    def _forward(self, canvas: Tensor, views: list[View]) -> Tensor:
         logits = []
         for chosen in ([view for view in views if view.watched], [view for view in views if not view.watched]):
             passes = list(even_parts(chosen, self.prepared.batch))
@@ -123,7 +129,7 @@ class Scorer:
         # A model may return a view of its parameters, which inference mode does not detach.
         return torch.cat(logits).detach().float().cpu()
 
-    def _pass(self, canvas: Tensor, views: Sequence[_View], *, is_last: bool) -> Tensor:
+    def _pass(self, canvas: Tensor, views: Sequence[View], *, is_last: bool) -> Tensor:
         batch = torch.cat([self._pixels(canvas, view) for view in views])
         with torch.inference_mode():
             if self._probe is None or not views[0].watched:
@@ -134,12 +140,12 @@ class Scorer:
                 logits = self._run_watched(batch)
             return forward(self.prepared.fast, batch, self._settings) if self.prepared.apart else logits
 
-    def _pixels(self, canvas: Tensor, view: _View) -> Tensor:
+    def _pixels(self, canvas: Tensor, view: View) -> Tensor:
         if view.role == UNSHIFTED:
             return centre(canvas, self.size)
         return cut(canvas, view.protocol, [view.shift], self.size)[0]
 
-    def _collect(self, logits: Tensor, views: list[_View], image_id: str, path: str, label: int | None) -> ImageScore:
+    def _collect(self, logits: Tensor, views: list[View], image_id: str, path: str, label: int | None) -> ImageScore:
         predictions = logits.argmax(-1)
         reference = logits[0]
         top = int(predictions[0])
@@ -168,7 +174,7 @@ class Scorer:
         )
         return ImageScore(image, self._slot_errors(views))
 
-    def _slot_errors(self, views: list[_View]) -> dict[str, SlotErrors]:
+    def _slot_errors(self, views: list[View]) -> dict[str, SlotErrors]:
         """Per role, per slot, per watched view."""
         if self._probe is None:
             return {}
@@ -186,13 +192,13 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _order(plan: dict[Protocol, tuple[Shift, ...]], n_watched: int) -> Iterator[_View]:
+def _order(plan: dict[Protocol, tuple[Shift, ...]], n_watched: int) -> Iterator[View]:
     """The unshifted view, then the watched views of each protocol, and all the others."""
-    yield _View(UNSHIFTED, (0, 0), True)
+    yield View(UNSHIFTED, (0, 0), True)
     for watched in (True, False):
         for protocol, shifts in plan.items():
             for shift in shifts[:n_watched] if watched else shifts[n_watched:]:
-                yield _View(protocol, shift, watched)
+                yield View(protocol, shift, watched)
 
 
 def _per_channel(preprocessing: Preprocessing, values: tuple[float, ...]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,13 @@ from shiftaudit.cli.progress import load, working
 from shiftaudit.cli.run_audit import ImageOptions, run_audit
 from shiftaudit.cli.takes import takes
 from shiftaudit.cli.write_report import ReportOutputs
+from shiftaudit.errors import InputError
 from shiftaudit.records.settings import ModelOptions, RunOptions, Settings
+
+if TYPE_CHECKING:
+    from shiftaudit.models import LoadedModel
+    from shiftaudit.records.against import Against
+    from shiftaudit.records.report import AuditReport
 
 
 def register(app: typer.Typer) -> None:
@@ -30,6 +36,15 @@ def score(
     run: RunOptions,
     settings: Settings,
     options: ModelOptions,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            help="Another form of MODEL, such as a converted file: does it give the same answers to the same views?",
+            metavar="MODEL",
+            rich_help_panel="Model",
+        ),
+    ] = None,
     quiet: opt.Quiet = False,
 ) -> None:
     """Score MODEL on images under circular and cropping shifts: does its answer stay, and where do its features alias?"""
@@ -39,11 +54,43 @@ def score(
     check_settings(settings)
     images.check()
     check_source(model, options)
+    if against is not None:
+        check_source(against, ModelOptions())
+        if run.shard is not None:
+            raise InputError("--against compares whole runs", hint="leave out --shard")
     with working("loading torch", quiet=quiet):
         from shiftaudit.audit.ranks import ranks
     settings = replace(settings, device=ranks().device(settings.device))
     loaded = load(model, options, device=settings.device, quiet=quiet)
-    outputs.emit(run_audit(loaded, images, settings, quiet=quiet, options=run), images.paths)
+    report = run_audit(loaded, images, settings, quiet=quiet, options=run)
+    if against is not None:
+        report = replace(report, against=_against(loaded, against, report, images, settings, options, quiet=quiet))
+    outputs.emit(report, images.paths)
+
+
+def _against(
+    model: LoadedModel,
+    source: str,
+    report: AuditReport,
+    images: ImageOptions,
+    settings: Settings,
+    options: ModelOptions,
+    *,
+    quiet: bool,
+) -> Against:
+    """How the model of `source` answers the views of the images that were scored, prepared as `model` wants them."""
+    from shiftaudit.audit.against import answer_against
+
+    used = model.preprocessing
+    alike = ModelOptions(
+        size=used.size, resize=used.resize, mean=used.mean, std=used.std, interpolation=used.interpolation,
+        channels=used.channels, trust=options.trust, seed=options.seed,
+    )  # fmt: skip
+    other = load(source, alike, device=settings.device, quiet=quiet)
+    scored = {image.path for image in report.per_image}
+    files = [file for file in images.found[0] if file.relative in scored]
+    with working(f"comparing with {other.info.source}", quiet=quiet):
+        return answer_against(model, other, files, settings)
 
 
 @takes

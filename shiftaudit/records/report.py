@@ -10,23 +10,18 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from shiftaudit.records.against import Against
 from shiftaudit.records.cause import Cause, Damage
 from shiftaudit.records.distance import DistanceBin
 from shiftaudit.records.metric import Metric as Metric
 from shiftaudit.records.metric import Shift as Shift
 from shiftaudit.records.shown import Shown
+from shiftaudit.records.skipped import Skipped as Skipped
+from shiftaudit.records.skipped import SkippedStage as SkippedStage
 from shiftaudit.records.words import CIRCULAR, ModelKind, OpName, Protocol, TestMethod
 
 SCHEMA_VERSION = 2
 TAUGHT_DIGITS = 16
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A file that was not scored."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -237,19 +232,6 @@ class Level:
 
 
 @dataclass(frozen=True)
-class SkippedStage:
-    """A downsampling operation that was seen but not measured."""
-
-    name: str
-    op: OpName | None
-    """None where it stands for all stages of a model whose feature maps cannot be seen."""
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.op}): {self.reason}" if self.op else f"{self.name}: {self.reason}"
-
-
-@dataclass(frozen=True)
 class Views:
     """One image under one protocol. All tuples have one entry per shifted view."""
 
@@ -299,3 +281,5 @@ class AuditReport(Shown):
     """Why answers change; None where it was not measured."""
     n_calibration: int = 0
     """Images whose distance from each other is a stage error of 1; with fewer than two, that of uncorrelated maps is."""
+    against: Against | None = None
+    """How another model answers the same views; None where none was given."""

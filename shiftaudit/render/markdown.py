@@ -9,6 +9,7 @@ from shiftaudit.metrics.vocabulary import label_of
 from shiftaudit.records.report import AuditReport, Stage
 from shiftaudit.records.words import Protocol
 from shiftaudit.render import distance, findings, numbers, sentences
+from shiftaudit.render.against import against_texts
 
 _SKIPPED_SHOWN = 10
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~@])")
@@ -23,7 +24,7 @@ def render(report: AuditReport) -> str:
     parts.append(_verdicts(report))
     if report.protocols:
         parts.append(_metrics(report))
-    parts.append(_cause(report))
+    parts += [_cause(report), _against(report)]
     parts.append(_stages(report))
     if report.data.skipped:
         parts.append(_skipped(report))
@@ -93,6 +94,12 @@ def _cause(report: AuditReport) -> str:
     ]
     below = f"<sub>Change: {distance.UNIT}.</sub>"
     return "\n\n".join(part for part in (*parts, below) if part)
+
+
+def _against(report: AuditReport) -> str:
+    if report.against is None:
+        return ""
+    return f"**Against {escape(report.against.source)}:** {escape(' '.join(against_texts(report.against)))}"
 
 
 def _stages(report: AuditReport) -> str:

@@ -17,6 +17,7 @@ from shiftaudit.records.distance import DistanceBin
 from shiftaudit.records.report import AuditReport, ProtocolResult, Stage
 from shiftaudit.records.words import Protocol
 from shiftaudit.render import distance, findings, numbers, sentences, verdict
+from shiftaudit.render.against import against_texts
 from shiftaudit.render.characters import clean
 from shiftaudit.render.terminal import Terminal, to_text
 
@@ -47,6 +48,7 @@ def _draw(console: Console, report: AuditReport) -> None:
     if report.protocols:
         console.print(_metrics(report, narrow=console.width < NARROW))
     _cause(console, report)
+    _against(console, report)
     _stages(console, report)
     _notes(console, report)
     console.print(Text(clean(verdict.next_step(report)), style="cyan"))
@@ -133,6 +135,15 @@ def _distances(bins: Sequence[DistanceBin], width: int) -> Table:
         cells = [str(getattr(row, field)) for field in columns.values()]
         table.add_row(*map(Text, (distance.range_text(one) if width < NARROW else cells[0], *cells[1:])))
     return table
+
+
+def _against(console: Console, report: AuditReport) -> None:
+    """How another form of the model answers."""
+    if report.against is None:
+        return
+    console.print()
+    console.print(Text(clean(f"Against {report.against.source} ({report.against.kind}):"), style="bold"))
+    console.print(Padding(Text(clean(" ".join(against_texts(report.against)))), (0, 0, 0, 2)))
 
 
 def _stages(console: Console, report: AuditReport) -> None:
