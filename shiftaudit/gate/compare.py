@@ -12,11 +12,11 @@ from shiftaudit.gate.comparable import environment_differences, require_same_pro
 from shiftaudit.gate.metric_rules import count_flips
 from shiftaudit.metrics.definitions import Measure
 from shiftaudit.metrics.intervals import mean_metric
-from shiftaudit.metrics.measures import SMALLEST_SUBGROUP
+from shiftaudit.metrics.measures import SMALLEST_SUBGROUP, ImageValues
 from shiftaudit.metrics.stage_pairs import pair_stages
 from shiftaudit.metrics.vocabulary import MEASURES
 from shiftaudit.records.gate import GATE_SCHEMA_VERSION, Comparison, MetricComparison, StageComparison
-from shiftaudit.records.report import AuditReport, ImageResult, Metric
+from shiftaudit.records.report import AuditReport, Metric
 from shiftaudit.records.words import IntervalMethod, Protocol
 from shiftaudit.version import __version__
 
@@ -44,9 +44,11 @@ def compare(a: AuditReport, b: AuditReport) -> Comparison:
         )
     same = same_model(a.model, b.model)
     metrics = []
+    pairs = (
+        (ImageValues([rows_a[key] for key in shared]), ImageValues([rows_b[key] for key in shared])) if paired else None
+    )
     for name, (protocol, metric) in _names(a, b).items():
         sides = tuple(_metric(report, protocol, metric) for report in (a, b))
-        pairs = ([rows_a[key] for key in shared], [rows_b[key] for key in shared]) if paired else None
         metrics.append(_compare_metric(name, protocol, metric, sides, pairs, same=same))
     return Comparison(
         schema_version=GATE_SCHEMA_VERSION,
@@ -83,7 +85,7 @@ def _compare_metric(
     protocol: Protocol,
     metric: str,
     sides: Sequence[Metric | None],
-    pairs: tuple[Sequence[ImageResult], Sequence[ImageResult]] | None,
+    pairs: tuple[ImageValues, ImageValues] | None,
     *,
     same: bool,
 ) -> MetricComparison:
@@ -95,7 +97,7 @@ def _compare_metric(
     value_a, value_b = (None if side is None else side.value for side in sides)
     measure = MEASURES.get(metric)
     if pairs is not None and measure is not None and measure.is_mean:
-        values_a, values_b = (np.array([measure.of_image(image, protocol) for image in images]) for images in pairs)
+        values_a, values_b = (side.of(measure, protocol) for side in pairs)
         shared = ~np.isnan(values_a - values_b)
         n = int(shared.sum())
         if measure.subgroup is not None:

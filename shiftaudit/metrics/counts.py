@@ -21,7 +21,10 @@ def agreeing_pairs(predictions: Sequence[int]) -> tuple[int, int]:
     ((3, 6), (0, 0), (0, 0))
     """
     k = len(predictions)
-    return sum(c * (c - 1) // 2 for c in Counter(predictions).values()), k * (k - 1) // 2
+    pairs = k * (k - 1) // 2
+    if k and predictions.count(predictions[0]) == k:  # as nearly always
+        return pairs, pairs
+    return sum(c * (c - 1) // 2 for c in Counter(predictions).values()), pairs
 
 
 def agreeing_with(predictions: Sequence[int], reference: int) -> tuple[int, int]:
@@ -30,7 +33,7 @@ def agreeing_with(predictions: Sequence[int], reference: int) -> tuple[int, int]
     >>> agreeing_with([7, 7, 2], 7)
     (2, 3)
     """
-    return sum(prediction == reference for prediction in predictions), len(predictions)
+    return predictions.count(reference), len(predictions)
 
 
 def count_views(prediction: int, label: int | None, shifted: Sequence[int]) -> ViewCounts:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shiftaudit.metrics.cause import ImageMeans, split
+from shiftaudit.metrics.intervals import mean_metric
 from shiftaudit.records.cause import Change, ImageDamage, SplitView
 from shiftaudit.records.distance import DistanceBin, DistanceSplit
 from shiftaudit.records.metric import Shift
@@ -47,26 +50,79 @@ def by_distance(
         total_stride: of the network, (y, x) input pixels; None where it is not known.
         damage: what was found on each image where views of this protocol were taken apart; empty where none was.
     """
-    seen = [image.views[protocol].shifts if protocol in image.views else () for image in images]
+    moved = _moved(images, protocol)
     apart = [row.views if row else () for row in damage] or [()] * len(images)
+    n_apart = sum(map(bool, apart))
     return tuple(
-        _bin(
-            images, protocol, between, total_stride, [_within(views, between) for views in apart], sum(map(bool, apart))
-        )
-        for between in _ranges(seen)
+        _bin(moved, between, total_stride, [_within(views, between) for views in apart], n_apart)
+        for between in _ranges(moved)
     )
 
 
-def _ranges(shifts: Sequence[Sequence[Shift]]) -> list[Range]:
+@dataclass(frozen=True)
+class _Moved:
+    """All views of a protocol in columns, one row a view."""
+
+    n_images: int
+    image: NDArray[np.int64]
+    """Place of the view's image."""
+    shifts: NDArray[np.int64]
+    """(dy, dx), shape (n_views, 2)."""
+    agrees: NDArray[np.float64]
+    variation: NDArray[np.float64]
+    """NaN where it was not measured."""
+
+    @property
+    def distance(self) -> NDArray[np.int64]:
+        """As `distance`, of every view."""
+        farther: NDArray[np.int64] = np.abs(self.shifts).max(axis=1, initial=0)
+        return farther
+
+    def within(self, between: Range) -> _Moved:
+        """The views of a range of distances."""
+        kept = (between[0] <= self.distance) & (self.distance <= between[1])
+        return replace(
+            self,
+            image=self.image[kept],
+            shifts=self.shifts[kept],
+            agrees=self.agrees[kept],
+            variation=self.variation[kept],
+        )
+
+    def means(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The mean of every image's views, shape (n_images,); NaN where it has none with a value."""
+        known = ~np.isnan(values)
+        sums = np.bincount(self.image[known], weights=values[known], minlength=self.n_images)
+        counts = np.bincount(self.image[known], minlength=self.n_images).astype(np.float64)
+        means: NDArray[np.float64] = np.divide(sums, counts, out=np.full(self.n_images, np.nan), where=counts > 0)
+        return means
+
+
+def _moved(images: Sequence[ImageResult], protocol: Protocol) -> _Moved:
+    rows = [(place, image, image.views[protocol]) for place, image in enumerate(images) if protocol in image.views]
+    counts = [len(views.shifts) for _, _, views in rows]
+    answers = np.array([answer for _, _, views in rows for answer in views.predictions], dtype=np.int64)
+    return _Moved(
+        n_images=len(images),
+        image=np.repeat(np.array([place for place, _, _ in rows], dtype=np.int64), counts),
+        shifts=np.array([shift for _, _, views in rows for shift in views.shifts], dtype=np.int64).reshape(-1, 2),
+        agrees=(answers == np.repeat([image.prediction for _, image, _ in rows], counts)).astype(np.float64),
+        variation=np.array(
+            [v for _, _, views in rows for v in views.variation or [math.nan] * len(views.shifts)], dtype=np.float64
+        ),
+    )
+
+
+def _ranges(moved: _Moved) -> list[Range]:
     """Ranges that double, put together until each has views of enough images."""
-    distances = [{distance(shift) for shift in of} - {0} for of in shifts]
-    reach = max((d for of in distances for d in of), default=0)
-    enough = min(ENOUGH, sum(map(bool, distances)))
+    distances = moved.distance
+    reach = int(distances.max(initial=0))
+    enough = min(ENOUGH, len(np.unique(moved.image[distances > 0])))
     found: list[Range] = []
     nearest, farthest = 1, 1
     while nearest <= reach:
         last = min(farthest, reach)
-        if sum(any(nearest <= d <= last for d in of) for of in distances) >= enough:
+        if len(np.unique(moved.within((nearest, last)).image)) >= enough:
             found.append((nearest, last))
             nearest = last + 1
         elif last == reach:
@@ -82,33 +138,28 @@ def _within(views: Sequence[SplitView], between: Range) -> list[SplitView]:
 
 
 def _bin(
-    images: Sequence[ImageResult],
-    protocol: Protocol,
+    moved: _Moved,
     between: Range,
     total_stride: tuple[float, float] | None,
     apart: Sequence[Sequence[SplitView]],
     n_apart: int,
 ) -> DistanceBin:
-    variations: list[list[float]] = []
-    agreements: list[list[float]] = []
-    shifts: list[Shift] = []
-    for image in images:
-        views = image.views.get(protocol)
-        places = [k for k, s in enumerate(views.shifts) if between[0] <= distance(s) <= between[1]] if views else []
-        agreements.append([float(views.predictions[k] == image.prediction) for k in places] if views else [])
-        variations.append([views.variation[k] for k in places] if views and views.variation else [])
-        shifts += [views.shifts[k] for k in places] if views else []
-    means = ImageMeans(len(shifts))
+    views = moved.within(between)
+    n_views = len(views.image)
     return DistanceBin(
         nearest=between[0],
         farthest=between[1],
-        mean=math.fsum(map(distance, shifts)) / len(shifts),
-        n_images=sum(map(bool, agreements)),
-        n_views=len(shifts),
-        variation=means.metric(variations, "real"),
-        agreement=means.metric(agreements, "share", higher_is_better=True),
+        mean=int(views.distance.sum()) / n_views,
+        n_images=len(np.unique(views.image)),
+        n_views=n_views,
+        variation=mean_metric(
+            views.means(views.variation), n_pairs=n_views, higher_is_better=False, kind="real", high=1.0
+        ),
+        agreement=mean_metric(
+            views.means(views.agrees), n_pairs=n_views, higher_is_better=True, kind="share", high=1.0
+        ),
         lattice=_lattice(between, total_stride),
-        n_lattice=sum(_on_lattice(shift, total_stride) for shift in shifts),
+        n_lattice=_on_lattice(views.shifts, total_stride),
         split=_split(apart, n_apart),
     )
 
@@ -131,8 +182,9 @@ def _lattice(between: Range, total_stride: tuple[float, float] | None) -> tuple[
     return tuple(sorted(found)) if len(steps) == 2 else ()
 
 
-def _on_lattice(shift: Shift, total_stride: tuple[float, float] | None) -> bool:
-    return total_stride is not None and all(
-        np.isclose(d % stride, 0) or np.isclose(d % stride, stride)
-        for d, stride in zip(shift, total_stride, strict=True)
-    )
+def _on_lattice(shifts: NDArray[np.int64], total_stride: tuple[float, float] | None) -> int:
+    """How many of the shifts are multiples of the total stride on both axes."""
+    if total_stride is None:
+        return 0
+    left = shifts % np.array(total_stride)
+    return int((np.isclose(left, 0) | np.isclose(left, total_stride)).all(axis=1).sum())

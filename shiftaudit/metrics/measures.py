@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shiftaudit.metrics.counts import ViewCounts, view_counts
+from shiftaudit.metrics.definitions import Measure
 from shiftaudit.metrics.intervals import mean_metric
 from shiftaudit.metrics.vocabulary import METRICS
 from shiftaudit.metrics.worst import worst_shift
@@ -32,7 +34,8 @@ def protocol_result(
     images: Sequence[ImageResult], protocol: Protocol, *, shifts: str, max_shift: int
 ) -> ProtocolResult:
     """All metrics of one protocol over the images that have it."""
-    rows = [(i, i.views[protocol], c) for i in images if (c := view_counts(i, protocol)) is not None]
+    scored = ImageValues([image for image in images if protocol in image.views])
+    rows = [(i, i.views[protocol], c) for i, c in zip(scored.images, scored.counts(protocol), strict=True) if c]
     labelled = any(image.label is not None for image, _, _ in rows)
     metrics: dict[str, Metric] = {}
     for measure in METRICS:
@@ -40,7 +43,7 @@ def protocol_result(
             continue
         if measure.only_diagonal and shifts != "diagonal":
             continue
-        values = np.array([measure.of_image(image, protocol, counts) for image, _, counts in rows], dtype=np.float64)
+        values = scored.of(measure, protocol)
         n_pairs = sum(
             measure.comparisons(row[2]) for row, value in zip(rows, values, strict=True) if not math.isnan(value)
         )
@@ -70,6 +73,25 @@ def protocol_result(
         degenerate=degenerate,
         worst_shift=worst,
     )
+
+
+class ImageValues:
+    """The values of a report's images, one array a measure; the views of every image are counted once for all of them."""
+
+    def __init__(self, images: Sequence[ImageResult]) -> None:
+        self.images = images
+        self._counts: dict[Protocol, list[ViewCounts | None]] = {}
+
+    def counts(self, protocol: Protocol) -> list[ViewCounts | None]:
+        """By image; None where it was not scored under the protocol."""
+        if protocol not in self._counts:
+            self._counts[protocol] = [view_counts(image, protocol) for image in self.images]
+        return self._counts[protocol]
+
+    def of(self, measure: Measure, protocol: Protocol) -> NDArray[np.float64]:
+        """The measure of every image, shape (n_images,); NaN where an image has none."""
+        pairs = zip(self.images, self.counts(protocol), strict=True)
+        return np.array([measure.of_image(image, protocol, counts) for image, counts in pairs], dtype=np.float64)
 
 
 def _by_shift(rows: Sequence[tuple[ImageResult, Views, ViewCounts]]) -> tuple[ShiftCount, ...]:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from functools import lru_cache
+from itertools import chain
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import cattrs
 
 from shiftaudit.errors import InputError
+from shiftaudit.records.metric import Shift
 
 T = TypeVar("T")
+
+MAX_INTEGER: Final = 2**64
+"""Integers are below this, or a float could not hold them."""
 
 # Without cattrs' detailed errors, which keep one for every row: the first is enough, and `_where` finds its place.
 _converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=False)
@@ -31,14 +37,25 @@ def _exactly(kind: type, expected: str) -> Callable[[Any, Any], Any]:
     return take
 
 
+def _integer(value: Any, _: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"expected a whole number, got {_shown(value)}")
+    if abs(value) >= MAX_INTEGER:
+        raise TypeError(f"expected a whole number below 2^64, got one of {len(str(abs(value)))} digits")
+    return value
+
+
 def _number(value: Any, _: Any) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
+    if type(value) is int:
+        return float(_integer(value, int))
+    if type(value) is not float or not math.isfinite(value):
         raise TypeError(f"expected a number, got {_shown(value)}")
-    return float(value)
+    return value
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    """Short, and safe for what is large or deep."""
+    text = reprlib.repr(value)
     return text if len(text) <= 40 else text[:37] + "..."
 
 
@@ -51,10 +68,13 @@ def _row(kind: Any) -> Callable[[Any, Any], Any]:
     """A hook for a tuple type, that takes a list and nothing else that can be walked through."""
     arguments = get_args(kind)
     hooks = [(_converter.get_structure_hook(hint), hint) for hint in arguments if hint is not Ellipsis]
+    are_plain = _AT_ONCE.get(kind)
 
     def take(value: Any, _: Any) -> Any:
         if type(value) not in (list, tuple):
             raise TypeError(f"expected a list, got {_shown(value)}")
+        if are_plain is not None and are_plain(value):
+            return tuple(map(tuple, value)) if value and type(value[0]) is list else tuple(value)
         if arguments[-1] is Ellipsis:
             hook, hint = hooks[0]
             return tuple([hook(item, hint) for item in value])
@@ -65,8 +85,28 @@ def _row(kind: Any) -> Callable[[Any, Any], Any]:
     return take
 
 
+# Nearly all that a report holds is rows of numbers. These tell of a whole row that it is as it should be, without a step a
+# number; a row that is not goes through the hooks, which say what is wrong.
+_INTEGERS, _FLOATS, _LISTS, _PAIR = {int}, {float}, {list}, {2}
+
+
+def _are_integers(row: Any) -> bool:
+    return _INTEGERS.issuperset(map(type, row)) and (not row or (min(row) > -MAX_INTEGER and max(row) < MAX_INTEGER))
+
+
+_AT_ONCE: dict[Any, Callable[[Any], bool]] = {
+    tuple[int, ...]: _are_integers,
+    tuple[float, ...]: lambda row: _FLOATS.issuperset(map(type, row)) and all(map(math.isfinite, row)),
+    tuple[Shift, ...]: lambda rows: (
+        _LISTS.issuperset(map(type, rows))
+        and _PAIR.issuperset(map(len, rows))
+        and _are_integers(list(chain.from_iterable(rows)))
+    ),
+}
+
+
 _converter.register_structure_hook_factory(_is_tuple, _row)
-_converter.register_structure_hook(int, _exactly(int, "a whole number"))
+_converter.register_structure_hook(int, _integer)
 _converter.register_structure_hook(str, _exactly(str, "a text"))
 _converter.register_structure_hook(bool, _exactly(bool, "true or false"))
 _converter.register_structure_hook(float, _number)
@@ -90,7 +130,10 @@ def plain(value: Any) -> Any:
     if kind in _LEAVES:
         return value
     if kind is tuple or kind is list:
-        return [plain(item) for item in value]
+        kinds = set(map(type, value))
+        if kinds <= _LEAVES:
+            return list(value)
+        return [round6(item) for item in value] if kinds == _FLOATS else [plain(item) for item in value]
     if kind is dict:
         return {str(key): plain(item) for key, item in value.items()}
     names = _field_names(kind)  # type: ignore[arg-type]  # classes are hashable, whatever their instances
@@ -150,14 +193,13 @@ def _is_flat(value: dict[str, Any] | list[Any]) -> bool:
     if isinstance(value, dict):
         # An empty container is as good as a plain value.
         return not any(item and isinstance(item, (dict, list)) for item in value.values())
-    for item in value:
-        if isinstance(item, dict):
-            return False
-        if isinstance(item, list):
-            for inner in item:
-                if isinstance(inner, (dict, list)):
-                    return False
-    return True
+    kinds = set(map(type, value))
+    if dict in kinds:
+        return False
+    return list not in kinds or not any(_CONTAINERS & set(map(type, item)) for item in value if type(item) is list)
+
+
+_CONTAINERS = {dict, list}
 
 
 def structure(data: Any, cls: type[T], what: str) -> T:

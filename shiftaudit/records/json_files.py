@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,18 +14,15 @@ from shiftaudit.errors import InputError, first_line
 
 MAX_BYTES: Final = 512 * 2**20
 """Largest file that is read: a report of a million images or so."""
-MAX_DEPTH: Final = 40
-"""Deepest nesting of arrays and objects; a report has ten levels."""
-MAX_INTEGER: Final = 2**64
-"""Integers are below this, or a float could not hold them."""
 
 
 def parse_json(text: str | bytes, what: str) -> Any:
-    """Parsed JSON.
+    """Parsed JSON. What its numbers may be is checked where they are given a type: a call for every number of a report would
+    be most of the time that reading it takes.
 
     Raises:
-        InputError: it is not JSON in UTF-8, or larger, deeper or with larger numbers than any file of this program, or
-            with one key twice in an object; `what` names it in the message.
+        InputError: it is not JSON in UTF-8, or larger or deeper than any file of this program, or with one key twice in an
+            object; `what` names it in the message.
 
     >>> parse_json('{"a": [1, 2.5, null]}', "row 1")
     {'a': [1, 2.5, None]}
@@ -34,20 +30,14 @@ def parse_json(text: str | bytes, what: str) -> Any:
     if len(text) > MAX_BYTES:
         raise InputError(f"{what} is larger than {MAX_BYTES // 2**20} MiB")
     try:
-        data = json.loads(
-            text.decode() if isinstance(text, bytes) else text,
-            parse_constant=_no_constant,
-            parse_int=_integer,
-            parse_float=_number,
-            object_pairs_hook=_object,
-        )
+        text = text.decode() if isinstance(text, bytes) else text
+        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_object)
     except RecursionError:
-        raise InputError(f"{what} is nested too deeply; expected at most {MAX_DEPTH} levels") from None
+        raise InputError(f"{what} is nested too deeply") from None
     except ValueError as error:  # what json and the decoder of UTF-8 raise are ValueErrors too
-        raise InputError(f"{what} is not readable JSON: {first_line(error)}") from error
-    if _is_deep(data):
-        raise InputError(f"{what} is nested too deeply; expected at most {MAX_DEPTH} levels")
-    return data
+        # Python converts no text of thousands of digits, and says so in words for programmers.
+        reason = "an integer of thousands of digits" if "set_int_max_str_digits" in str(error) else first_line(error)
+        raise InputError(f"{what} is not readable JSON: {reason}") from error
 
 
 def read_json(path: Path) -> Any:
@@ -84,36 +74,9 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no number in JSON; expected null")
 
 
-def _integer(digits: str) -> int:
-    # Told by the length first: converting takes time that grows with its square.
-    if len(digits) > len(str(MAX_INTEGER)) + 1 or abs(value := int(digits)) >= MAX_INTEGER:
-        raise ValueError(f"an integer of {len(digits)} digits; expected less than 2^64")
-    return value
-
-
-def _number(digits: str) -> float:
-    value = float(digits)
-    if value in (float("inf"), float("-inf")):
-        raise ValueError(f"{digits[:20]} is larger than any number that can be computed with")
-    return value
-
-
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         raise ValueError(f"the key {twice[:40]!r} stands twice in one object")
     return found
-
-
-def _is_deep(data: Any) -> bool:
-    level = [data]
-    for _ in range(MAX_DEPTH + 1):
-        level = [child for container in level for child in _children(container) if isinstance(child, (dict, list))]
-    return bool(level)
-
-
-def _children(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()

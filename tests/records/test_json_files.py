@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
 
 from shiftaudit.errors import InputError
 from shiftaudit.records import json_files
-from shiftaudit.records.json_files import MAX_DEPTH, MAX_INTEGER, parse_json, read_json
+from shiftaudit.records.codec import MAX_INTEGER, structure
+from shiftaudit.records.json_files import parse_json, read_json
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("[" * 100_000, "nested too deeply"),
-        ("[" * 500 + "]" * 500, "nested too deeply"),
-        ('{"a":' * 60 + "1" + "}" * 60, "nested too deeply"),
-        ('{"seed": ' + "9" * 5000 + "}", "an integer of 5000 digits"),
-        (f"[{MAX_INTEGER}]", "an integer of 20 digits"),
-        ("[1e999]", "larger than any number"),
+        ('{"seed": ' + "9" * 5000 + "}", "an integer of thousands of digits"),
         ("[NaN]", "NaN is no number"),
         ('{"a": 1, "a": 2}', "the key 'a' stands twice"),
         ("{", "is not readable JSON"),
@@ -34,11 +32,45 @@ def test_hostile_json_is_refused_in_one_sentence(text: str | bytes, words: str) 
     assert len(str(caught.value)) < 200
 
 
+@dataclass(frozen=True)
+class Record:
+    seed: int
+    share: float
+    row: tuple[int, ...] = ()
+    shares: tuple[float, ...] = ()
+    shifts: tuple[tuple[int, int], ...] = ()
+
+
+@pytest.mark.parametrize("field", ["seed", "share", "row", "shares", "shifts"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "[" * 500 + "]" * 500,
+        '{"a":' * 60 + "1" + "}" * 60,
+        "9" * 4000,
+        f"[{MAX_INTEGER}]",
+        f"[[1, -{MAX_INTEGER}]]",
+        "1e999",
+        "[1.0, -1e999]",
+        "[1, true]",
+        "[[1, 2], [3]]",
+        '"1"',
+    ],
+)
+def test_what_no_record_can_hold_is_refused_in_one_sentence_wherever_it_stands(field: str, value: str) -> None:
+    numbers = {"seed": "1", "share": "0.5", field: value}
+    text = "{" + ", ".join(f'"{name}": {number}' for name, number in numbers.items()) + "}"
+    with pytest.raises(InputError, match=f"a.json is not a valid Record: the file.{field}") as caught:
+        structure(parse_json(text, "a.json"), Record, "a.json")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
 def test_what_a_report_holds_is_read() -> None:
     value = {"a": [[[1, -2.5e3, None, True]]], "largest": MAX_INTEGER - 1, "least": 1 - MAX_INTEGER}
     assert parse_json(json.dumps(value), "a.json") == value
-    deep = "[" * MAX_DEPTH + "]" * MAX_DEPTH
-    assert parse_json(deep, "a.json") == json.loads(deep)
+    record = Record(MAX_INTEGER - 1, 1.0, (1 - MAX_INTEGER,), (0.5, 2.0), ((1, 2),))
+    assert structure(parse_json(json.dumps(asdict(record)), "a.json"), Record, "a.json") == record
 
 
 def test_a_file_that_is_too_large_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
