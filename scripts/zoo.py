@@ -32,8 +32,12 @@ from torch import Tensor, nn
 from shiftaudit.errors import PatchError
 from shiftaudit.records.patch import PatchOptions, PatchRecord
 from shiftaudit.stages.find import Discovery, discover
+from shiftaudit.surgery.fx.graph import FxGraph
 from shiftaudit.surgery.patch import patch, plan_patch
+from shiftaudit.surgery.torchscript.graph import ScriptGraph
 
+LOADED_ONCE = (FxGraph, ScriptGraph)
+"""What `patch` imports when it is needed, imported before networks get processes of their own."""
 PAGE = Path(__file__).parent.parent / "docs" / "zoo.md"
 FORMS = ("eager", "traced", "exported", "scripted")
 SMALL = ("atto", "femto", "nano", "pico", "xxtiny", "xxs", "xx_small", "tiny", "small", "18", "b0", "_s", "xs", "lite")
@@ -123,25 +127,15 @@ def build(spec: str) -> tuple[nn.Module, list[int]]:
     return network, [128, int(network.default_cfg["input_size"][-1])]
 
 
-def is_large(spec: str) -> bool:
-    """Whether a network has too many parameters, counted without making them; False where it cannot be made so."""
-    try:
-        with torch.device("meta"):
-            network, _ = build(spec)
-    except Exception:
-        return False
-    return sum(parameter.numel() for parameter in network.parameters()) > TOO_MANY
-
-
 # --- what is looked at ---
 
 
 def examine(spec: str, forms: Sequence[str]) -> Row:
     """One row: the network's size of input, its stages, and what each form says."""
-    if is_large(spec):
-        return {"forms": {}, "note": "too large for this sweep"}
     torch.manual_seed(0)
     network, sizes = build(spec)
+    if sum(parameter.numel() for parameter in network.parameters()) > TOO_MANY:
+        return {"forms": {}, "note": "too large for this sweep"}
     network.eval()
     x = _fitting(network, sizes)
     found = discover(network, network, x)

@@ -66,7 +66,7 @@ def render(
         if stages or not unseen:
             console.print(_tree(source, stages) if tree else _table(stages, console.width))
         for entry in skipped:
-            console.print(Text(clean(f"Not a stage: {entry}" if entry.op else f"Not seen: {entry}"), style="dim"))
+            console.print(Text(clean(f"Not measured: {entry}" if entry.op else f"Not seen: {entry}"), style="dim"))
         if patch_note is not None:
             console.print(Text(clean(f"`patch` cannot change this model: {patch_note}"), style="yellow"))
 
