@@ -21,7 +21,7 @@ _PART_WORDS: dict[Part, str] = {
     "most": ", mostly by aliasing.",
 }
 
-GUESS = "Guessed, since the file does not say: wrong values cost accuracy (--mean, --std, --size)."
+GUESS = "Guessed: the file does not say. Set --mean, --std and --size."
 
 
 def part_of_aliasing(report: AuditReport) -> Part | None:
@@ -71,11 +71,10 @@ def cause_texts(report: AuditReport) -> list[tuple[str, str]]:
     whole = f"of {points(split.observed)} % changed answers"
     if part in ("none", "no sign"):
         return [("cause", f"{whole}, none is aliasing: padding and edges do it")]
+    share, interval = points(split.aliasing_share), points_interval(split.aliasing_share)
+    known = f", {share} points are aliasing" if part != "unsure" else "; by aliasing: unknown"
     return [
-        (
-            "cause",
-            f"{whole}, {points(split.aliasing_share)} points are aliasing {points_interval(split.aliasing_share)}".rstrip(),
-        ),
+        ("cause", f"{whole}{known} {interval}".rstrip()),
         (
             "a filter",
             f"can win at most {points(split.ceiling)} points {points_interval(split.ceiling)}, padding and edges stay",

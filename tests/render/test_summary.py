@@ -71,7 +71,7 @@ def test_a_guessed_preprocessing_is_warned_about() -> None:
     report = fake_report()
     guess = replace(report.model.preprocessing, source="imagenet preset")
     guessed = replace(report, model=replace(report.model, preprocessing=guess))
-    assert "Guessed, since the file does not say" in render(guessed, Terminal(120))
+    assert "Guessed: the file does not say." in render(guessed, Terminal(120))
     assert "Guessed" not in render(report, Terminal(120))
 
 
