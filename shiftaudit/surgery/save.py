@@ -89,8 +89,16 @@ def _torchscript(module: nn.Module, carried: Carried, example: Tensor, notes: li
         warnings.filterwarnings("ignore", message=".*torch\\.jit.*")
         warnings.filterwarnings("ignore", message="The TorchScript type system")  # about fx's own GraphModule
         warnings.filterwarnings("ignore", category=TracerWarning)
-        torch.jit.save(_scripted(module, example, notes), buffer, _extra_files=extra)
+        scripted = _scripted(module, example, notes)
+        try:
+            torch.jit.save(scripted, buffer, _extra_files=extra)
+        except Exception as error:  # what was loaded from a damaged file may run and still not be written
+            raise _not_stored(error, "load it from an undamaged file") from error
     return buffer.getvalue()
+
+
+def _not_stored(error: Exception, hint: str) -> PatchError:
+    return PatchError(f"the model cannot be stored as TorchScript: {first_line(error)}", hint=hint)
 
 
 def _scripted(module: nn.Module, example: Tensor, notes: list[str]) -> torch.jit.ScriptModule:
@@ -116,9 +124,7 @@ def _scripted(module: nn.Module, example: Tensor, notes: list[str]) -> torch.jit
         with torch.no_grad():
             traced: torch.jit.ScriptModule = torch.jit.trace(module, example, check_trace=False)
     except Exception as error:
-        raise PatchError(
-            f"the patched model cannot be stored as TorchScript: {first_line(error)}", hint="try .pt2"
-        ) from error
+        raise _not_stored(error, "try .pt2") from error
     return traced
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,19 @@ def test_torchscript_carries_preprocessing_classes_and_record(tmp_path: Path) ->
     x = torch.randn(5, 3, 20, 20)
     torch.testing.assert_close(loaded(x), patched(x))
     assert set(loaded.state_dict()) == set(original.state_dict())
+
+
+def test_a_file_that_can_be_read_but_not_be_written_again_is_one_sentence(tmp_path: Path) -> None:
+    """Where the lines of its code come from is read when it is written, not before."""
+    torch.jit.save(torch.jit.script(network().eval()), tmp_path / "whole.pt")
+    with zipfile.ZipFile(tmp_path / "whole.pt") as whole, zipfile.ZipFile(tmp_path / "bad.pt", "w") as bad:
+        for name in whole.namelist():
+            bad.writestr(name, b" " * 80 if name.endswith(".debug_pkl") else whole.read(name))
+    loaded = torch.jit.load(tmp_path / "bad.pt")
+    example = torch.randn(1, 3, 16, 16)
+    with pytest.raises(PatchError, match="the model cannot be stored as TorchScript"):
+        save_model(tmp_path / "out.pt", loaded, Carried(), file_format="torchscript", example=example)
+    assert not (tmp_path / "out.pt").exists()
 
 
 ALONE = """
@@ -127,4 +141,4 @@ def test_unknown_suffix_is_refused() -> None:
     with pytest.raises(PatchError, match=r"aa\.bin does not say"):
         format_for(Path("aa.bin"))
     with pytest.raises(PatchError, match="unknown format"):
-        format_for(Path("aa.pt"), "onnx")
+        format_for(Path("aa.pt"), "keras")

@@ -27,7 +27,8 @@ def ridge_change(gram: Gram, ridge: float, *, intercept: bool) -> Tensor:
     """D that minimises Σ |r − [x, 1] · D|² + λ |D without its last row|², λ = ridge × mean diagonal of the Gram matrix.
 
     The Gram matrix is that of x about its mean where there is an intercept, which is not pulled, and of x itself where there is
-    none. Each group has a λ of its own; a group that reads nothing but constants gets no change but the intercept's.
+    none. Each group has a λ of its own. A group that reads nothing but constants, or numbers too far apart for its equations to
+    be solved, gets no change but the intercept's.
     """
     square, cross = gram.square, gram.cross
     inner, right, sums = square[:, :-1, :-1], cross[:, :-1], square[:, :-1, -1:]
@@ -40,8 +41,9 @@ def ridge_change(gram: Gram, ridge: float, *, intercept: bool) -> Tensor:
     constant = scale <= floor
     pull = torch.where(constant, torch.ones_like(scale), ridge * scale)[:, None, None]
     system = inner + pull * torch.eye(size, dtype=inner.dtype, device=inner.device)
-    slopes = torch.cholesky_solve(right, torch.linalg.cholesky(system))
-    slopes = torch.where(constant[:, None, None], torch.zeros_like(slopes), slopes)
+    factor, failed = torch.linalg.cholesky_ex(system)
+    slopes = torch.cholesky_solve(right, factor)
+    slopes = torch.where((constant | (failed > 0))[:, None, None], torch.zeros_like(slopes), slopes)
     shift = torch.zeros_like(cross[:, -1:])
     if intercept:
         shift = (cross[:, -1:] - sums.transpose(1, 2) @ slopes) / gram.rows
