@@ -45,7 +45,7 @@ def run_isolated(work: Callable[[], str], *, seconds: float, what: str) -> str:
         ModelError: the child ended in any other way than by leaving its text: it died, exited, took too long, or failed.
     """
     if not hasattr(os, "fork") or sys.platform == "win32":
-        raise InputError("--isolate needs processes that fork, which this system has not", hint="leave it out")
+        raise InputError("--isolate needs processes that fork, which this system does not have", hint="leave it out")
     with tempfile.TemporaryDirectory(prefix="shiftaudit-isolated-") as name:
         scratch = Path(name)
         _adopt_orphans()

@@ -5,7 +5,7 @@ from __future__ import annotations
 COMMAND_GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Measure", ("demo", "score", "sweep", "stages", "show", "merge")),
     ("Read", ("report", "explain", "compare")),
-    ("Mend", ("patch", "refit", "tune", "advise")),
+    ("Repair", ("patch", "refit", "tune", "advise")),
     ("In CI", ("baseline", "gate")),
     ("Set up", ("doctor",)),
 )

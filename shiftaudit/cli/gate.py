@@ -80,7 +80,7 @@ def gate(
     time_limit: Annotated[float, typer.Option("--time-limit", help="Seconds that --isolate gives the model.")] = 3600.0,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Fail when CANDIDATE is surely less shift-invariant (or less accurate) than the baseline, and never by noise."""
+    """Fail when CANDIDATE is surely less shift-invariant (or less accurate) than the baseline, and not because of noise."""
     from shiftaudit.gate.baseline import baseline_of, read_baseline
     from shiftaudit.gate.judge import check_settings, judge
 

@@ -24,7 +24,7 @@ def merge(
     outputs: Annotated[ReportOutputs, without("no_images")],
     quiet: opt.Quiet = False,
 ) -> None:
-    """Put the samples files of all shards of a run together to the report that one process would have written."""
+    """Join the samples files of all shards of a run into the report that one process would have written."""
     from shiftaudit.audit import shards as sharding
 
     header, lines, warnings = sharding.merge(parts)

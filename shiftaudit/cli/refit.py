@@ -47,7 +47,7 @@ def refit(
     where: Annotated[Settings, only("device")],
     quiet: opt.Quiet = False,
 ) -> None:
-    """Win back what a patch cost in a minute, without labels or gradients: layer by layer, in closed form."""
+    """Win back in a minute or two what a patch cost, without labels or gradients: layer by layer, in closed form."""
     if output_file is None:
         raise InputError("no output file was given", hint="name it with -o FITTED.pt")
     images.check()

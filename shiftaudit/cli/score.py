@@ -47,7 +47,7 @@ def score(
     ] = None,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Score MODEL on images under circular and cropping shifts: does its answer stay, and where do its features alias?"""
+    """Measure how often MODEL changes its answer when images move, why it does, and at which stage of the network."""
     from shiftaudit.models.source import check_source
     from shiftaudit.views.choices import check_settings
 

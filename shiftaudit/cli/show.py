@@ -46,7 +46,7 @@ def show(
     step: Annotated[int | None, typer.Option("--step", min=1, help="Pixels between the shifts of the grid.")] = None,
     options: ModelOptions,
 ) -> None:
-    """Show which shifts of IMAGE flip MODEL's answer to what: over the whole grid of shifts and along the diagonal."""
+    """Show which shifts of IMAGE change MODEL's answer, and to what: on a grid of shifts and along the diagonal."""
     if output_file is not None and output_file.suffix.lower() not in (".gif", ".png"):
         raise InputError(f"-o got {output_file}; expected a name that ends in .gif or .png")
     if not image.is_file():

@@ -127,7 +127,7 @@ METRICS: tuple[Measure, ...] = (
     Measure(
         "accuracy",
         "accuracy, unshifted",
-        ("The share of labelled images that are answered rightly where they are."),
+        ("The share of labelled images that are answered correctly without a shift."),
         ("share of labelled images with top-1 = label on the unshifted view"),
         NONE,
         unit="share",
@@ -160,7 +160,7 @@ METRICS: tuple[Measure, ...] = (
         "accuracy_worst",
         "accuracy, worst case",
         (
-            "The share of labelled images that are answered rightly under every tried shift and unshifted: what "
+            "The share of labelled images that are answered correctly under every tried shift and unshifted: what "
             "is left when an adversary may choose how the image is moved."
         ),
         ("share of labelled images where all K + 1 views have top-1 = label"),

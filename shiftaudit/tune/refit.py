@@ -57,7 +57,7 @@ def refit(
     fitting, held, skipped = split(images, share, settings.seed)
     files = [*fitting, *(file for file in held if file not in fitting)]
     if len(files) < 2:
-        raise InputError("a refit got 1 image; expected 2 or more", hint="some 50 photographs do well")
+        raise InputError("a refit got 1 image; expected 2 or more", hint="about 50 photographs are enough")
     crops = _Crops(patched, settings, fitting, held if held is not fitting else [])
     fitted = fit_layers(patched.module, teacher.module, crops.batches(), settings, observer)
     record = RefitRecord(
