@@ -98,8 +98,8 @@ class BoundedMean:
 
         >>> import numpy as np
         >>> low, high = bounded_mean(np.array([1.0] * 9 + [0.0]), 0.0, 1.0).interval(0.95)
-        >>> round(low, 4), round(high, 4)
-        (0.5966, 0.995)
+        >>> round(low, 3), round(high, 3)
+        (0.597, 0.995)
         """
         alpha, negated = (1 - confidence) / 2, self.negated()
         return -negated._upper(alpha, negated._middle_p), self._upper(alpha, self._middle_p)

@@ -23,9 +23,10 @@ from shiftaudit.stages.places import Places, grid
 
 _LAYERS = {
     "linear": -1, "layer_norm": -1, "native_layer_norm": -1, "batch_norm": 1, "native_batch_norm": 1, "group_norm": 1,
-    "conv1d": 1, "conv3d": 1, "rms_norm": -1, "_linear_pointwise": -1,
+    "conv1d": 1, "conv3d": 1, "adaptive_avg_pool1d": 1, "rms_norm": -1, "_linear_pointwise": -1,
 }  # fmt: skip
 """Calls that read a map as it is, and their axis of channels."""
+_MEANS = ("mean", "sum", "amax")
 _SAME = 0.02
 _COARSER = 1.4
 
@@ -143,8 +144,15 @@ class Follower(CallRecorder):
         """Look at the map that a layer of another kind reads, in case it was made smaller by what is no watched call."""
         name = call.func._schema.name.partition("::")[2]
         source = call.source
-        if name in _LAYERS and source is not None and source.dim() > 2:
+        if source is None or source.dim() < 3:
+            return
+        if name in _LAYERS:
             self._settle(source, _LAYERS[name])
+        elif name in _MEANS and isinstance(dims := call.bound.get("dim"), list):
+            # The head of a network: a mean over all rows and columns, or over all tokens.
+            channels = set(range(1, source.dim())) - {dim % source.dim() for dim in dims}
+            if len(channels) == 1:
+                self._settle(source, channels.pop())
 
     def _settle_behind(self, call: OpCall, out: Tensor | None) -> None:
         """Look at the map that a convolution or pool over one or three axes has made."""

@@ -114,7 +114,8 @@ def test_dry_run_of_a_network_without_downsampling_says_so(run) -> None:
         ((f"{Path(__file__).stem}:flat",), "nothing to patch"),
         ((MODEL, "--filter-size", "9"), "filter size 9"),
         ((MODEL, "--only", "layer9"), "'layer9' matches no downsampling site"),
-        ((MODEL, "--file-format", "onnx"), "unknown format"),
+        ((MODEL, "--file-format", "onnx"), "a PyTorch model cannot be stored as .onnx"),
+        ((MODEL, "--file-format", "keras"), "unknown format"),
     ],
 )
 def test_bad_input_is_refused_and_nothing_written(run, tmp_path: Path, arguments: tuple, message: str) -> None:

@@ -173,7 +173,7 @@ def test_a_damaged_safetensors_file_is_one_sentence(tmp_path: Path) -> None:
         ("nothing-like-it", "no such torchvision model; expected a torchvision name (resnet50), timm:NAME"),
         ("models/missing.pt", "no such file"),
         ("missing.pt2", "no such file"),
-        ("network.onnx", "is an ONNX file"),
+        ("network.onnx", "no such file"),
         ("x" * 400, "no such torchvision model"),
         ("timm:test_resnot", "try test_resnet"),
         ("no_such_package:build", "ModuleNotFoundError: No module named 'no_such_package'"),

@@ -61,6 +61,6 @@ def test_stages_of_an_int8_network_are_measured_but_not_sampled_elsewhere() -> N
     with torch.inference_mode(), probe.watching([("circular", (1, 0))], first_is_reference=True):
         network(views)
     assert all(0 <= errors[0] < 2 for errors in probe.errors)
-    sites, failed = rehearsed(find_sites(found)[0], network, x)
-    assert not sites
-    assert set(failed.values()) == {"it computes with quantised numbers"}
+    tried = rehearsed(find_sites(found)[0], network, x)
+    assert not tried.sites
+    assert set(tried.failed.values()) == {"it computes with quantised numbers"}

@@ -72,6 +72,7 @@ class _Reader:
         self.names = _Names(self.root)
 
     def read(self) -> fx.GraphModule:
+        _without_copies(self.model.graph)
         self.live[self.input_name] = self.graph.placeholder("image")
         for proto in self.model.graph.node:
             self._node(proto)
@@ -89,15 +90,12 @@ class _Reader:
         return self.root
 
     def _node(self, proto: onnx.NodeProto) -> None:
+        outputs = [name for name in proto.output if name]
+        if all(not name or name in self.known or name in self.stored for name in proto.input):
+            self._compute(proto, outputs)
+            return
         held = {at: value for at, name in enumerate(proto.input) if (value := self._held(name, proto, at)) is not None}
         node = OnnxNode(proto, self.opset, held)
-        outputs = [name for name in proto.output if name]
-        if not node.live:
-            with torch.no_grad():
-                results = node()
-            self.known.update(zip(outputs, results if isinstance(results, tuple) else (results,), strict=True))
-            self.computed.update(outputs)
-            return
         name = self.names.free(proto)
         self.root.add_submodule(name, node)
         try:
@@ -111,15 +109,27 @@ class _Reader:
         for at, output in enumerate(outputs):
             self.live[output] = self.graph.call_function(operator.getitem, (call, at))
 
-    def _held(self, name: str, proto: onnx.NodeProto, at: int) -> Tensor | None:
-        """The operand of this name where it is stored or was computed beforehand."""
-        if name in self.weights:
-            return self.weights[name]
+    def _compute(self, proto: onnx.NodeProto, outputs: list[str]) -> None:
+        """A node whose operands are all known, beforehand: no image changes what it gives."""
+        held = {at: value for at, name in enumerate(proto.input) if (value := self._value(name)) is not None}
+        with torch.no_grad():
+            results = OnnxNode(proto, self.opset, held)()
+        self.known.update(zip(outputs, results if isinstance(results, tuple) else (results,), strict=True))
+        self.computed.update(outputs)
+
+    def _value(self, name: str) -> Tensor | None:
+        """The tensor of this name where it is stored or was computed beforehand."""
         if name in self.stored and name not in self.known:
             self.known[name] = tensor_of(self.stored[name])
-        value = self.known.get(name)
-        if value is None or name in self.computed or not value.is_floating_point():
-            return value
+        return self.known.get(name)
+
+    def _held(self, name: str, proto: onnx.NodeProto, at: int) -> Tensor | None:
+        """The same as the module of a node is to hold it: a parameter where it was learned."""
+        if name in self.weights:
+            return self.weights[name]
+        value = self._value(name)
+        if value is None or not value.is_floating_point() or (name in self.computed and value.dim() < 2):
+            return value  # a number, or a list of numbers that the graph's own code holds
         if proto.op_type == "Conv" and at == 1 and is_low_pass(value):
             return value  # somebody's filter, which is not learned
         return self.weights.setdefault(name, nn.Parameter(value))
@@ -132,6 +142,24 @@ class _Reader:
             tensor for tensor in self.model.graph.initializer if tensor.name not in self.weights
         )
         return rest
+
+
+def _without_copies(graph: onnx.GraphProto) -> None:
+    """Let nodes read stored tensors themselves: exporters store equal ones once and hand out copies by `Identity`."""
+    stored, kept = {tensor.name for tensor in graph.initializer}, {value.name for value in graph.output}
+    copied: dict[str, str] = {}
+    rest = []
+    for node in graph.node:
+        for at, name in enumerate(node.input):
+            node.input[at] = copied.get(name, name)
+        if node.op_type == "Identity" and node.input[0] in stored and node.output[0] not in kept:
+            copied[node.output[0]] = node.input[0]
+        else:
+            rest.append(node)
+    if copied:
+        rest = [onnx.NodeProto.FromString(node.SerializeToString()) for node in rest]
+        del graph.node[:]
+        graph.node.extend(rest)
 
 
 class _Names:
@@ -165,6 +193,7 @@ class _Names:
         return path
 
 
-def held_weights(node: OnnxNode) -> Mapping[str, Tensor]:
-    """The learned operands of a node, by their name in the file."""
-    return {node.proto.input[at]: node._parameters[name] for at, name in node.names.items() if name in node._parameters}  # type: ignore[misc]
+def stored_weights(node: OnnxNode, header: Header) -> Mapping[str, Tensor]:
+    """The learned operands of a node, by their name in the file; those that other nodes of the file compute are left out."""
+    named = {node.proto.input[at]: node._parameters.get(name) for at, name in node.names.items()}
+    return {name: weight for name, weight in named.items() if weight is not None and name not in header.known}

@@ -16,7 +16,7 @@ from shiftaudit.errors import ModelError, PatchError, first_line
 from shiftaudit.models.carried import EXTRA_FILE
 from shiftaudit.models.onnx import HEADER
 from shiftaudit.models.onnx.node import OnnxNode
-from shiftaudit.models.onnx.program import Header, held_weights
+from shiftaudit.models.onnx.program import Header, stored_weights
 from shiftaudit.models.onnx.runtime import OnnxRunner
 from shiftaudit.surgery.onnx.layers import Block, write_layer
 
@@ -77,6 +77,7 @@ class _Writer:
         with torch.no_grad():
             ShapeProp(program).propagate(example)
         header: Header = program.meta[HEADER]
+        self.header = header
         self.model = onnx.ModelProto()
         self.model.CopyFrom(header.model)
         self.graph = self.model.graph
@@ -138,7 +139,7 @@ class _Writer:
             if layer.seen_pads is not None:
                 changed["pads"] = layer.seen_pads
             _set_attributes(proto, changed, without=("auto_pad",) if "pads" in changed else ())
-        for name, weight in held_weights(layer).items():
+        for name, weight in stored_weights(layer, self.header).items():
             self.initializers[name] = onnx.numpy_helper.from_array(weight.detach().cpu().numpy(), name)
         return proto
 

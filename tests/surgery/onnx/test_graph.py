@@ -221,3 +221,23 @@ def test_a_filter_that_is_there_already_is_left() -> None:
     model = model_of(nodes, [("image", FLOAT, (1, 3, 16, 16))], ["out"], stored)
     (site,) = plan_patch(program_of(model), ALL, example_input=IMAGE).sites
     assert (site.name, site.action, site.reason) == ("blur", "leave", "its weights are fixed: it is a filter already")
+
+
+def test_weights_that_are_copied_or_computed_in_the_file_are_learned_all_the_same() -> None:
+    make = onnx.helper.make_node
+    nodes = [
+        make("Identity", ["b"], ["same"]),
+        make("Transpose", ["w"], ["turned"], perm=[3, 2, 1, 0]),
+        make("Conv", ["image", "turned", "b"], ["a"], name="first"),
+        make("Conv", ["a", "v", "same"], ["c"], name="second", strides=[2, 2]),
+        make("Mul", ["v", "v"], ["squared"]),
+        make("Conv", ["c", "squared", "same"], ["d"], name="third", strides=[2, 2]),
+        make("Flatten", ["d"], ["out"]),
+    ]
+    stored = {"w": weight(3, 3, 3, 4), "v": weight(4, 4, 3, 3), "b": weight(4)}
+    model = model_of(nodes, [("image", FLOAT, (1, 3, 16, 16))], ["out"], stored)
+    before = answers(model, IMAGE)[0]
+    sites = plan_patch(program_of(model), ALL, example_input=IMAGE).sites
+    assert [(site.name, site.action) for site in sites] == [("second", "blur_after_op"), ("third", "blur_after_op")]
+    same = rewritten(model, PatchOptions(filter_size=1))
+    np.testing.assert_allclose(answers(same, IMAGE)[0], before, rtol=1e-5, atol=1e-4)
