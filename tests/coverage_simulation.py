@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftaudit.metrics.bounded import bounded_mean
-from shiftaudit.metrics.intervals import skewed_interval
+from shiftaudit.metrics.intervals import SMALLEST_APPROXIMATE, skewed_interval
 
 Values = NDArray[np.float64]
 Population = Callable[[np.random.Generator, tuple[int, int]], Values]
@@ -65,6 +65,43 @@ def aliasing_share(changed: float, alone: float) -> Population:
         return ((aliasing | border).astype(float) + aliasing - border) / 2
 
     return draw
+
+
+def difference_of_agreement(before: float, after: float, touched: float) -> Population:
+    """Agreement of one model less that of another: a share of the images is touched, the others' views are drawn anew only."""
+
+    def draw(rng: np.random.Generator, shape: tuple[int, int]) -> Values:
+        old = rng.beta(before, 1 - before, shape)
+        new = np.where(rng.random(shape) < touched, rng.beta(after, 1 - after, shape), old)
+        return (rng.binomial(VIEWS, new) - rng.binomial(VIEWS, old)) / VIEWS
+
+    return draw
+
+
+def difference_of_change(of: Population, factor: float, spread: float) -> Population:
+    """A change of probability under two models: that of the second is the first's times a log-normal factor, at most 1."""
+
+    def draw(rng: np.random.Generator, shape: tuple[int, int]) -> Values:
+        first = of(rng, shape)
+        return np.minimum(first * factor * np.exp(spread * rng.normal(size=shape)), 1.0) - first
+
+    return draw
+
+
+def smaller_mean_coverage(
+    changed: float, chances: tuple[float, float], n: int, runs: int, *, correlated: bool, seed: int = 0
+) -> float:
+    """How often the interval of the smaller of two means, which is how a ceiling is chosen, holds the smaller of the true ones.
+
+    A share `changed` of the images can change, and does with these chances when observed and by aliasing alone.
+    """
+    rng, held = np.random.default_rng([seed, n]), 0
+    for _ in range(runs):
+        can, luck = rng.random(n) < changed, rng.random((2, n))
+        samples = [(can & (luck[0 if correlated else i] < chance)).astype(float) for i, chance in enumerate(chances)]
+        smaller = min(samples, key=lambda sample: float(sample.mean()))
+        held += bounded_mean(smaller, 0.0, 1.0).two_sided_p(changed * min(chances)) >= TAIL
+    return held / runs
 
 
 def change_of_probability(size: float, variety: float) -> Population:
@@ -122,6 +159,9 @@ def yes_no_coverage(n: int) -> float:
 
 SHARES = (("agreement with unshifted, accuracy over shifts", agreement), ("consistency", consistency))
 CAUSES = ((0.05, 0.5), (0.1, 0.9), (0.3, 0.5), (0.5, 0.2))
+DIFFERENCES = ((0.9, 0.9, 0.0), (0.9, 0.9, 1.0), (0.9, 0.95, 0.2), (0.95, 0.8, 0.1), (0.98, 0.9, 0.05))
+"""Agreement before and after, and the share of images that the change touches."""
+CEILINGS = ((0.3, (0.5, 0.5)), (0.3, (0.5, 0.45)), (0.6, (0.4, 0.2)), (0.1, (0.8, 0.8)))
 CHANGES = ((0.1, 0.5), (0.5, 0.5), (0.5, 1.0), (2.0, 1.0))
 VARIATIONS = (0.3, 0.6)
 
@@ -138,17 +178,34 @@ def rows(runs: int = 400) -> Iterator[str]:
         "what aliasing causes of changed answers",
         lambda n: min(share_coverage(draw, truth, n, runs, low=-0.5) for truth, draw in causes),
     )
+    pairs = [(touched * (after - before), case) for case in DIFFERENCES for before, after, touched in [case]]
+    yield _row(
+        "`compare`: difference of agreement",
+        lambda n: min(
+            share_coverage(difference_of_agreement(*case), truth, n, runs, low=-1.0) for truth, case in pairs
+        ),
+    )
+    yield _row(
+        "ceiling, the smaller of two means",
+        lambda n: min(smaller_mean_coverage(*case, n, runs, correlated=c) for case in CEILINGS for c in (False, True)),
+    )
     for name, draws in (
+        (
+            "`compare`: difference of changes of probability",
+            [difference_of_change(change_of_probability(*case), 0.7, 0.5) for case in CHANGES],
+        ),
         ("change of probability, divergence, damage", [change_of_probability(*case) for case in CHANGES]),
         ("stage errors", [stage_error(variation) for variation in VARIATIONS]),
         ("the same, where images vary a hundredfold", [change_of_probability(0.2, 1.5)]),
         ("the same, where 1 image in 20 has all the change", [rare_change(0.05)]),
     ):
-        yield _row(name, lambda n, draws=draws: min(real_coverage(draw, n, 10 * runs) for draw in draws))
+        yield _row(
+            name, lambda n, draws=draws: min(real_coverage(draw, n, 10 * runs) for draw in draws), SMALLEST_APPROXIMATE
+        )
 
 
-def _row(name: str, coverage: Callable[[int], float]) -> str:
-    return f"| {name} | " + " | ".join(f"{100 * coverage(n):.1f} %" for n in SIZES) + " |"
+def _row(name: str, coverage: Callable[[int], float], smallest: int = 0) -> str:
+    return f"| {name} | " + " | ".join(f"{100 * coverage(n):.1f} %" if n >= smallest else "–" for n in SIZES) + " |"
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ No torch. Shares and their differences lie between known ends, and near an end a
 `BoundedMean.interval` allows for that and holds its level. Changes of probability and errors of features lie far below the end of
 their range, which would then decide the width; Student's interval and its correction for skewness (Hall, 1992, "On the removal of
 skewness by transformation") are used for these, and what they say is approximate: of a rare large value that the sample does not
-hold they know nothing. How often each holds is tried in `tests/coverage_simulation.py`.
+hold they know nothing, and of few images there is none. How often each holds is tried in `tests/coverage_simulation.py`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from shiftaudit.metrics.bounded import bounded_mean
 from shiftaudit.records.report import Metric
 
 CONFIDENCE = 0.95
+SMALLEST_APPROXIMATE = 20
+"""Of fewer images numbers that are no shares get no interval: where 1 image in 5 has all of a change, the approximate one holds
+the truth in 98 % of samples of 20 images, but in 90 % of 10 and in 67 % of 5."""
 
 Kind = Literal["share", "real"]
 """`share`: of yes/no outcomes, or a difference of such shares; `real`: any other number of a known range."""
@@ -100,7 +103,8 @@ def mean_metric(
         n_pairs: comparisons of views behind them.
         higher_is_better: of the values.
         kind: decides how the interval is made. Of values that are all equal it is that of a share, since a spread of 0 says
-            nothing of the images that are not here. One image alone has a value and no interval.
+            nothing of the images that are not here. One image alone has a value and no interval, and so have fewer than
+            `SMALLEST_APPROXIMATE` of a real number.
         low: the smallest possible value.
         high: the largest possible value.
 
@@ -125,6 +129,8 @@ def mean_metric(
         mean = bounded_mean(measured, low, high)
         return Metric(mean.mean, *mean.interval(CONFIDENCE), n, n_pairs, "bounded-mean", higher_is_better)
     value = math.fsum(measured) / n
+    if n < SMALLEST_APPROXIMATE:
+        return Metric(value, None, None, n, n_pairs, "none", higher_is_better)
     ends = skewed_interval(measured)
     return Metric(value, max(ends[0], low), min(ends[1], high), n, n_pairs, "approximate-t", higher_is_better)
 

@@ -199,8 +199,8 @@ TERMS: tuple[Term, ...] = (
         "so that few images, or images that all agree, claim no certainty; in simulations with 10 to 500 images such "
         "intervals hold the truth in 92 to 99 % of cases. Changes of probability, divergences and errors of features have "
         "an approximate interval (`approximate-t` in JSON, ≈ in tables): it holds as often where many images share the change, "
-        "and too rarely where a few images have all of it. More images make intervals narrower; more shifts do so only "
-        "where images are alike.",
+        "and too rarely where a few images have all of it; of fewer than 20 images there is none. More images make intervals "
+        "narrower; more shifts do so only where images are alike.",
         "shares: the limits at which the mean of two p-values is 0.025, of randomly weighted means with one imaginary image "
         "at the far end and at the near end of the range (for yes/no outcomes the mid-p interval); others: Student's "
         "interval together with Hall's for skewed values",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shiftaudit.metrics.intervals import SMALLEST_APPROXIMATE
 from shiftaudit.metrics.vocabulary import unit_of
 from shiftaudit.records.report import Metric
 from shiftaudit.records.words import APPROXIMATE, IntervalMethod
@@ -50,11 +51,10 @@ def value_text(name: str, value: float | None) -> str:
 
 
 def interval_text(name: str, metric: Metric) -> str:
-    """A metric's interval as `[low, high]`; of too few images for a value their number, and empty where there is neither."""
-    if metric.value is None and metric.n_images:
-        return f"of {metric.n_images:,}"
+    """A metric's interval as `[low, high]`; of too few images for one their number, and empty where there is neither."""
     if metric.ci_low is None or metric.ci_high is None:
-        return ""
+        few = metric.value is None or metric.n_images < SMALLEST_APPROXIMATE
+        return f"of {metric.n_images:,}" if few and metric.n_images else ""
     if unit_of(name) == "share":
         return f"[{metric.ci_low * 100:.1f}, {metric.ci_high * 100:.1f}]"
     mark = about(metric.method)
