@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from shiftaudit.audit.shards import sha256_of
 from shiftaudit.errors import ShiftAuditError, first_line
 from shiftaudit.files import write_text_atomically
 from shiftaudit.images.find import ImageFile
@@ -66,7 +67,7 @@ def _scored(model: str, score: Callable[[str], AuditReport], path: Path) -> Entr
 class Places:
     """Where reports are kept: under a name that says all that a report depends on, so that none is taken for another's.
 
-    The images count by their paths and sizes, a model's file by its bytes.
+    Files count by their bytes: the images, a model's, its weights', the labels'.
     """
 
     def __init__(
@@ -75,12 +76,16 @@ class Places:
         self._folder = folder
         # How fast it runs is no part of what is measured.
         decisive = replace(settings, workers=0, batch_size=None)
-        images = [(file.relative, file.path.stat().st_size) for file in files]
-        self._shared = repr((__version__, labels, decisive, options, images))
+        images = [(file.relative, sha256_of(file.path)) for file in files]
+        contents = [_content(name) for name in (labels, options.weights)]
+        self._shared = repr((__version__, labels, decisive, options, contents, images))
 
     def __call__(self, model: str) -> Path:
-        path = Path(model)
-        content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-        key = hashlib.sha256(f"{model}\n{content}\n{self._shared}".encode()).hexdigest()[:_KEY]
+        key = hashlib.sha256(f"{model}\n{_content(model)}\n{self._shared}".encode()).hexdigest()[:_KEY]
         slug = re.sub(r"[^\w.-]+", "-", model).strip("-.")[-_SLUG:]
         return self._folder / f"{slug}-{key}.json"
+
+
+def _content(name: str | None) -> str:
+    """The hash of the file that a value names, empty where it names something else."""
+    return sha256_of(Path(name)) if name else ""

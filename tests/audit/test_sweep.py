@@ -80,7 +80,14 @@ def test_a_report_is_found_again_only_if_everything_is_the_same(tmp_path: Path) 
     others.add(place())
     image.write_bytes(b"another")
     others.add(place())
-    assert len(others | {first}) == 7
+    image.write_bytes(b"aNother")  # as long as before
+    others.add(place())
+    labels_of = tmp_path / "labels.csv"
+    for label in "12":
+        labels_of.write_text(f"path,label\na.png,{label}\n")
+        others.add(place(labels=str(labels_of)))
+        others.add(place(options=ModelOptions(weights=str(labels_of))))
+    assert len(others | {first}) == 12
     assert all(path.parent == tmp_path for path in others)
 
 

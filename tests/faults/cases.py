@@ -7,11 +7,13 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx_files
 import torch
 from networks import Residual, seeded, write_images
 from safetensors.torch import save_file
+from torch import nn
 
-from faults.harness import OUTPUT, OUTPUT_MODEL, Case, run
+from faults.harness import OUTPUT, OUTPUT_MODEL, OUTPUT_ONNX, OUTPUT_PAGE, REPORTS, Case, run
 from faults.mutations import mutated
 
 SCORE = ("--size", "16", "--resize", "20", "--shifts", "2", "--max-shift", "2", "--workers", "0", "--no-stages")
@@ -20,11 +22,14 @@ REFIT = ("refit", "patched.pt", "images", "--teacher", "model.pt", "--crops", "4
 TUNE = (
     "tune", "patched.pt", "images", "--teacher", "model.pt", "--steps", "1", "--batch-size", "2", "-o", OUTPUT_MODEL,
 )  # fmt: skip
+PAGE = ("report", "report.json", "-o", OUTPUT_PAGE)
+SWEEP = ("sweep", "model.pt", "images", *SCORE, "-o", OUTPUT, "--reports", REPORTS)
 FILES = (
     "report.json",
     "base.json",
     "run.jsonl",
     "model.pt",
+    "model.onnx",
     "patched.pt",
     "weights.pt",
     "weights.safetensors",
@@ -33,11 +38,16 @@ FILES = (
 )
 
 
+def _network() -> nn.Module:
+    return seeded(Residual())
+
+
 def make(folder: Path) -> Path:
     """A folder with a small model, images, a report, a baseline and samples."""
     write_images(folder / "images", n=3)
-    network = seeded(Residual())
+    network = _network()
     torch.jit.save(torch.jit.script(network), folder / "model.pt")
+    (folder / "model.onnx").write_bytes(onnx_files.exported(_network, "torchscript"))
     torch.save(network.state_dict(), folder / "weights.pt")
     save_file(network.state_dict(), folder / "weights.safetensors")
     (folder / "labels.csv").write_text("path,label\n" + "".join(f"{n:02}.png,{n}\n" for n in range(3)))
@@ -55,6 +65,7 @@ def _of_file(name: str, chance: random.Random) -> Case:
     commands: dict[str, tuple[tuple[str, ...], ...]] = {
         "report.json": (
             ("report", "bad.json"),
+            ("report", "bad.json", "-o", OUTPUT_PAGE),
             ("gate", "bad.json", "-b", "base.json"),
             ("compare", "report.json", "bad.json"),
             ("baseline", "save", "bad.json", "-o", OUTPUT),
@@ -69,6 +80,11 @@ def _of_file(name: str, chance: random.Random) -> Case:
             ("stages", "bad.pt", "--size", "16"),
             ("patch", "bad.pt", "--size", "16", "-o", OUTPUT_MODEL),
         ),
+        "model.onnx": (
+            ("score", "bad.onnx", "images", *SCORE, "-o", OUTPUT),
+            ("stages", "bad.onnx", "--size", "16"),
+            ("patch", "bad.onnx", "--size", "16", "-o", OUTPUT_ONNX),
+        ),
         "patched.pt": (("score", "bad.pt", "images", *SCORE, "-o", OUTPUT), ("refit", "bad.pt", *REFIT[2:])),
         "weights.pt": (("score", "bad.pt", "images", "--arch", "resnet18", *SCORE, "-o", OUTPUT),),
         "weights.safetensors": (("score", "bad.safetensors", "images", "--arch", "resnet18", *SCORE, "-o", OUTPUT),),
@@ -81,7 +97,7 @@ def _of_file(name: str, chance: random.Random) -> Case:
 def _of_surroundings(chance: random.Random) -> Case:
     score = ("score", "model.pt", "images", *SCORE, "-o", OUTPUT)
     gate = ("gate", "report.json", "-b", "base.json", "-o", OUTPUT, "-f", "json")
-    command = chance.choice((score, gate, ("merge", "run.jsonl", "-o", OUTPUT), PATCH, REFIT, TUNE))
+    command = chance.choice((score, gate, ("merge", "run.jsonl", "-o", OUTPUT), PAGE, SWEEP, PATCH, REFIT, TUNE))
     kinds: tuple[Callable[[], Case], ...] = (
         lambda: Case(command, "largest file", file_size=chance.choice((0, 100, 1000, 4096))),
         lambda: Case(command, "full disk", full_disk=True),

@@ -19,12 +19,18 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import onnx
+
 import shiftaudit
 from shiftaudit.__main__ import main
 
 CODES = frozenset({0, 2, 3, 130, 141, 143})
 OUTPUT = "out.json"
 OUTPUT_MODEL = "out.pt"
+OUTPUT_ONNX = "out.onnx"
+OUTPUT_PAGE = "out.html"
+REPORTS = "reports"
+"""A folder of results that a stopped sweep goes on from."""
 _DISK = 16 * 2**10
 
 
@@ -54,7 +60,8 @@ class Case:
 
 
 def preload() -> None:
-    """Import the whole package, so that every forked case has it."""
+    """Import the whole package and what it imports by need, so that every forked case has it."""
+    importlib.import_module("onnxruntime")
     for module in pkgutil.walk_packages(shiftaudit.__path__, "shiftaudit."):
         importlib.import_module(module.name)
 
@@ -136,6 +143,7 @@ def violations(case: Case, folder: Path) -> list[str]:
         for name in sorted(set(after) - set(before)):
             found += _half_written(place / name, case)
             (place / name).unlink()
+        shutil.rmtree(place / REPORTS, ignore_errors=True)
     return found + _left_running()
 
 
@@ -157,19 +165,40 @@ def _filled(folder: Path) -> Iterator[Path]:
 
 
 def _half_written(path: Path, case: Case) -> list[str]:
-    if path.name == OUTPUT:
-        try:
-            json.loads(path.read_text())
-        except ValueError:
-            return [f"{path.name} is half written"]
-        return []
-    if path.name == OUTPUT_MODEL:
-        whole = zipfile.is_zipfile(path) and zipfile.ZipFile(path).testzip() is None
-        return [] if whole else [f"{path.name} is half written"]
+    whole = _WHOLE.get(path.name) or (_is_json if path.parent.name == REPORTS and path.suffix == ".json" else None)
+    if whole is not None:
+        return [] if whole(path) else [f"{path.name} is half written"]
     killed = case.ended_by == signal.SIGKILL
     return (
         [] if path.name.endswith(".partial") or (killed and path.name.endswith(".tmp")) else [f"{path.name} was left"]
     )
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text())
+    except ValueError:
+        return False
+    return True
+
+
+def _is_archive(path: Path) -> bool:
+    return zipfile.is_zipfile(path) and zipfile.ZipFile(path).testzip() is None
+
+
+def _is_onnx(path: Path) -> bool:
+    try:
+        onnx.checker.check_model(onnx.load(path))
+    except Exception:
+        return False
+    return True
+
+
+def _is_page(path: Path) -> bool:
+    return path.read_text().rstrip().endswith("</html>")
+
+
+_WHOLE = {OUTPUT: _is_json, OUTPUT_MODEL: _is_archive, OUTPUT_ONNX: _is_onnx, OUTPUT_PAGE: _is_page}
 
 
 def _left_running() -> list[str]:
