@@ -90,18 +90,25 @@ def rank_sites(
     images: Sequence[ImageFile],
     settings: Settings,
     options: PatchOptions,
-    *,
-    labels: Mapping[str, int] | None = None,
 ) -> tuple[str, ...]:
-    """The names of the sites that `options` would patch, those first that are harmless alone and gain most.
+    """The names of the sites that `options` would patch, those first whose stages do most damage in the original.
 
     Raises: as `advise`.
     """
     names = site_names(model, options)
-    if len(names) == 1:
-        return names
-    trials = Trials(model, images, settings, options, labels or {}, MAX_ACCURACY_DROP, None)
-    return tuple(trial.sites[0] for trial in sorted((trials.run((name,)) for name in names), key=_rank))
+    damages = damage_of_stages(audit(model, images, taking_apart(settings))) if len(names) > 1 else {}
+    return tuple(sorted(names, key=lambda name: -damages.get(name, 0.0)))
+
+
+def taking_apart(settings: Settings) -> Settings:
+    """The settings under which the original is scored, so that the damage of its stages is known."""
+    return replace(settings, stages=True, stage_views=1, damage=DAMAGE_VIEWS)
+
+
+def damage_of_stages(report: AuditReport) -> dict[str, float]:
+    """By stage, how much probability moves when it alone samples elsewhere; without those it was not measured of."""
+    values = {stage.name: stage.damage.variation.value for stage in report.stages if stage.damage is not None}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def site_names(model: LoadedModel, options: PatchOptions) -> tuple[str, ...]:
@@ -158,10 +165,9 @@ class Trials:
         self.max_accuracy_drop = max_accuracy_drop
         self.names = site_names(model, options)
         self._count = 0
-        apart = replace(settings, stages=True, stage_views=1, damage=DAMAGE_VIEWS) if take_apart else settings
-        self.original = self._audit(model, "the original", apart)
+        self.original = self._audit(model, "the original", taking_apart(settings) if take_apart else settings)
         self.ceiling = self.original.cause.answers.ceiling if self.original.cause else None
-        self._damages = {stage.name: stage.damage for stage in self.original.stages}
+        self._damages = damage_of_stages(self.original)
         self.consistency = {
             protocol: float(np.nanmean(consistency_of(self.original, protocol))) for protocol in self.original.protocols
         }
@@ -215,13 +221,8 @@ class Trials:
             accuracy=accuracy,
             harmless=harmless,
             gains=mean.ci_low is not None and mean.ci_low > 0,
-            damage=self._damage(sites),
+            damage=self._damages.get(sites[0]) if len(sites) == 1 else None,
         )
-
-    def _damage(self, sites: tuple[str, ...]) -> float | None:
-        """Of one site's stage."""
-        found = self._damages.get(sites[0]) if len(sites) == 1 else None
-        return None if found is None else found.variation.value
 
 
 def _images(report: AuditReport) -> list[ImageResult]:

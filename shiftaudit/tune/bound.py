@@ -183,9 +183,9 @@ class _Run:
         return harm, self.consistency(copy) - self.consistency(original)
 
     def _plans(self, images: list[ImageFile]) -> list[PatchOptions]:
-        """What to try: growing sets of sites, those that harm least first in each, with every filter."""
+        """What to try: growing sets of sites, those that do most damage first, with every filter."""
         self.observer("ranking the sites")
-        names = rank_sites(self.model, images, self.settings, self.options, labels=self.labels)
+        names = rank_sites(self.model, images, self.settings, self.options)
         default = PatchOptions()
         given = self.options.filter_size, self.options.strength
         filters = FILTERS if given == (default.filter_size, default.strength) else (given,)

@@ -19,10 +19,11 @@ from shiftaudit.records.advise import Advice, Change, Trial
 from shiftaudit.records.codec import plain, structure
 from shiftaudit.records.report import Preprocessing
 from shiftaudit.records.settings import Settings
+from shiftaudit.records.words import PROTOCOLS
 from shiftaudit.render.tune import render_advice
 from shiftaudit.surgery.patch import PatchOptions, patch
 from shiftaudit.tune import advise as advise_module
-from shiftaudit.tune.advise import advise
+from shiftaudit.tune.advise import advise, rank_sites
 
 SETTINGS = Settings(shifts="3", max_shift=3, stages=False, workers=0)
 PREPROCESSING = Preprocessing(24, 24, (0.5,), (0.25,), "bilinear", 3, "options")
@@ -172,6 +173,16 @@ def test_sites_stand_in_the_order_of_the_damage_that_the_audit_finds(
     assert found == sorted(found, reverse=True)
     assert report.cause is not None
     assert advice.ceiling == report.cause.answers.ceiling
+
+
+def test_a_search_ranks_sites_by_damage_and_tries_none_for_it(
+    model: LoadedModel, images: list[ImageFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advice = advise(model, images, SETTINGS)
+    monkeypatch.delattr(advise_module, "patch")
+    for protocol in PROTOCOLS:
+        ranked = rank_sites(model, images, replace(SETTINGS, protocol=protocol), PatchOptions())
+        assert ranked == tuple(trial.sites[0] for trial in advice.singles) == ("conv2", "pool")
 
 
 def test_where_a_filter_may_win_nothing_none_is_proposed(
