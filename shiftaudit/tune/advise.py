@@ -14,7 +14,7 @@ from shiftaudit.audit.audit import audit
 from shiftaudit.errors import InputError
 from shiftaudit.images.stream import ImageFile
 from shiftaudit.metrics.counts import view_counts
-from shiftaudit.metrics.intervals import Kind, mean_metric
+from shiftaudit.metrics.intervals import mean_metric
 from shiftaudit.models import LoadedModel
 from shiftaudit.records.advise import Advice, Change, Trial
 from shiftaudit.records.patch import PatchOptions
@@ -202,14 +202,12 @@ class Trials:
         report = self._audit(self.copy(options), " + ".join(sites), self.settings)
         protocols = list(self.original.protocols)
         differences = [consistency_of(report, p) - consistency_of(self.original, p) for p in protocols]
-        per_protocol = {p: change_of(values, "real") for p, values in zip(protocols, differences, strict=True)}
-        mean = change_of(np.mean(differences, axis=0), "real")
-        agreement = change_of(
-            (predictions_of(report) == predictions_of(self.original)).astype(np.float64), "share", 0.0
-        )
+        per_protocol = {p: change_of(values) for p, values in zip(protocols, differences, strict=True)}
+        mean = change_of(np.mean(differences, axis=0))
+        agreement = change_of((predictions_of(report) == predictions_of(self.original)).astype(np.float64), low=0.0)
         accuracy = None
         if self.accuracy is not None:
-            accuracy = change_of(correct_of(report) - correct_of(self.original), "real")
+            accuracy = change_of(correct_of(report) - correct_of(self.original))
         harmless = agreement.value >= self._threshold and (
             accuracy is None or accuracy.value >= -self.max_accuracy_drop
         )
@@ -247,9 +245,9 @@ def correct_of(report: AuditReport) -> NDArray[np.float64]:
     )
 
 
-def change_of(values: NDArray[np.float64], kind: Kind, low: float = -1.0) -> Change:
-    """The mean over images, of values between `low` and 1, with its 95 % interval."""
-    metric = mean_metric(values, n_pairs=len(values), higher_is_better=True, kind=kind, low=low)
+def change_of(values: NDArray[np.float64], *, low: float = -1.0) -> Change:
+    """The mean over images of shares or of differences of shares, between `low` and 1, with the interval that `compare` gives."""
+    metric = mean_metric(values, n_pairs=len(values), higher_is_better=True, kind="share", low=low)
     return Change(
         value=math.nan if metric.value is None else metric.value,
         ci_low=metric.ci_low,

@@ -278,7 +278,7 @@ class _Judge:
                 options.strength,
                 record.macs_after,
                 change,
-                change_of(gain, "real"),
+                change_of(gain),
                 verified,
             )
         )

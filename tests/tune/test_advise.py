@@ -13,6 +13,7 @@ from torch import nn
 
 from shiftaudit.audit.audit import audit
 from shiftaudit.errors import InputError, PatchError
+from shiftaudit.gate.compare import compare
 from shiftaudit.images.stream import ImageFile, find_images
 from shiftaudit.models import LoadedModel
 from shiftaudit.records.advise import Advice, Change, Trial
@@ -83,6 +84,9 @@ def test_a_trial_is_the_audit_of_the_model_with_that_site_patched(model: LoadedM
             after, before = (r.protocols[protocol].metrics["consistency"].value for r in (report, original))
             assert after is not None and before is not None
             assert change.value == pytest.approx(after - before)
+            found = {one.name: one for one in compare(original, report).metrics}[f"{protocol}.consistency"]
+            assert (change.ci_low, change.ci_high) == (pytest.approx(found.ci_low), pytest.approx(found.ci_high))
+            assert found.ci_low is not None
         same = [a.prediction == b.prediction for a, b in zip(report.per_image, original.per_image, strict=True)]
         assert trial.agreement.value == pytest.approx(np.mean(same))
         assert trial.accuracy is not None
