@@ -108,7 +108,7 @@ def _stages(report: AuditReport) -> str:
     if report.stages:
         worst = findings.worst_stage(report)
         rows = [_stage_row(stage, protocol, index == worst) for index, stage in enumerate(report.stages)]
-        heading = ["Stage", "Op", "Stride", "Size", "Error in", "Error out", "Damage"]
+        heading = ["Stage", "Op", "Stride", "Size", "Error in", "Error out", "Damage \\[95 %\\]"]
         what = f"Equivariance error, {protocol or 'not measured'}: 0 means that features just move along, 1 that they are no "
         what += "closer than another image's."
         title = f"### Stages, input to output\n\n{escape(' '.join([what, *sentences.stage_notes(report)]))}"
@@ -127,7 +127,7 @@ def _stage_row(stage: Stage, protocol: Protocol | None, marked: bool) -> list[st
         numbers.pair_text(stage.stride),
         "→".join(sizes),
         *(numbers.number(value, 3) for value in ends),
-        numbers.number(findings.damage(stage)),
+        escape(f"{numbers.number(findings.damage(stage))} {sentences.damage_interval(stage)}".rstrip()),
     ]
     return [f"**{cell}**" for cell in cells] if marked else cells
 

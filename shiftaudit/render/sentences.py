@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shiftaudit.records.cause import Cause, Damage
 from shiftaudit.records.metric import Metric
-from shiftaudit.records.report import AuditReport, Preprocessing, ProtocolResult
+from shiftaudit.records.report import AuditReport, Preprocessing, ProtocolResult, Stage
 from shiftaudit.records.words import CIRCULAR, Protocol
 from shiftaudit.render import findings
 from shiftaudit.render.numbers import (
@@ -190,6 +190,11 @@ def apart_text(report: AuditReport) -> str | None:
         f"{'one view of each' if one else f'{cause.n_views:,} views'} of {cause.n_images:,} of "
         f"{images_text(len(report.per_image))}; {cause.n_answers:,} answers beside {answers:,}"
     )
+
+
+def damage_interval(stage: Stage) -> str:
+    """The interval of a stage's damage in probability; empty where there is none."""
+    return "" if stage.damage is None else interval_text("damage", stage.damage.variation)
 
 
 def stage_notes(report: AuditReport) -> list[str]:

@@ -177,7 +177,7 @@ def _stage_table(report: AuditReport, protocol: Protocol | None, width: int) -> 
     table.add_column("stage", overflow="fold")
     if not narrow:
         table.add_column("op", overflow="fold")
-    for heading in ("stride", *(() if narrow else ("size", "in")), "out", "damage"):
+    for heading in ("stride", *(() if narrow else ("size", "in")), "out", "damage", *(("95 %",) if wide else ())):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     worst = findings.worst_stage(report)
@@ -186,7 +186,8 @@ def _stage_table(report: AuditReport, protocol: Protocol | None, width: int) -> 
     for index, stage in enumerate(report.stages):
         end = (_bar(stage, top) if wide else "") + ("◀" if index == worst else "")
         (error_in, error_out), damage = _error_texts(stage, protocol), numbers.number(findings.damage(stage))
-        row = [clean(stage.op), _stride_text(stage), _size_text(stage), error_in, error_out, damage, end]
+        interval = [sentences.damage_interval(stage)] if wide else []
+        row = [clean(stage.op), _stride_text(stage), _size_text(stage), error_in, error_out, damage, *interval, end]
         if narrow:
             row = [numbers.pair_text(stage.stride), error_out, damage, end]
         rows.append(row)

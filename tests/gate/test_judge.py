@@ -16,6 +16,7 @@ from shiftaudit.gate.judge import exit_code, judge
 from shiftaudit.gate.metric_rules import DEFAULT_MARGINS
 from shiftaudit.records.gate import Rules
 from shiftaudit.records.settings import Settings
+from shiftaudit.render.gate.formats import FORMATS, render_gate
 
 MARGIN = DEFAULT_MARGINS["consistency"]
 
@@ -399,3 +400,10 @@ def test_the_order_of_the_images_in_a_report_changes_nothing():
     report = make_report(seed=2, flips=0.2)
     turned = replace(report, per_image=report.per_image[::-1])
     assert gate(report).verdicts == gate(turned).verdicts
+
+
+def test_bounds_of_stages_are_marked_as_approximate_in_every_format_and_others_are_not():
+    result = judge(make_report(), make_report(), Rules(stages={"conv1": 0.01}))
+    for form in sorted(set(FORMATS) - {"github-benchmark", "json"}):
+        text = render_gate(result, form)
+        assert text.replace("\\", "").count("≈[0.0177, 0.0217]") == text.count("≈") > 0, form

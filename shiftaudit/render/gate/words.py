@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from shiftaudit.metrics.vocabulary import unit_of
 from shiftaudit.records.gate import ANCHOR, DEGENERATE, FAIL, FLOOR, INCONCLUSIVE, MARGIN, GateResult, Verdict
-from shiftaudit.render.numbers import images_text, value_text
+from shiftaudit.records.words import APPROXIMATE
+from shiftaudit.render.numbers import about, images_text, value_text
 
 _MOST_NAMES = 4
 REFRESH = (
@@ -113,7 +114,9 @@ def finding(verdict: Verdict, *, unit: bool = True) -> str:
         return "–"
     relative = verdict.relative
     low, high = (_bare(verdict, bound, signed=relative) for bound in (verdict.low, verdict.high))
-    return f"{_bare(verdict, verdict.estimate, signed=relative)}{_unit(verdict) if unit else ''} [{low}, {high}]"
+    # Stages are judged by bounds that are read back from intervals which are approximate.
+    mark = "" if _is_share(verdict) else about(APPROXIMATE)
+    return f"{_bare(verdict, verdict.estimate, signed=relative)}{_unit(verdict) if unit else ''} {mark}[{low}, {high}]"
 
 
 def sentence(verdict: Verdict) -> str:

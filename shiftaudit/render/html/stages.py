@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from shiftaudit.records.cause import Damage
 from shiftaudit.records.report import AuditReport, SkippedStage, Stage
 from shiftaudit.records.words import Protocol
 from shiftaudit.render import findings
 from shiftaudit.render.html import svg
 from shiftaudit.render.html.maps import PhaseMap, phase_maps
-from shiftaudit.render.numbers import number, pair_text
-from shiftaudit.render.sentences import stage_notes
+from shiftaudit.render.numbers import interval_text, number, pair_text, percent, points_interval
+from shiftaudit.render.sentences import damage_interval, stage_notes
 
 _MAPS = 8
 
@@ -28,6 +29,7 @@ class Row:
     before: str
     after: str
     damage: str
+    damage_interval: str
     damage_bar: svg.Gauge | None
     worst: bool
 
@@ -93,7 +95,6 @@ def _row(stage: Stage, scale: _Scale, worst: bool) -> Row:
     before, after = _ends(stage, scale.protocol)
     n = stage.errors[scale.protocol].output.n_pairs if scale.protocol in stage.errors else 0
     title = f"{stage.name}: error in {number(before)}, out {number(after)}, n {n:,}"
-    damage = stage.damage.variation if stage.damage else None
     sizes = [pair_text((float(y), float(x))) for y, x in (stage.input_size, stage.output_size)]
     return Row(
         name=stage.name,
@@ -104,8 +105,13 @@ def _row(stage: Stage, scale: _Scale, worst: bool) -> Row:
         before=number(before, 4),
         after=number(after, 4),
         damage=number(findings.damage(stage)),
-        damage_bar=None
-        if damage is None
-        else svg.gauge(damage, scale.damage, f"{stage.name}: damage {number(damage.value)}"),
+        damage_interval=damage_interval(stage),
+        damage_bar=None if stage.damage is None else _gauge(stage.name, stage.damage, scale.damage),
         worst=worst,
     )
+
+
+def _gauge(name: str, damage: Damage, top: float) -> svg.Gauge | None:
+    changed = f"{percent(damage.changed.value)} {points_interval(damage.changed)}".rstrip()
+    moved = f"{number(damage.variation.value)} {interval_text('damage', damage.variation)}".rstrip()
+    return svg.gauge(damage.variation, top, f"{name}: damage {moved}, {changed} of answers change")

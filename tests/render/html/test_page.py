@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import dataclasses
 import io
 import re
+from dataclasses import replace
 
 import html5lib
 import pytest
@@ -30,9 +30,9 @@ def jpeg() -> bytes:
 
 def nasty_report() -> AuditReport:
     report = fake_report(source=NASTY, skipped=[(NASTY, NASTY)], names=[NASTY] * 4)
-    images = tuple(dataclasses.replace(image, path=f"{index}{NASTY}") for index, image in enumerate(report.per_image))
-    stages = tuple(dataclasses.replace(stage, name=NASTY + stage.name) for stage in report.stages)
-    return dataclasses.replace(report, per_image=images, stages=stages)
+    images = tuple(replace(image, path=f"{index}{NASTY}") for index, image in enumerate(report.per_image))
+    stages = tuple(replace(stage, name=NASTY + stage.name) for stage in report.stages)
+    return replace(report, per_image=images, stages=stages)
 
 
 def before_and_after(before: AuditReport, after: AuditReport) -> str:
@@ -44,9 +44,7 @@ PAGES = {
     "grid and before/after": before_and_after(fake_report(grid=8), fake_report(grid=8, wobble=0.2, scale=0.4)),
     "degenerate, no stages": render(fake_report(degenerate=True, stages=False, wobble=0.0)),
     "nasty names": render(nasty_report()),
-    "nothing": render(
-        dataclasses.replace(fake_report(), protocols={}, stages=(), skipped_stages=(), levels=(), per_image=())
-    ),
+    "nothing": render(replace(fake_report(), protocols={}, stages=(), skipped_stages=(), levels=(), per_image=())),
 }
 
 
@@ -171,7 +169,7 @@ def test_definitions_show_code_as_code() -> None:
 
 def test_reports_made_differently_carry_a_warning() -> None:
     after = fake_report(grid=8)
-    after = dataclasses.replace(after, protocol=dataclasses.replace(after.protocol, protocol_hash="00"))
+    after = replace(after, protocol=replace(after.protocol, protocol_hash="00"))
     assert "no differences are given" in before_and_after(fake_report(grid=8), after)
     assert "no differences are given" not in PAGES["grid and before/after"]
 
@@ -192,6 +190,18 @@ def test_bars_and_dots_say_their_value_when_the_mouse_rests_on_them() -> None:
     marks = [mark for drawing in drawings for mark in drawing.iter() if mark.get("class") in ("stay", "flip")]
     assert len(marks) == 12 * 2 * 8
     assert all(re.fullmatch(r"\(.+, .+\): .+ %", mark.findtext(f"{svg}title") or "") for mark in marks)
+
+
+def test_a_stage_s_damage_is_told_with_an_interval_that_is_marked_as_approximate() -> None:
+    report = fake_report()
+    first = report.stages[0]
+    assert first.damage is not None
+    damage = replace(first.damage, variation=replace(first.damage.variation, method="approximate-t"))
+    page = render(replace(report, stages=(replace(first, damage=damage),)))
+    assert '<span class="dim small">≈[0.0590,0.0990]</span>' in page
+    changed = "2.4 % [0.4, 4.4] of answers change, n 64 on 8 images"
+    assert f"<title>conv1: damage 0.0790 ≈[0.0590,0.0990], {changed}</title>" in page
+    assert '<span class="dim small">[0.0590, 0.0990]</span>' in render(report)
 
 
 def test_every_cell_says_its_value_and_how_many_views_it_is_made_of() -> None:
