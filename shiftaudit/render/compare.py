@@ -14,6 +14,7 @@ from shiftaudit.records.gate import Comparison, MetricComparison, StageCompariso
 from shiftaudit.render import markdown
 from shiftaudit.render.characters import clean
 from shiftaudit.render.numbers import about, change_text, number, value_text
+from shiftaudit.render.table import fold_name, room_of_names
 from shiftaudit.render.terminal import Terminal, to_text
 
 FORMATS = ("table", "json", "markdown")
@@ -44,11 +45,20 @@ def _draw(console: Console, comparison: Comparison) -> None:
                 no_wrap=column in (1, 2, 3),  # names may take two lines, numbers are never cut
                 min_width=_VERDICT_WIDTH if column == 4 else None,
             )
-        for row in _by_protocol(rows) if heading is _METRIC_HEADING else rows:
-            table.add_row(*(Text(clean(cell)) for cell in row))
+        shown = [[clean(cell) for cell in row] for row in (_by_protocol(rows) if heading is _METRIC_HEADING else rows)]
+        room = room_of_names(heading, [row[1:] for row in shown], console.width)
+        for name, *cells in shown:
+            table.add_row(*map(Text, (_folded(name, room), *cells)))
         console.print(table)
     for warning in comparison.warnings:
         console.print(Text(clean(f"warning: {warning}")))
+
+
+def _folded(name: str, room: int) -> str:
+    """The name in lines that are indented like the first, broken where `fold_name` does."""
+    bare = name.lstrip()
+    indent = " " * (len(name) - len(bare))
+    return indent + fold_name(bare, room - len(indent)).replace("\n", f"\n{indent}")
 
 
 def _by_protocol(rows: list[list[str]]) -> list[list[str]]:
@@ -77,6 +87,8 @@ def _headlines(comparison: Comparison) -> Iterator[str]:
     yield f"{comparison.n_shared:,} images shared{others if comparison.n_only_a or comparison.n_only_b else ''}"
     if any(metric.flips is not None for metric in comparison.metrics):
         yield "−n +m: images that lost it and that gained it, from A to B"
+    if any(metric.subgroup is not None for metric in comparison.metrics):
+        yield "(n): so many images, those that both answer right, or both wrong"
 
 
 def _tables(comparison: Comparison) -> Iterator[tuple[Sequence[str], list[list[str]]]]:
@@ -88,7 +100,7 @@ def _tables(comparison: Comparison) -> Iterator[tuple[Sequence[str], list[list[s
 
 def _metric_row(metric: MetricComparison) -> list[str]:
     sides = (value_text(metric.name, value) for value in (metric.a, metric.b))
-    of = "" if metric.subgroup is None else f" ({metric.subgroup}: {metric.n_images:,})"
+    of = "" if metric.subgroup is None else f" ({metric.n_images:,})"
     return [metric.name + of, *sides, _difference(metric), _direction(metric)]
 
 

@@ -143,10 +143,10 @@ def cause_texts(report: AuditReport) -> list[str]:
         ]
     else:
         lines = [
-            f"{of}, {points(split.observed)} % change the answer. Aliasing causes {points(split.aliasing_share)} of these points "
-            f"{points_interval(split.aliasing_share)}; padding, edges and whatever else depends on place the rest.",
-            f"Alone they change {points(split.aliasing)} % and {points(split.border)} %: a filter can win at most "
-            f"{points(split.ceiling)} points {points_interval(split.ceiling)}.",
+            f"{of}, {points(split.observed)} % change the answer. Aliasing accounts for {points(split.aliasing_share)} points "
+            f"of them {points_interval(split.aliasing_share)}; padding, edges and whatever else depends on place for the rest.",
+            f"Aliasing alone changes {points(split.aliasing)} %, the rest alone {points(split.border)} %: a filter can win at "
+            f"most {points(split.ceiling)} points {points_interval(split.ceiling)}.",
         ]
     if cause.left_out:
         lines.append(f"Not sampled elsewhere, so counted with the border: {', '.join(cause.left_out)}.")

@@ -191,13 +191,16 @@ def _stage_table(report: AuditReport, protocol: Protocol | None, width: int) -> 
         if narrow:
             row = [numbers.pair_text(stage.stride), error_out, damage, end]
         rows.append(row)
-    headings = [str(column.header) for column in table.columns]
-    # A column has one blank of padding and one of the box beside it.
-    room = width - sum(max(map(cell_len, column)) + 2 for column in zip(headings[1:], *rows, strict=True))
+    room = room_of_names([str(column.header) for column in table.columns], rows, width)
     for index, (stage, row) in enumerate(zip(report.stages, rows, strict=True)):
-        name = fold_name(clean(stage.name), room - 1)
+        name = fold_name(clean(stage.name), room)
         table.add_row(*(Text(cell) for cell in (name, *row)), style="bold red" if index == worst else "")
     return table
+
+
+def room_of_names(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> int:
+    """The columns left for names beside all other columns, whose cells `rows` are: each has two blanks beside it."""
+    return width - sum(max(map(cell_len, column)) + 2 for column in zip(headings[1:], *rows, strict=True)) - 1
 
 
 def fold_name(name: str, width: int) -> str:

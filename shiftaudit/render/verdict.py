@@ -118,7 +118,7 @@ def lead_text(report: AuditReport) -> str:
     """The verdict, and where most of the damage is done."""
     worst = findings.worst_stage(report)
     text = verdict_text(report)
-    return text if worst is None else f"{text} Sampling elsewhere at `{report.stages[worst].name}` does most damage."
+    return text if worst is None else f"{text} The stage `{report.stages[worst].name}` does most damage."
 
 
 def next_step(report: AuditReport) -> str:

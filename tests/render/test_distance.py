@@ -8,7 +8,8 @@ from dataclasses import replace
 from report_builder import fake_report, make_report
 
 from shiftaudit.render import distance
-from shiftaudit.render.html.distance import plot, svg_text
+from shiftaudit.render.html.distance import highest, plot
+from shiftaudit.render.html.templating import environment
 
 BINS = distance.bins_of(fake_report())
 
@@ -46,7 +47,8 @@ def test_the_drawing_is_one_svg_element_and_nothing_lies_outside_it() -> None:
         0 <= mark.x <= drawing.width and 0 <= mark.high <= mark.y <= mark.low <= drawing.height for mark in marks
     )
     assert drawing.lattice == (drawing.width,)
-    root = ET.fromstring(svg_text(BINS))
+    template = environment().from_string('{% import "svg.html.j2" as svg %}{{ svg.curves(drawing) }}')
+    root = ET.fromstring(template.render(drawing=drawing).strip())
     assert root.tag == "svg"
     assert len(root.findall(".//circle")) == 3 * len(BINS)
 
@@ -56,4 +58,12 @@ def test_reports_without_distances_draw_nothing() -> None:
     bare = replace(report, protocols={name: replace(found, by_distance=()) for name, found in report.protocols.items()})
     assert distance.bins_of(bare) == ()
     assert plot(()) is None
-    assert svg_text(()) == ""
+    assert highest(()) == 0
+
+
+def test_drawings_to_be_compared_have_one_scale_and_a_lone_curve_needs_no_label() -> None:
+    alone, higher = plot(distance.bins_of(make_report(40))), plot(BINS, 2 * highest(BINS))
+    assert alone is not None
+    assert higher is not None
+    assert {curve.label for curve in alone.curves} == {None} or alone.lattice
+    assert min(mark.high for curve in higher.curves for mark in curve.marks) == higher.height / 2

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shiftaudit.records.report import AuditReport
 from shiftaudit.render import distance, sentences
-from shiftaudit.render.html.distance import Plot, plot
+from shiftaudit.render.html.distance import Plot, highest, plot
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,13 @@ class CausePart:
 
 
 def cause_parts(sides: Sequence[tuple[str, AuditReport]]) -> list[CausePart]:
-    """One part for each report that says how answers change with distance, or why."""
-    parts = [_part(label, report) for label, report in sides]
+    """One part for each report that says how answers change with distance, or why; their curves have one scale."""
+    top = max(highest(distance.bins_of(report)) for _, report in sides)
+    parts = [_part(label, report, top) for label, report in sides]
     return [part for part in parts if part.texts or part.rows]
 
 
-def _part(label: str, report: AuditReport) -> CausePart:
+def _part(label: str, report: AuditReport, top: float) -> CausePart:
     bins = distance.bins_of(report)
     texts = tuple(sentences.cause_texts(report))
-    return CausePart(label, report.model.source, texts, plot(bins), tuple(distance.rows(bins)))
+    return CausePart(label, report.model.source, texts, plot(bins, top), tuple(distance.rows(bins)))

@@ -1,4 +1,4 @@
-"""Change against the distance moved as an SVG drawing, for the page and for whoever wants the drawing alone."""
+"""Change against the distance moved as an SVG drawing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from shiftaudit.records.distance import DistanceBin
 from shiftaudit.render import distance
 from shiftaudit.render.html.svg import Words
-from shiftaudit.render.html.templating import environment
 from shiftaudit.render.numbers import number
 
 _WIDTH, _HEIGHT = 420.0, 150.0
 _MOST_MARKS = 8
+_TITLE = "Change against the distance moved"
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class DrawnCurve:
     kind: str
     path: str
     marks: tuple[Mark, ...]
-    label: Words
+    label: Words | None
+    """None where there is nothing to tell it from."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,21 @@ class Plot:
     words: tuple[Words, ...]
 
 
-def plot(bins: Sequence[DistanceBin], title: str = "Change against the distance moved") -> Plot | None:
-    """Where everything lies; None where there is nothing to draw. The macro `svg.curves` draws it."""
+def highest(bins: Sequence[DistanceBin]) -> float:
+    """The highest value or end of an interval, where a drawing ends above; 0 where there is nothing to draw."""
+    points = (point for curve in distance.curves(bins) for point in curve.points)
+    return max((max(point.y, point.high or 0.0) for point in points), default=0.0)
+
+
+def plot(bins: Sequence[DistanceBin], top: float | None = None) -> Plot | None:
+    """Where everything lies; None where there is nothing to draw. The macro `svg.curves` draws it.
+
+    `top` is the value at the upper end, by default the `highest`; drawings to be compared have the same.
+    """
     curves = distance.curves(bins)
     if not curves:
         return None
-    points = [point for curve in curves for point in curve.points]
-    top = max(max(point.y, point.high or 0.0) for point in points) or 1.0
+    top = top or highest(bins) or 1.0
     near, far = math.log2(bins[0].nearest), math.log2(bins[-1].farthest)
 
     def x(pixels: float) -> float:
@@ -65,6 +74,7 @@ def plot(bins: Sequence[DistanceBin], title: str = "Change against the distance 
     def y(value: float) -> float:
         return (1 - value / top) * _HEIGHT
 
+    lattice = distance.lattice(bins)[:_MOST_MARKS]
     drawn = []
     for row, curve in enumerate(curves):
         marks = tuple(
@@ -78,23 +88,15 @@ def plot(bins: Sequence[DistanceBin], title: str = "Change against the distance 
             for p in curve.points
         )
         path = "M" + "L".join(f"{mark.x:.4g} {mark.y:.4g}" for mark in marks)
-        drawn.append(DrawnCurve(curve.kind, path, marks, Words(curve.label, _WIDTH + 22, 16.0 * row + 8, "start")))
-    lattice = distance.lattice(bins)[:_MOST_MARKS]
+        label = Words(curve.label, _WIDTH + 22, 16.0 * row + 8, "start") if lattice or len(curves) > 1 else None
+        drawn.append(DrawnCurve(curve.kind, path, marks, label))
     words = [Words("0", -6, y(0.0) + 4, "end"), Words(number(top, 3), -6, y(top) + 4, "end")]
     words += [Words(str(d), x(d), _HEIGHT + 15) for d in _ticks(bins)]
     words.append(Words("px moved", _WIDTH + 12, _HEIGHT + 15, "start", dim=True))
+    words.append(Words("change (total variation)", 0, -10, "start", dim=True))
     if lattice:
-        words.append(Words("lattice", _WIDTH + 22, 16.0 * len(curves) + 8, "start"))
-    return Plot(title, _WIDTH, _HEIGHT, tuple(drawn), tuple(map(x, lattice)), tuple(words))
-
-
-def svg_text(bins: Sequence[DistanceBin], title: str = "Change against the distance moved") -> str:
-    """The drawing as an SVG element, styled by the classes of the page; empty where there is nothing to draw."""
-    drawing = plot(bins, title)
-    if drawing is None:
-        return ""
-    template = environment().from_string('{% import "svg.html.j2" as svg %}{{ svg.curves(drawing) }}')
-    return template.render(drawing=drawing).strip() + "\n"
+        words.append(Words("total stride", _WIDTH + 22, 16.0 * len(curves) + 8, "start"))
+    return Plot(_TITLE, _WIDTH, _HEIGHT, tuple(drawn), tuple(map(x, lattice)), tuple(words))
 
 
 def _ticks(bins: Sequence[DistanceBin]) -> list[int]:

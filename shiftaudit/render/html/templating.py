@@ -19,6 +19,9 @@ from shiftaudit.render.characters import clean
 from shiftaudit.render.colours import heat, hexadecimal
 
 _SCALE_STEPS = 24
+_UNBROKEN = re.compile(
+    r"(?<=\d) (?=%|px\b|of \d)|(?<=\d of) (?=\d)|(?<=,) (?=[-+−\d.]+[\])])|(?<= p) (?==)|(?<= p =) (?=\d)"
+)
 
 
 def render_template(name: str, context: Mapping[str, Any]) -> str:
@@ -72,12 +75,14 @@ def literal(name: str) -> Markup:
 
 
 def prose(text: str) -> Markup:
-    """Text whose words in backticks become code.
+    """Text whose words in backticks become code, and whose lines break between no number and its unit or bracket.
 
     >>> print(prose("run `x < 1` now"))
     run <code>x &lt; 1</code> now
+    >>> print(prose("87.1 % of pairs [81.4, 91.2], 1 of 8").replace("\N{NO-BREAK SPACE}", "~"))
+    87.1~% of pairs [81.4,~91.2], 1~of~8
     """
-    parts = enumerate(clean(text).split("`"))
+    parts = enumerate(_UNBROKEN.sub("\N{NO-BREAK SPACE}", clean(text)).split("`"))
     return Markup("").join(Markup("<code>{}</code>").format(part) if index % 2 else part for index, part in parts)
 
 

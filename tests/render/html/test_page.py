@@ -116,15 +116,24 @@ def test_two_reports_are_shown_one_beside_the_other() -> None:
 
 def test_a_change_is_told_with_its_paired_interval_and_pale_where_it_may_be_chance() -> None:
     page = PAGES["grid and before/after"]
-    told = page.partition('id="change"')[2].partition("</section>")[0]
+    told = page.partition("<header>")[2].partition("</header>")[0]
     assert re.search(
-        r'consistency \(circular\) <span class="better">\+[\d.]+ points \[\+[\d.]+, \+[\d.]+\]</span>', told
+        r'consistency \(circular\) <span class="better whole">\+[\d.]+ points \[\+[\d.]+, \+[\d.]+\]</span>', told
     )
-    assert re.search(r'accuracy, unshifted <span class="pale">0\.0 points', told.replace("+0.0", "0.0"))
-    assert "Images gained" in told
+    assert re.search(r'accuracy, unshifted <span class="pale whole">0\.0 points', told.replace("+0.0", "0.0"))
+    assert "Images gained" in page
     same = before_and_after(fake_report(), fake_report())
-    assert 'class="better"' not in same
+    assert 'class="better' not in same
     assert "Images gained" not in same
+
+
+def test_a_model_fitted_on_these_images_is_warned_of_once_above_the_verdict() -> None:
+    report = fake_report()
+    model = dataclasses.replace(report.model, taught_on=tuple(image.id[:16] for image in report.per_image))
+    fitted = dataclasses.replace(report, model=model)
+    for page in (render(fitted), before_and_after(report, fitted)):
+        assert page.count("refitted or tuned on 40 of these") == 1
+        assert page.index("refitted or tuned on 40 of these") < page.index("Same answer")
 
 
 def test_images_gained_and_lost_show_both_answers() -> None:
@@ -148,7 +157,7 @@ def test_maps_of_one_stage_before_and_after_have_one_scale() -> None:
 
 def test_the_page_says_it_in_a_sentence_first() -> None:
     page = PAGES["random shifts"]
-    assert re.search(r'<p class="lead">\d+ of 40 images change their answer', page)
+    assert re.search(r'<p class="lead">\d+\sof\s40 images change their answer', page)
     still = render(fake_report(wobble=0.0))
     assert "No tried shift changes the answer of any of the 40 images." in still
     assert 'class="lead"' not in PAGES["degenerate, no stages"], "a useless model gets no praise"
@@ -231,7 +240,7 @@ def test_all_images_are_in_the_table_and_the_definitions_fold_away() -> None:
     assert len(table.findall("tbody/tr")) == 40
     [words] = [part for part in document.iter("details") if part.get("id") == "definitions"]
     assert words.get("open") is None
-    assert "Accuracy 80.0 %" in PAGES["random shifts"]
+    assert "Accuracy 80.0\N{NO-BREAK SPACE}%" in PAGES["random shifts"]
 
 
 def test_thumbnails_are_embedded_only_when_given() -> None:
