@@ -129,11 +129,11 @@ def test_a_change_is_told_with_its_paired_interval_and_pale_where_it_may_be_chan
 
 def test_a_model_fitted_on_these_images_is_warned_of_once_above_the_verdict() -> None:
     report = fake_report()
-    model = dataclasses.replace(report.model, taught_on=tuple(image.id[:16] for image in report.per_image))
-    fitted = dataclasses.replace(report, model=model)
+    model = replace(report.model, taught_on=tuple(image.id[:16] for image in report.per_image))
+    fitted = replace(report, model=model)
     for page in (render(fitted), before_and_after(report, fitted)):
         assert page.count("refitted or tuned on 40 of these") == 1
-        assert page.index("refitted or tuned on 40 of these") < page.index("Same answer")
+        assert page.index("refitted or tuned on 40 of these") < page.index('<section id="verdict"')
 
 
 def test_images_gained_and_lost_show_both_answers() -> None:
