@@ -6,12 +6,12 @@ import platform
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from importlib.metadata import version
 from typing import Protocol
 
 import numpy as np
 import PIL
 import torch
-import torchvision
 
 from shiftaudit.audit.damages import share_of
 from shiftaudit.audit.samples import Line
@@ -156,7 +156,7 @@ def environment(settings: Settings) -> Environment:
     return Environment(
         python=platform.python_version(),
         torch=torch.__version__,
-        torchvision=torchvision.__version__,
+        torchvision=version("torchvision"),
         numpy=np.__version__,
         pillow=PIL.__version__,
         platform=f"{platform.system()}-{platform.machine()}",

@@ -60,6 +60,8 @@ def load_exported(path: Path, *, trust: bool, device: str) -> Exported:
             f"{path} is an exported program, and loading one can run Python code",
             hint="add --trust if you know where the file comes from",
         )
+    import torchvision  # noqa: F401  # whose operations the program may hold
+
     extra: dict[str, Any] = {EXTRA_FILE: ""}
     try:
         with _silent("torch.export"), _silent("torch.export.pt2_archive._package"):

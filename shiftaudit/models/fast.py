@@ -26,12 +26,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from shiftaudit.errors import ModelError
 from shiftaudit.models import LoadedModel
 from shiftaudit.models.pack import can_pack, pack_eager, pack_script
 from shiftaudit.stages.calls import tensors_in
+from shiftaudit.stages.mode import Mode
 
 TOLERANCE = 1e-5
 """Largest difference of logits, in units of the largest logit (of 1 where all are smaller), that is still the same network."""
@@ -144,18 +144,18 @@ def folded(model: LoadedModel, example: Tensor, *, keep_strided: bool) -> Loaded
 # --- eager modules -----------------------------------------------------------------------------------------------------
 
 
-class _Reads(TorchDispatchMode):
+class _Reads(Mode):
     """Counts the calls that read each storage. Tensors are held, so that no storage is used twice."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._count: Counter[int] = Counter()
         self._held: list[Any] = []
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def handle(self, func: Any, args: Any, kwargs: Any) -> Any:
         inputs = tensors_in((args, kwargs))
         self._count.update({tensor.untyped_storage().data_ptr() for tensor in inputs if not tensor.is_mkldnn})
-        out = func(*args, **(kwargs or {}))
+        out = func(*args, **kwargs)
         self._held.append(out)
         return out
 

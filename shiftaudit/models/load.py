@@ -47,7 +47,7 @@ def load_model(source: str, options: ModelOptions | None = None, *, device: str 
     path = Path(source)
     if is_file(path):
         model = _from_file(path, options, device)
-    elif is_folder(path) and not named.is_torchvision(source):
+    elif is_folder(path) and source not in named.torchvision_names():
         raise InputError(f"{source} is a folder; expected a model", hint="put MODEL before IMAGES")
     else:
         model = _from_name(source, options)
@@ -75,7 +75,7 @@ def _build(name: str, weights: str, options: ModelOptions, n_classes: int | None
         return named.timm_model(name.removeprefix(named.TIMM), weights, options.seed, n_classes), "timm"
     if ":" in name:
         return imported_model(name, options.seed), "import"
-    if named.is_torchvision(name):
+    if name in named.torchvision_names():
         return named.torchvision_model(name, weights, options.seed, n_classes), "torchvision"
     raise InputError(f"MODEL got {name!r}: no such torchvision model; expected {FORMS}", hint=named.similar_names(name))
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torchvision
 from torch import nn
 
 from shiftaudit.errors import InputError, ModelError
@@ -36,14 +35,17 @@ class Built:
     weights: str | None
 
 
-def is_torchvision(name: str) -> bool:
-    """Whether torchvision has a classifier of this name."""
-    return name in torchvision.models.list_models(module=torchvision.models)
+def torchvision_names() -> list[str]:
+    """The classifiers of torchvision, which is imported where a network is given by name: it takes as long as torch does."""
+    from torchvision import models
+
+    names: list[str] = models.list_models(module=models)
+    return names
 
 
 def similar_names(name: str) -> str | None:
     """Close torchvision names, for an error message; None when there is none."""
-    close = difflib.get_close_matches(name.lower(), torchvision.models.list_models(module=torchvision.models), n=3)
+    close = difflib.get_close_matches(name.lower(), torchvision_names(), n=3)
     return f"did you mean {' or '.join(close)}?" if close else None
 
 
@@ -66,7 +68,9 @@ def torchvision_model(name: str, weights: str, seed: int, n_classes: int | None 
         InputError: the weights enum has no such member.
         ModelError: the weights cannot be downloaded.
     """
-    enum: Any = torchvision.models.get_model_weights(name)
+    from torchvision import models
+
+    enum: Any = models.get_model_weights(name)
     if weights not in (NO_WEIGHTS, DEFAULT, *enum.__members__):
         known = ", ".join(member.name for member in enum)
         raise InputError(f"--weights got {weights!r}; {name} has {known}, DEFAULT and none, or name a file")
@@ -77,11 +81,11 @@ def torchvision_model(name: str, weights: str, seed: int, n_classes: int | None 
         options = dict(_INCEPTION_OPTIONS) if name in _INCEPTIONS else {}
         if n_classes is not None:
             options["num_classes"] = n_classes
-        module = seeded(lambda: torchvision.models.get_model(name, weights=None, **options), seed)
+        module = seeded(lambda: models.get_model(name, weights=None, **options), seed)
         names = categories if n_classes in (None, len(categories)) else None
         return Built(module, preprocessing, names, f"none (seed {seed})")
     try:
-        module = torchvision.models.get_model(name, weights=meta)
+        module = models.get_model(name, weights=meta)
     except (OSError, RuntimeError) as error:
         raise ModelError(
             f"the weights of {name} ({meta.name}) could not be downloaded: {last_line(error)}", hint=_NO_DOWNLOAD

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import torchvision
-
 from shiftaudit.errors import InputError, ModelError
-from shiftaudit.models.named import NO_WEIGHTS, TIMM
+from shiftaudit.models.named import NO_WEIGHTS, TIMM, torchvision_names
 
 _WILD = frozenset("*?[")
 
@@ -37,8 +35,7 @@ def _matches(pattern: str, weights: str | None) -> list[str]:
     if pattern.startswith(TIMM):
         names = [TIMM + name for name in _timm(pattern.removeprefix(TIMM), pretrained=weights != NO_WEIGHTS)]
     else:
-        known = torchvision.models.list_models(module=torchvision.models)
-        names = [name for name in known if fnmatchcase(name, pattern)]
+        names = [name for name in torchvision_names() if fnmatchcase(name, pattern)]
     if not names:
         raise InputError(f"no model's name matches {pattern!r}", hint="timm's models are asked for as 'timm:PATTERN'")
     return sorted(names)

@@ -31,12 +31,23 @@ def load_torchscript(path: Path, device: str) -> tuple[nn.Module, Carried]:
             # torch.jit is deprecated but is what people's files are.
             warnings.filterwarnings("ignore", message=r".*torch\.jit", category=FutureWarning)
             warnings.filterwarnings("ignore", message=r".*torch\.jit", category=DeprecationWarning)
-            module = torch.jit.load(str(path), map_location=device, _extra_files=extra)
+            module = _load(path, device, extra)
     except Exception as error:
         raise ModelError(
             f"{path} cannot be loaded as TorchScript: {last_line(error)}", hint="save or download it again"
         ) from error
     return module.eval(), Carried.from_json(extra[EXTRA_FILE], path)
+
+
+def _load(path: Path, device: str, extra: dict[str, Any]) -> Any:
+    try:
+        return torch.jit.load(str(path), map_location=device, _extra_files=extra)
+    except RuntimeError as error:
+        if "torchvision" not in str(error):
+            raise
+    import torchvision  # noqa: F401  # which brings the operations the file misses, and costs as much as importing torch
+
+    return torch.jit.load(str(path), map_location=device, _extra_files=extra)
 
 
 def settle_batch(model: LoadedModel, device: str) -> LoadedModel:

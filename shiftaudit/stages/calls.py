@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from shiftaudit.stages import ops
+from shiftaudit.stages.mode import Mode
 from shiftaudit.stages.ops import OpCall
 
 
@@ -40,18 +40,18 @@ class Call:
     """Graphs list it too: no helper, and no slice that skips nothing."""
 
 
-class CallWatcher(TorchDispatchMode):
+class CallWatcher(Mode):
     """Numbers the calls of the kinds in `ops.KINDS` as they run; whoever looks at one of them overrides `on_call`."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.n_calls = 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def handle(self, func: Any, args: Any, kwargs: Any) -> Any:
         kind = ops.kind_of(func)
         if kind is None:
-            return self.on_other(func, _as_tensors(func, args), kwargs or {})
-        call = OpCall(self.n_calls, kind, func, args, kwargs or {})
+            return self.on_other(func, _as_tensors(func, args), kwargs)
+        call = OpCall(self.n_calls, kind, func, args, kwargs)
         self.n_calls += 1
         return self.on_call(call)
 

@@ -223,6 +223,42 @@ def test_help_takes_less_than_a_second_and_imports_no_torch(arguments: tuple[str
     assert "Usage: shiftaudit" in done.stdout
 
 
+IMPORTS = """
+import sys
+sys.argv = ["shiftaudit", *sys.argv[1:]]
+from shiftaudit.cli.main import main
+try:
+    main()
+except SystemExit as ended:
+    assert ended.code == 0
+print({"torchvision", "torch._dynamo", "torch.distributed._functional_collectives", "sympy", "jinja2"} & set(sys.modules))
+"""
+
+
+def test_scoring_a_file_that_brings_its_preprocessing_imports_no_more_than_it_needs(tmp_path: Path) -> None:
+    # Each of these takes as long to import as torch itself, or longer than all of the program.
+    command = [
+        sys.executable,
+        "-c",
+        IMPORTS,
+        "score",
+        str(sample.model_path()),
+        str(sample.images_path()),
+        "--limit",
+        "2",
+    ]
+    done = subprocess.run(
+        [*command, "--stages", "-q", "-o", "report.json"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "set()"), done.stderr
+
+
 def test_ctrl_c_ends_with_130_and_leaves_only_the_partial_rows(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "shiftaudit", "score", str(sample.model_path()), str(sample.images_path())]
     options = [

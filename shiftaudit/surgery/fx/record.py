@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from shiftaudit.stages.mode import Mode
 from shiftaudit.stages.ops import OpCall
 from shiftaudit.surgery.blurpool import BlurPool
 from shiftaudit.surgery.fx.nodes import computed_arguments, layer_of, size_read, values_alone
@@ -121,14 +121,14 @@ class Recording:
         self._held[id(tensor)] = self._count
 
 
-class _Mode(TorchDispatchMode):
+class _Seen(Mode):
     def __init__(self, recording: Recording) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.recording = recording
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        self.recording.call(func, args, kwargs or {}, out)
+    def handle(self, func: Any, args: Any, kwargs: Any) -> Any:
+        out = func(*args, **kwargs)
+        self.recording.call(func, args, kwargs, out)
         return out
 
 
@@ -145,7 +145,7 @@ class _Runner(fx.Interpreter):
             if isinstance(leaf, Tensor)
         ]
         self.recording.begin(n, given)
-        with _Mode(self.recording):
+        with _Seen(self.recording):
             result = super().run_node(n)
         self.recording.result(n, result)
         return result

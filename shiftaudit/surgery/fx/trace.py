@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import builtins
 import inspect
-import math
 import operator
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +14,6 @@ from typing import Any
 import torch
 import torch.fx
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, fx, nn
 
 from shiftaudit.errors import PatchError
@@ -37,10 +36,6 @@ _FORMS: tuple[tuple[str, Callable[[nn.Module, Tensor], object]], ...] = (
 )
 
 
-_FUNCTIONS: Any = (math, torchvision.ops)
-"""Modules whose functions are recorded as they are called."""
-
-
 class _Tracer(fx.Tracer):
     """Looks inside the modules that hold a downsampling operation in their own code or below; all others stay whole.
 
@@ -50,7 +45,9 @@ class _Tracer(fx.Tracer):
     """
 
     def __init__(self, open_modules: set[str]) -> None:
-        super().__init__(autowrap_modules=_FUNCTIONS, autowrap_functions=(max, min))
+        # Modules whose functions are recorded as they are called; a network that calls torchvision's has imported them.
+        functions: Any = tuple(sys.modules[name] for name in ("math", "torchvision.ops") if name in sys.modules)
+        super().__init__(autowrap_modules=functions, autowrap_functions=(max, min))
         self._autowrap_search.append(builtins)  # where the two are looked up
         self.open_modules = open_modules
 

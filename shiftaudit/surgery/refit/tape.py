@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from shiftaudit.errors import ModelError
+from shiftaudit.stages.mode import Mode
 from shiftaudit.surgery.refit.values import Norm, Parameter, Value
 
 CONVOLUTIONS = ("aten::conv2d", "aten::convolution", "aten::_convolution")
@@ -207,9 +207,9 @@ def record(module: nn.Module, batch: Tensor) -> Tape:
     return recorder.tape()
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(Mode):
     def __init__(self, state: Mapping[str, Tensor], batch: Tensor) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._state = dict(state)
         self._names = {value.untyped_storage().data_ptr(): name for name, value in state.items() if value.numel()}
         self._steps: list[Step] = []
@@ -224,8 +224,7 @@ class _Recorder(TorchDispatchMode):
         entangled = self._partly | {name for name, count in self._uses.items() if count > 1}
         return Tape(self._steps, self._state, frozenset(entangled), self._shapes, self._nbytes)
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+    def handle(self, func: Any, args: Any, kwargs: Any) -> Any:
         leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         if not any(hasattr(leaf, _VALUE) for leaf in leaves):
             return func(*args, **kwargs)
