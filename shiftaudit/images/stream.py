@@ -33,23 +33,45 @@ T = TypeVar("T")
 PREFETCH = 4
 """Decoded images waiting per worker: what bounds the memory, however many images there are."""
 
+WORKERS = 2
+"""Processes that decode, unless the user chose."""
+
+SMALL = 4 * 2**20
+"""Bytes of all files together that take less time to decode than processes take to start."""
+
 
 def stream(
-    files: Sequence[ImageFile], preprocessing: Preprocessing, canvas: int, workers: int
+    files: Sequence[ImageFile], preprocessing: Preprocessing, canvas: int, workers: int | None
 ) -> Iterator[DecodedImage | Skipped]:
     """One `DecodedImage` or `Skipped` per file, in the order of the files, whatever the number of workers.
 
-    A file whose bytes have been seen before is skipped: it is no new evidence. With `workers=0` this process decodes.
+    A file whose bytes have been seen before is skipped: it is no new evidence. With `workers=0` this process decodes;
+    None chooses by how much there is to decode.
 
     Raises:
         InputError: `workers` is negative.
         ShiftAuditError: a worker process died, mostly for want of memory.
     """
+    if workers is None:
+        workers = 0 if _are_few_and_small(files) else WORKERS
     if workers < 0:
         raise InputError(f"--workers got {workers}; expected 0 or more")
     dataset = _Decoder(files, preprocessing, canvas)
     decoded = _in_workers(dataset, workers) if workers and len(files) > 1 else (dataset[i] for i in range(len(files)))
     return without_duplicates(decoded, lambda image: None if isinstance(image, Skipped) else (image.id, image.relative))
+
+
+def _are_few_and_small(files: Sequence[ImageFile]) -> bool:
+    """Whether starting processes would take longer than decoding; what cannot be asked for its size is read later."""
+    left = SMALL
+    for file in files:
+        try:
+            left -= file.path.stat().st_size
+        except OSError:
+            continue
+        if left < 0:
+            return False
+    return True
 
 
 class _Decoder:

@@ -51,7 +51,9 @@ class Settings:
     seed: int = option(0, "Of the shifts, and of random weights.", group=_VIEWS, least=0)
     batch_size: int | None = option(None, "Views in one pass [by the size of feature maps].", group=_RUN, least=1)
     """Changes no result beyond float noise."""
-    workers: int = option(2, "Processes that decode images.", group=_RUN, least=0)
+    workers: int | None = option(
+        None, "Processes that decode images (default 2; 0 for few and small ones).", group=_RUN, least=0
+    )
     """0 decodes in this one."""
     device: str = option("cpu", "cpu, cuda, cuda:1, mps.", group=_RUN)
     autocast: bool = option(False, "Compute in bfloat16 or float16, on accelerators.", group=_RUN)

@@ -64,6 +64,7 @@ def test_the_batch_size_changes_nothing_but_float_noise(folder: Path, reference:
 
 def test_workers_change_no_byte(folder: Path, reference: AuditReport) -> None:
     assert codec.dumps(report(folder, workers=2)) == codec.dumps(reference)
+    assert codec.dumps(report(folder, workers=None)) == codec.dumps(reference)
 
 
 def test_the_same_settings_give_the_same_bytes(folder: Path, reference: AuditReport) -> None:

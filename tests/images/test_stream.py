@@ -44,6 +44,21 @@ def test_workers_give_the_same_stream_as_none(tmp_path: Path, workers: int) -> N
     assert flat(list(stream(files, preset(), 18, workers))) == flat(list(stream(files, preset(), 18, 0)))
 
 
+def test_few_and_small_images_are_decoded_without_processes_and_others_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = a_mixed_folder(tmp_path)
+    expected = flat(list(stream(files, preset(), 18, 0)))
+    started: list[int] = []
+    monkeypatch.setattr("shiftaudit.images.stream._in_workers", lambda _, workers: started.append(workers) or iter(()))
+    gone = ImageFile(tmp_path / "gone.png", "gone.png")
+    assert flat(list(stream([*files, gone], preset(), 18, None)))[:-1] == expected
+    assert started == []
+    monkeypatch.setattr("shiftaudit.images.stream.SMALL", sum(file.path.stat().st_size for file in files) - 1)
+    assert list(stream(files, preset(), 18, None)) == []
+    assert started == [2]
+
+
 def test_a_stream_can_be_left_early(tmp_path: Path) -> None:
     images = stream(a_mixed_folder(tmp_path), preset(), 18, workers=2)
     assert isinstance(next(images), DecodedImage)
