@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 from PIL import Image
+from pyarrow import parquet
 
 from shiftaudit.images.stream import ImageFile
 from shiftaudit.records.report import Preprocessing
@@ -29,3 +35,24 @@ def as_file(path: Path) -> ImageFile:
 def save(path: Path, pixels: np.ndarray, **options: object) -> ImageFile:
     Image.fromarray(pixels).save(path, **options)
     return as_file(path)
+
+
+def packed(folder: Path, path: Path, *, beside: Mapping[str, bytes] | None = None) -> Path:
+    """A folder's files as an archive of the kind that `path` ends in, with more members beside them."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    contents = {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+    contents |= beside or {}
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in contents.items():
+                archive.writestr(name, data)
+    elif path.suffix == ".tar":
+        with tarfile.open(path, "w") as archive:
+            for name, data in contents.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+    else:
+        rows = [{"bytes": data, "path": name} for name, data in contents.items()]
+        parquet.write_table(pyarrow.table({"image": rows}), path, row_group_size=3)
+    return path

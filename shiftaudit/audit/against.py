@@ -9,7 +9,7 @@ import numpy as np
 
 from shiftaudit.audit.scorer import Scorer
 from shiftaudit.errors import InputError
-from shiftaudit.images.find import ImageFile
+from shiftaudit.images.file import ImageFile
 from shiftaudit.images.stream import DecodedImage, stream
 from shiftaudit.metrics.intervals import mean_metric
 from shiftaudit.models import LoadedModel

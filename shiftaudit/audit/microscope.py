@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from shiftaudit.audit.scorer import Scorer
 from shiftaudit.images.decode import decode
-from shiftaudit.images.find import ImageFile
+from shiftaudit.images.file import ImageFile
 from shiftaudit.models.given import AnyModel, as_loaded
 from shiftaudit.records.report import Preprocessing, Shift, Views
 from shiftaudit.records.settings import Settings

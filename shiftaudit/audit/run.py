@@ -11,10 +11,10 @@ from pathlib import Path
 from shiftaudit.audit.audit import Audit, Observer
 from shiftaudit.audit.ranks import Ranks, gather
 from shiftaudit.audit.samples import Line, SamplesWriter, drop_empty_partial, partial_path, path_of, read_samples
-from shiftaudit.audit.shards import images_differ, run_images, sha256_of
+from shiftaudit.audit.shards import content_of, images_differ, run_images
 from shiftaudit.audit.summary import summarise
 from shiftaudit.errors import InputError
-from shiftaudit.images.find import ImageFile
+from shiftaudit.images.file import ImageFile
 from shiftaudit.metrics.counts import view_counts
 from shiftaudit.metrics.sequence import ConfidenceSequence
 from shiftaudit.records.report import AuditReport, ProtocolResult, Skipped
@@ -130,11 +130,11 @@ def _of_another_run(path: Path, why: str) -> InputError:
 
 def _check_contents(path: Path, lines: Sequence[Line], files: Sequence[ImageFile]) -> None:
     """Refuse rows of images that have other contents now: names alone do not tell two folders apart."""
-    by_name = {file.relative: file.path for file in files}
+    by_name = {file.relative: file for file in files}
     for line in lines:
         if isinstance(line, ImageScore):
             file = by_name.get(line.image.path)
-            if file is None or sha256_of(file) != line.image.id:
+            if file is None or content_of(file) != line.image.id:
                 raise _of_another_run(path, f"the contents of {line.image.path} differ")
 
 

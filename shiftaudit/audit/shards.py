@@ -14,7 +14,7 @@ from pathlib import Path
 
 from shiftaudit.audit.samples import Line, path_of, read_samples
 from shiftaudit.errors import InputError
-from shiftaudit.images.find import ImageFile
+from shiftaudit.images.file import ImageFile, UnreadableImageError
 from shiftaudit.records.report import Skipped
 from shiftaudit.records.samples import RunImages, SamplesHeader
 from shiftaudit.records.settings import Shard, parse_shard
@@ -25,9 +25,17 @@ def run_images(files: Sequence[ImageFile], labels: Mapping[str, int], skipped: S
     return RunImages(
         n_files=len(files),
         n_unusable=len(skipped),
-        names_sha256=_sha256(f"{file.relative}\0{_size(file.path)}" for file in files),
+        names_sha256=_sha256(f"{file.relative}\0{_size(file)}" for file in files),
         labels_sha256=_sha256(f"{name}\0{label}" for name, label in labels.items()),
     )
+
+
+def content_of(file: ImageFile) -> str:
+    """SHA-256 of an image's bytes, empty where it cannot be read."""
+    try:
+        return file.sha256()
+    except UnreadableImageError:
+        return ""
 
 
 def sha256_of(path: Path) -> str:
@@ -53,9 +61,9 @@ def _sha256(rows: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(rows)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _size(path: Path) -> int:
+def _size(file: ImageFile) -> int:
     try:
-        return path.stat().st_size
+        return file.size()
     except OSError:
         return -1
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from shiftaudit.audit.shards import sha256_of
+from shiftaudit.audit.shards import content_of, sha256_of
 from shiftaudit.errors import ShiftAuditError, first_line
 from shiftaudit.files import write_text_atomically
-from shiftaudit.images.find import ImageFile
+from shiftaudit.images.file import ImageFile
 from shiftaudit.records.codec import dumps
 from shiftaudit.records.leaderboard import Entry, Leaderboard, entry_of, ranked
 from shiftaudit.records.reading import read_report
@@ -76,7 +76,7 @@ class Places:
         self._folder = folder
         # How fast it runs is no part of what is measured.
         decisive = replace(settings, workers=0, batch_size=None)
-        images = [(file.relative, sha256_of(file.path)) for file in files]
+        images = [(file.relative, content_of(file)) for file in files]
         contents = [_content(name) for name in (labels, options.weights)]
         self._shared = repr((__version__, labels, decisive, options, contents, images))
 

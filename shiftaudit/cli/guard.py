@@ -68,7 +68,7 @@ def _inputs(ctx: Any) -> Iterator[tuple[str, Path]]:
             yield name, path
         elif is_folder:
             with suppress(InputError):
-                yield from ((name, file.path) for file in find_images(path)[0])
+                yield from ((name, found) for found in {file.path for file in find_images(path)[0]})
 
 
 def _identity(path: Path) -> object:

@@ -14,8 +14,8 @@ from shiftaudit.records.options import check_values, option
 from shiftaudit.records.report import AuditReport, Skipped
 
 if TYPE_CHECKING:
+    from shiftaudit.images.file import ImageFile
     from shiftaudit.images.labels import Labels
-    from shiftaudit.images.stream import ImageFile
     from shiftaudit.models import LoadedModel
     from shiftaudit.records.settings import RunOptions, Settings
 
@@ -25,7 +25,10 @@ class ImageOptions:
     """Which images, and what is known of them."""
 
     paths: tuple[Path, ...] = option(
-        help="Folders of images, or images.", flag="images", metavar="IMAGES...", argument=True
+        help="Folders of images, archives (.tar, .zip, .parquet), or images.",
+        flag="images",
+        metavar="IMAGES...",
+        argument=True,
     )
     labels: str = option("auto", "auto, folder, none, or a CSV file of path,label.", group="Images")
     limit: int | None = option(None, "Score at most this many images.", group="Images", least=1)

@@ -55,7 +55,7 @@ def show(
 
     check_source(model, options)
     from shiftaudit.audit.microscope import look
-    from shiftaudit.images.find import ImageFile
+    from shiftaudit.images.file import ImageFile
 
     seen = look(
         load(model, options, device=settings.device, quiet=False),

@@ -24,7 +24,7 @@ from shiftaudit.records.settings import ModelOptions, Settings
 from shiftaudit.records.tune import TuneSettings
 
 if TYPE_CHECKING:
-    from shiftaudit.images.find import ImageFile
+    from shiftaudit.images.file import ImageFile
     from shiftaudit.models import LoadedModel
     from shiftaudit.tune.loop import TuneResult
     from shiftaudit.tune.training import Observer, Progress

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 from shiftaudit.gate.comparable import other_images, require_same_protocol
-from shiftaudit.images.decode import UnreadableImageError, open_image
-from shiftaudit.images.find import ImageFile
+from shiftaudit.images.decode import open_image
+from shiftaudit.images.file import ImageFile, UnreadableImageError
 from shiftaudit.records.gate import Baseline
 from shiftaudit.records.report import Preprocessing
 from shiftaudit.records.settings import Settings
@@ -26,7 +24,7 @@ def require_comparable(
         InputError: the settings do not fit the model's input.
     """
     require_same_protocol(resolve(settings, preprocessing.size)[1], baseline.protocol)
-    found = {identity: file.path for file in files if (identity := _identity(file.path)) is not None}
+    found = {identity: file for file in files if (identity := _identity(file)) is not None}
     missing = baseline.images.keys() - found.keys()
     unknown = sorted(found.keys() - baseline.images.keys())
     # What is unknown may be unreadable, as it was for the baseline. It is looked at only where all else is there.
@@ -34,17 +32,17 @@ def require_comparable(
         raise other_images(len(missing), len(unknown), len(baseline.images))
 
 
-def _identity(path: Path) -> str | None:
+def _identity(file: ImageFile) -> str | None:
     """SHA-256 of an image's bytes, by which reports know it; None for a file that cannot be read."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
+        return file.sha256()
+    except UnreadableImageError:
         return None
 
 
-def _is_readable(path: Path, channels: int) -> bool:
+def _is_readable(file: ImageFile, channels: int) -> bool:
     try:
-        open_image(path, channels)
+        open_image(file, channels)
     except UnreadableImageError:
         return False
     return True

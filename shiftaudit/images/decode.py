@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from shiftaudit.errors import InputError, first_line
-from shiftaudit.images.find import ImageFile, os_reason
+from shiftaudit.images.file import ImageFile, UnreadableImageError
 from shiftaudit.records.report import Preprocessing
 
 # Only these decoders run on what a folder holds: Pillow's others include one that starts Ghostscript.
@@ -32,9 +30,6 @@ MAX_PIXELS = 89_478_485
 
 MAX_SIDE = math.isqrt(MAX_PIXELS)
 """Largest side of a square that is as large."""
-
-MAX_BYTES = 512 * 2**20
-"""Largest file that is read."""
 
 _INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
@@ -60,10 +55,6 @@ _TIFF_BITS_PER_SAMPLE = 258
 _TIFF_PHOTOMETRIC = 262
 
 
-class UnreadableImageError(InputError):
-    """One image cannot be used; the message is the reason alone, without the path."""
-
-
 @dataclass(frozen=True, eq=False)
 class DecodedImage:
     """One image, ready for views to be cut from it."""
@@ -87,7 +78,7 @@ def decode(file: ImageFile, preprocessing: Preprocessing, canvas: int) -> Decode
     Raises:
         UnreadableImageError: the file cannot be used; the message is the reason.
     """
-    data = _read(file.path)
+    data = file.read()
     image = _resize_and_crop(_open(data, preprocessing.channels), preprocessing, canvas)
     pixels = np.asarray(image, dtype=np.uint8)
     pixels = pixels[None] if preprocessing.channels == 1 else pixels.transpose(2, 0, 1)
@@ -95,13 +86,13 @@ def decode(file: ImageFile, preprocessing: Preprocessing, canvas: int) -> Decode
     return DecodedImage(hashlib.sha256(data).hexdigest(), file.relative, pixels.copy(order="C"))
 
 
-def open_image(path: Path, channels: int) -> Image.Image:
+def open_image(file: ImageFile, channels: int) -> Image.Image:
     """The whole image at its own size, upright, 8 bits: mode `L` for one channel, `RGB` for three.
 
     Raises:
         UnreadableImageError: the file cannot be used; the message is the reason.
     """
-    return _open(_read(path), channels)
+    return _open(file.read(), channels)
 
 
 def _open(data: bytes, channels: int) -> Image.Image:
@@ -110,19 +101,6 @@ def _open(data: bytes, channels: int) -> Image.Image:
         # Odd metadata and palettes make Pillow talk on stderr; what is unusable raises as well and is reported by name.
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
         return _to_eight_bits(_load(data), channels)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as handle:
-            if os.fstat(handle.fileno()).st_size > MAX_BYTES:
-                raise UnreadableImageError(f"the file is larger than {MAX_BYTES // 2**20} MiB")
-            data = handle.read()
-    except OSError as error:
-        raise UnreadableImageError(os_reason(error)) from error
-    if not data:
-        raise UnreadableImageError("the file is empty")
-    return data
 
 
 def _load(data: bytes) -> Image.Image:

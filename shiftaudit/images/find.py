@@ -7,75 +7,80 @@ import heapq
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from shiftaudit.errors import InputError
+from shiftaudit.images.archives import ARCHIVES, images_in, is_archive
+from shiftaudit.images.file import LABEL_BYTES, LABEL_SUFFIX, SUFFIXES, ImageFile, label_keys, os_reason
 from shiftaudit.records.report import Skipped
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """A file that looks like an image."""
-
-    path: Path
-    relative: str
-    """Relative to the folder given, with forward slashes: the name used in reports, CSV files and sorting."""
-
-    def sha256(self) -> str:
-        """Of the file's bytes, which is what an image is known by in reports and records.
-
-        Raises:
-            OSError: the file cannot be read.
-        """
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+__all__ = ["SUFFIXES", "ImageFile", "find_images"]
 
 
 def find_images(root: Path | Sequence[Path], *, limit: int | None = None) -> tuple[list[ImageFile], list[Skipped]]:
-    """All images under a folder, or the given files, or several of both, sorted by relative path.
+    """All images under a folder, or in archives, or the given files, or several of them, sorted by relative path.
 
     Folders are searched recursively, hidden files and folders left out, symbolic links followed, each real folder
     visited once. With several roots, paths are relative to the folder they have in common. A file that is named itself
-    is tried whatever its suffix. `limit` keeps that many files with the smallest SHA-256 of their relative path: an
+    is tried whatever its suffix. `.tar`, `.zip` and parquet files are read in place, those in a folder where it holds no image
+    itself; paths in them are relative to the folder that their images have in common. A file X.cls beside X.jpg holds its label.
+    `limit` keeps that many files with the smallest SHA-256 of their relative path: an
     even sample of class folders, where the first by name would all be one class, and a growing limit only adds files.
 
-    Returns the images, and what looked like one but cannot be (folders that cannot be listed, dangling links, pipes).
+    Returns the images, and what looked like one but cannot be (folders that cannot be listed, dangling links, pipes, members of
+    archives that are links, encrypted or lead out of them).
 
     Raises:
-        InputError: a root does not exist, there is no image at all, or the limit is below 1.
+        InputError: a root does not exist, there is no image at all, an archive is damaged, archives stand beside other images,
+            or the limit is below 1.
     """
     if limit is not None and limit < 1:
         raise InputError(f"--limit got {limit}; expected 1 or more")
     roots = [root] if isinstance(root, Path) else list(root)
     if not roots:
         raise InputError("no images were given", hint="point IMAGES at a folder that holds images")
-    base = _common_folder(roots)
-    found: dict[Path, ImageFile] = {}
     skipped: dict[str, Skipped] = {}
-    for item in roots:
-        path = item.absolute()  # not resolve(): a link keeps its own name
-        if path.is_dir():
-            candidates = _walk(path, base, skipped)
-        elif os.path.lexists(path):
-            candidates = iter([path])
-        else:
-            raise InputError(f"{item} does not exist", hint="point IMAGES at a folder that holds images")
-        for candidate in candidates:
-            relative = _relative(candidate, base)
-            reason = _not_a_file(candidate)
-            if reason is None:
-                found[candidate] = ImageFile(candidate, relative)
-            else:
-                skipped[relative] = Skipped(relative, reason)
+    found, archives = _loose(roots, skipped)
+    if found and archives:
+        raise InputError(f"{archives[0]} stands beside images that are files", hint="score archives by themselves")
+    if archives:
+        found, unusable = images_in(archives)
+        skipped.update((item.path, item) for item in unusable)
     if not found:
         raise _nothing_found(roots, skipped)
-    files = sorted(found.values(), key=lambda file: file.relative)
+    files = sorted(found, key=lambda file: file.relative)
     if limit is not None and limit < len(files):
         chosen = heapq.nsmallest(limit, files, key=lambda file: hashlib.sha256(file.relative.encode()).digest())
         files = sorted(chosen, key=lambda file: file.relative)
     return files, sorted(skipped.values(), key=lambda item: item.path)
+
+
+def _loose(roots: Sequence[Path], skipped: dict[str, Skipped]) -> tuple[list[ImageFile], list[Path]]:
+    """Images that are files of their own, and the archives to read."""
+    base = _common_folder(roots)
+    found: dict[Path, ImageFile] = {}
+    archives: dict[Path, None] = {}
+    for item in roots:
+        path = item.absolute()  # not resolve(): a link keeps its own name
+        within: list[Path] = []
+        if path.is_dir():
+            candidates = list(_walk(path, base, skipped, within))
+            archives.update(dict.fromkeys(sorted(within) if not candidates else ()))
+        elif os.path.lexists(path):
+            if is_archive(path):
+                archives[path] = None
+                continue
+            candidates = [(path, _label(path))]
+        else:
+            raise InputError(f"{item} does not exist", hint="point IMAGES at a folder that holds images")
+        for candidate, label in candidates:
+            relative = _relative(candidate, base)
+            reason = _not_a_file(candidate)
+            if reason is None:
+                found[candidate] = ImageFile(candidate, relative, label=label)
+            else:
+                skipped[relative] = Skipped(relative, reason)
+    return list(found.values()), list(archives)
 
 
 def _common_folder(roots: Sequence[Path]) -> Path:
@@ -86,8 +91,10 @@ def _common_folder(roots: Sequence[Path]) -> Path:
         raise InputError("the images lie on different drives", hint="audit them one after the other") from error
 
 
-def _walk(root: Path, base: Path, skipped: dict[str, Skipped]) -> Iterator[Path]:
-    """Files with an image's suffix. Linked folders come last, so that a folder reached twice keeps its real name."""
+def _walk(
+    root: Path, base: Path, skipped: dict[str, Skipped], archives: list[Path]
+) -> Iterator[tuple[Path, str | None]]:
+    """Files with an image's suffix, and labels. Linked folders come last, so that one reached twice keeps its real name."""
     visited: set[tuple[int, int]] = set()
     pending: list[Path] = [root]
     links: list[Path] = []
@@ -104,6 +111,7 @@ def _walk(root: Path, base: Path, skipped: dict[str, Skipped]) -> Iterator[Path]
             relative = _relative(folder, base)
             skipped[relative] = Skipped(relative, f"the folder cannot be listed: {os_reason(error)}")
             continue
+        labelled = any(entry.name.endswith(LABEL_SUFFIX) for entry in entries)
         for entry in entries:
             path = folder / entry.name
             if entry.name.startswith("."):
@@ -114,7 +122,20 @@ def _walk(root: Path, base: Path, skipped: dict[str, Skipped]) -> Iterator[Path]
                 else:
                     pending.append(path)
             elif path.suffix.lower() in SUFFIXES:
-                yield path
+                yield path, _label(path) if labelled else None
+            elif path.suffix.lower() in ARCHIVES:
+                archives.append(path)
+
+
+def _label(path: Path) -> str | None:
+    """What the `.cls` file beside an image says."""
+    for key in label_keys(path.name):
+        try:
+            with path.with_name(f"{key}{LABEL_SUFFIX}").open("rb") as handle:
+                return handle.read(LABEL_BYTES).decode("utf-8", "replace").strip() or None
+        except (OSError, ValueError):
+            continue
+    return None
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -148,14 +169,5 @@ def _nothing_found(roots: Sequence[Path], skipped: dict[str, Skipped]) -> InputE
         )
     return InputError(
         f"found no image in {where}",
-        hint="point IMAGES at a folder that holds JPEG, PNG, WebP, BMP, TIFF or GIF files",
+        hint="point IMAGES at a folder or archive that holds JPEG, PNG, WebP, BMP, TIFF or GIF files",
     )
-
-
-def os_reason(error: OSError) -> str:
-    """Why the operating system refused a file, in a few words and without its path."""
-    if isinstance(error, PermissionError):
-        return "permission denied"
-    if isinstance(error, FileNotFoundError):
-        return "no longer exists"
-    return error.strerror or type(error).__name__

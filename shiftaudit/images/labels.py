@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shiftaudit.errors import InputError
-from shiftaudit.images.find import ImageFile
+from shiftaudit.images.file import ImageFile
 
 AUTO, FOLDER, NONE = "auto", "folder", "none"
 
@@ -30,7 +30,7 @@ class Labels:
 
     by_path: Mapping[str, int] = field(default_factory=dict)
     source: str = NONE
-    """`folder`, `csv` or `none`."""
+    """`folder`, `csv`, `own` (beside the images) or `none`."""
     note: str = ""
     """How folders became classes, or why there are no labels that were asked for: one sentence for the user."""
     class_names: tuple[str, ...] | None = None
@@ -45,10 +45,11 @@ def read_labels(
     `folder` takes images in one level of class folders. The folders mean the classes of the same name (case, spaces,
     underscores and hyphens aside); or else their own numbers; or else, where there is one folder a class, their place
     in sorted order, as torchvision's `ImageFolder` numbers them (not where class names are known and differ, unless the
-    folders are WordNet identifiers, whose order is ImageNet's). `auto` does the same, and gives no labels where
-    `folder` fails. `none` gives none. Anything else is a CSV file of two columns, path and label: the path as in
-    reports, from the current folder, absolute or the file's name alone, the label a class name or index, a header
-    (`path,label`) optional. With a header the columns may stand in any place. Semicolons and tabs separate as well.
+    folders are WordNet identifiers, whose order is ImageNet's). `auto` takes what stands beside the images (`.cls` files,
+    a table's column of labels), or else the folders, and gives no labels where these fail. `none` gives none. Anything
+    else is a CSV file of two columns, path and label: the path as in reports, from the current folder, absolute or the
+    file's name alone, the label a class name or index, a header (`path,label`) optional. With a header the columns may
+    stand in any place. Semicolons and tabs separate as well.
 
     Raises:
         InputError: `folder` cannot tell the classes; the CSV file is missing, damaged, names an unknown class (with its
@@ -63,8 +64,9 @@ def read_labels(
     if mode == NONE:
         return Labels()
     if mode in (AUTO, FOLDER):
+        own = mode == AUTO and any(file.label is not None for file in files)
         try:
-            return _from_folders(files, classes)
+            return _own(files, classes) if own else _from_folders(files, classes)
         except InputError as error:
             if mode == FOLDER:
                 raise
@@ -108,14 +110,41 @@ def _fold(name: str) -> str:
     return re.sub(r"[\s_-]+", " ", name).strip().casefold()
 
 
+def _own(files: Sequence[ImageFile], classes: _Classes) -> Labels:
+    """Labels that stand beside the images: names or indices of the model's classes, or indices of a data set's."""
+    texts = {file.relative: file.label for file in files if file.label is not None}
+    names = files[0].archives.class_names if files[0].archives else None
+    note = f"{len(texts)} of {len(files)} images labelled by what stands beside them"
+    if names is None:
+        return Labels({path: _class_index(text, classes, path) for path, text in texts.items()}, "own", note)
+    own = _Classes(len(names), False, {}, {})
+    by_path = {path: _class_index(text, own, path) for path, text in texts.items()}
+    if classes.count not in (None, len(names)) and not classes.named:
+        raise InputError(
+            f"the labels are of {len(names)} classes, the model has {classes}", hint="pass --labels FILE.csv"
+        )
+    # The same classes in the same order may be named by one synonym here and by several there, and two may share a name.
+    same = sum(classes.index_of_name(name.split(",")[0]) == index for index, name in enumerate(names))
+    if not classes.named or (classes.count == len(names) and 2 * same >= len(names)):
+        return Labels(by_path, "own", f"{note}, numbered as the data set's classes", None if classes.named else names)
+    meant = {index: classes.index_of_name(names[index]) for index in set(by_path.values())}
+    stranger = next((names[index] for index, found in meant.items() if found is None), None)
+    if stranger is not None:
+        raise InputError(f"the label {stranger!r} is none of the model's class names", hint="pass --labels FILE.csv")
+    named = {path: found for path, index in by_path.items() if (found := meant[index]) is not None}
+    return Labels(named, "own", f"{note}, by the names of classes")
+
+
 def _from_folders(files: Sequence[ImageFile], classes: _Classes) -> Labels:
     parts = [file.relative.split("/") for file in files]
     odd = next((file.relative for file, names in zip(files, parts, strict=True) if len(names) != 2), None)
     if odd is not None:
         raise InputError(f"the images are not all in one level of class folders ({odd})", hint="pass --labels FILE.csv")
     folders = sorted({names[0] for names in parts})
-    # An image left out, by a limit say, must not change what other folders mean: the disk is asked for all of them.
-    on_disk = sorted(set(folders).union(*map(_folders_in, {file.path.parent.parent for file in files})))
+    # An image left out, by a limit say, must not change what other folders mean: all of them are asked for.
+    roots = {file.path.parent.parent for file in files if file.part is None}
+    archives = files[0].archives
+    on_disk = sorted(set(folders).union(*map(_folders_in, roots), archives.folders if archives else ()))
     if len(on_disk) < 2:
         raise InputError("there are fewer than two class folders", hint="pass --labels FILE.csv or --labels none")
     indices, how = _folder_classes(folders, on_disk, classes)
@@ -158,7 +187,7 @@ def _folder_classes(folders: Sequence[str], on_disk: Sequence[str], classes: _Cl
 
 def _from_csv(table: Path, files: Sequence[ImageFile], classes: _Classes) -> Labels:
     known = {file.relative for file in files}
-    absolute = {str(file.path.absolute()): file.relative for file in files}
+    absolute = {str(file.place.absolute()): file.relative for file in files}
     by_basename: dict[str, list[str]] = {}
     for name in known:
         by_basename.setdefault(name.rsplit("/", 1)[-1], []).append(name)

@@ -11,9 +11,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from shiftaudit.errors import InputError, ShiftAuditError
-from shiftaudit.images.decode import MAX_PIXELS, DecodedImage, UnreadableImageError, decode
+from shiftaudit.images.decode import MAX_PIXELS, DecodedImage, decode
 from shiftaudit.images.duplicates import without_duplicates
-from shiftaudit.images.find import SUFFIXES, ImageFile, find_images
+from shiftaudit.images.file import SUFFIXES, ImageFile, UnreadableImageError
+from shiftaudit.images.find import find_images
 from shiftaudit.processes import ENDING_SIGNALS, end_with_parent
 from shiftaudit.records.report import Preprocessing, Skipped
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shiftaudit.audit.audit import audit
 from shiftaudit.errors import InputError
-from shiftaudit.images.stream import ImageFile
+from shiftaudit.images.file import ImageFile
 from shiftaudit.metrics.counts import view_counts
 from shiftaudit.metrics.intervals import mean_metric
 from shiftaudit.models import LoadedModel

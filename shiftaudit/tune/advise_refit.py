@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from shiftaudit.images.stream import ImageFile
+from shiftaudit.images.file import ImageFile
 from shiftaudit.models import LoadedModel
 from shiftaudit.records.advise import Advice, RefitTrial
 from shiftaudit.records.patch import PatchOptions

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from shiftaudit.audit.audit import audit
 from shiftaudit.errors import NoVerdictError
-from shiftaudit.images.stream import ImageFile
+from shiftaudit.images.file import ImageFile
 from shiftaudit.metrics.bounded import bounded_mean
 from shiftaudit.models import LoadedModel
 from shiftaudit.records.advise import Change

@@ -10,6 +10,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 
 import numpy as np
 import torch
@@ -18,8 +19,8 @@ from PIL import Image
 from torch import Tensor
 
 from shiftaudit.errors import InputError
-from shiftaudit.images.decode import UnreadableImageError, decode, open_image, resampling
-from shiftaudit.images.find import ImageFile
+from shiftaudit.images.decode import decode, open_image, resampling
+from shiftaudit.images.file import ImageFile, UnreadableImageError
 from shiftaudit.records.report import Preprocessing, Skipped
 
 NO_LABEL = -100
@@ -65,7 +66,9 @@ def split(
     readable, skipped = [], []
     for file in files:
         try:
-            with Image.open(file.path) as image:  # the header alone; damage further in is met when it is decoded
+            with Image.open(
+                BytesIO(file.read()) if file.part else file.path
+            ) as image:  # the header alone; damage further in is met when it is decoded
                 image.size  # noqa: B018
             readable.append(file)
         except Exception:  # Pillow's readers raise nearly every built-in exception
@@ -181,7 +184,7 @@ def holdout_canvases(
     for file in files:
         try:
             decoded = decode(file, preprocessing, canvas)
-            image = open_image(file.path, preprocessing.channels) if repeats > 1 else None
+            image = open_image(file, preprocessing.channels) if repeats > 1 else None
         except UnreadableImageError:
             continue
         generator = np.random.default_rng([seed, int(decoded.id[:8], 16)])
@@ -211,7 +214,7 @@ class _ImageCache:
     def get(self, file: ImageFile) -> Image.Image:
         image = self._images.pop(file.relative, None)
         if image is None:
-            image = self._shrunk(open_image(file.path, self._channels))
+            image = self._shrunk(open_image(file, self._channels))
             self._bytes += self._size(image)
         self._images[file.relative] = image
         while self._bytes > CACHE_BYTES and len(self._images) > 1:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from shiftaudit.images.stream import ImageFile
+from shiftaudit.images.file import ImageFile
 from shiftaudit.metrics.counts import count_views
 from shiftaudit.records.report import Preprocessing
 from shiftaudit.records.tune import HoldoutScore, TuneSettings

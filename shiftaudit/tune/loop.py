@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from shiftaudit.errors import InputError, ModelError
-from shiftaudit.images.stream import ImageFile
+from shiftaudit.images.file import ImageFile
 from shiftaudit.models import LoadedModel
 from shiftaudit.models.fast import folded
 from shiftaudit.records.report import Skipped

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from shiftaudit.errors import InputError
-from shiftaudit.images.stream import ImageFile
+from shiftaudit.images.file import ImageFile
 from shiftaudit.models import LoadedModel
 from shiftaudit.records.refit import RefitRecord, RefitSettings
 from shiftaudit.records.report import Skipped

@@ -18,7 +18,7 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 from shiftaudit.errors import InputError
-from shiftaudit.images import decode as image_decode
+from shiftaudit.images import file as image_file
 from shiftaudit.images.stream import ImageFile, UnreadableImageError, decode
 from shiftaudit.records.report import Preprocessing
 
@@ -277,7 +277,7 @@ def test_a_image_that_would_explode_when_resized_is_refused(tmp_path: Path) -> N
 
 
 def test_a_file_larger_than_the_limit_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_decode, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(image_file, "MAX_BYTES", 2**20)
     with (tmp_path / "a.tif").open("wb") as handle:
         handle.truncate(2**20 + 1)
     assert reason_of(tmp_path / "a.tif") == "the file is larger than 1 MiB"
