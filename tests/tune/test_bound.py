@@ -15,12 +15,13 @@ from shiftaudit import sample
 from shiftaudit.audit.audit import audit
 from shiftaudit.errors import InputError, NoVerdictError
 from shiftaudit.images.find import find_images
-from shiftaudit.images.labels import read_labels
-from shiftaudit.models import load_model
+from shiftaudit.images.stream import ImageFile
+from shiftaudit.models import LoadedModel, load_model
 from shiftaudit.models.carried import Carried
 from shiftaudit.records.bound import BoundOptions
 from shiftaudit.records.codec import plain
 from shiftaudit.records.patch import PatchOptions
+from shiftaudit.records.report import Preprocessing
 from shiftaudit.records.settings import Settings
 from shiftaudit.tune import bound as bound_module
 from shiftaudit.tune import data
@@ -28,8 +29,30 @@ from shiftaudit.tune.advise import consistency_of, correct_of
 from shiftaudit.tune.bound import search, shares
 from tests.cli_run import InProcess
 
-ONE_SITE = PatchOptions(only=("layer2.conv1.0",), strength=0.9)
-"""One site and one filter: one copy to try."""
+
+class Sampled(nn.Module):
+    """Names the brightness of every second pixel: right once fine detail is filtered out, by its parity before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(1, 1, 1, stride=2), nn.Linear(1, 2)
+        self.conv.weight.data[:], self.head.weight.data[:] = 1.0, torch.tensor([[-9.0], [9.0]])
+        nn.init.zeros_(self.conv.bias)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.conv(x).mean((2, 3)))
+
+
+def chequered(folder: Path, count: int) -> tuple[list[ImageFile], dict[str, int]]:
+    """Images with a brightness that is their class, under a pattern of single pixels that is stronger."""
+    generator = np.random.default_rng(0)
+    parity = np.where(np.indices((24, 24)).sum(0) % 2, 40.0, -40.0)
+    for index in range(count):
+        pixels = (140 if index % 2 else 116) + parity * generator.choice([-1, 1]) + generator.normal(0, 2, (24, 24))
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{index}.png")
+    files, _ = find_images([folder])
+    return files, {file.relative: int(file.path.stem) % 2 for file in files}
 
 
 def bound(max_drop: float) -> BoundOptions:
@@ -37,12 +60,11 @@ def bound(max_drop: float) -> BoundOptions:
 
 
 def test_the_claim_holds_on_a_third_set_and_the_held_out_share_was_never_fitted(
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = load_model(str(sample.model_path()))
-    files, _ = find_images([sample.images_path()])
-    labels = dict(read_labels("auto", files, class_names=model.class_names, n_classes=None).by_path)
-    third = files[::4]
+    model = LoadedModel.from_module(Sampled().eval(), Preprocessing(16, 24, (0.5,), (0.25,), "bilinear", 1, "options"))
+    files, labels = chequered(tmp_path, 60)
+    third = files[::3]
     opened: set[str] = set()
     own = data.open_image
 
@@ -51,12 +73,13 @@ def test_the_claim_holds_on_a_third_set_and_the_held_out_share_was_never_fitted(
         return own(path, channels)
 
     monkeypatch.setattr(data, "open_image", watched)
-    found = search(model, [file for file in files if file not in third], bound(0.25), ONE_SITE, labels=labels, seed=1)
+    options = PatchOptions(stem=True, strength=0.9)
+    found = search(model, [file for file in files if file not in third], bound(0.2), options, labels=labels, seed=1)
     record = found.record
     assert found.model is not None and found.model.refit_record is not None
     assert set(found.model.refit_record.image_sha256) == set(record.fitting_sha256)
     assert not set(record.fitting_sha256) & set(record.held_sha256)
-    assert (record.n_fitting, record.n_held, record.measure) == (30, 30, "accuracy")
+    assert (record.n_fitting, record.n_held, record.measure) == (20, 20, "accuracy")
     assert plain(Carried.from_json(Carried.of(found.model).to_json(), Path("aa.pt")).search) == plain(record)
     held = {str(file.path) for file in files if file.sha256() in record.held_sha256}
     assert opened and not opened & held
@@ -65,7 +88,7 @@ def test_the_claim_holds_on_a_third_set_and_the_held_out_share_was_never_fitted(
     before, after = (audit(one, third, settings, labels=labels) for one in (model, found.model))
     assert float(np.mean(correct_of(before) - correct_of(after))) <= record.max_drop
     gains = [consistency_of(after, name) - consistency_of(before, name) for name in ("circular", "crop")]
-    assert float(np.mean(gains)) > 0
+    assert float(np.mean(gains)) > 0.3
 
 
 def test_copies_are_tested_from_the_least_harm_on_up_to_the_first_that_fails() -> None:
