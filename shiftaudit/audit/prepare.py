@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from shiftaudit.audit.batches import batch_size
-from shiftaudit.errors import InputError
+from shiftaudit.errors import InputError, ModelError
 from shiftaudit.models import LoadedModel
 from shiftaudit.models.fast import Followed, answers_of, follow, random_image
 from shiftaudit.models.precision import reduced_dtype
@@ -54,7 +54,11 @@ def prepare(model: LoadedModel, protocol: ProtocolInfo, settings: Settings) -> P
     image = random_image(model.example_input(1).to(settings.device))
     if model.runtime is not None:
         return _with_runtime(model, image, settings)
-    original, stages = _follow(model, image, settings)
+    try:
+        original, stages = _follow(model, image, settings)
+    except ModelError:
+        model = replace(model, channels_first=True)
+        original, stages = _follow(model, image, settings)
     pack = not settings.autocast
     scoring = original.first_alike(
         lambda form: answers_of(form, _channels_last(image)), keep_strided=False, pack=pack and not settings.compile

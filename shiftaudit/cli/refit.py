@@ -55,10 +55,11 @@ def refit(
 
     check_source(patched, ModelOptions(trust=options.trust))
     check_source(teacher, options)
-    from shiftaudit.surgery.save import format_for
+    from shiftaudit.surgery.save import check_storable, format_for
 
     file_format = format_for(output_file)
     copy, original = _load(patched, teacher, options, where.device, quiet=quiet)
+    check_storable(copy.module, file_format)
     result = fit(copy, original, images, settings, quiet=quiet)
     _write(result, output_file, file_format)
     _print(result, output_file, as_json=printed.as_json)

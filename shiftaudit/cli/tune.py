@@ -50,9 +50,9 @@ _Images = Annotated[
 @takes
 def tune(
     *,
-    patched: Annotated[str, typer.Argument(metavar="PATCHED", help="The TorchScript file that `patch` wrote.")],
+    patched: Annotated[str, typer.Argument(metavar="PATCHED", help="The .pt or .pt2 file that `patch` wrote.")],
     teacher: Teacher,
-    output_file: Annotated[Path | None, opt.output("The tuned copy, a .pt file.")] = None,
+    output_file: Annotated[Path | None, opt.output("The tuned copy: .pt or .pt2.")] = None,
     images: _Images,
     settings: TuneSettings,
     checkpoint: Annotated[
@@ -66,21 +66,23 @@ def tune(
     quiet: opt.Quiet = False,
 ) -> None:
     """Win back what a patch cost, without labels: the original teaches the copy on your own images."""
-    target = _check_output(output_file)
+    target, file_format = _check_output(output_file)
     keep_memory()
     images.check()
     from shiftaudit.models.source import check_source
+    from shiftaudit.surgery.save import check_storable
 
-    check_source(patched, ModelOptions())
+    check_source(patched, ModelOptions(trust=options.trust))
     check_source(teacher, options)
     copy, original = _load(patched, teacher, options, where.device, quiet=quiet)
+    check_storable(copy.module, file_format)
     files, known = _images(images, copy, quiet=quiet)
 
     from shiftaudit.tune.loop import tune as run
 
     with _observer(quiet=quiet) as observer:
         result = run(copy, original, files, settings, observer, labels=known, checkpoint=checkpoint, resume=resume)
-    _write(result, target)
+    _write(result, target, file_format)
     _print(result, as_json=printed.as_json, quiet=quiet)
 
 
@@ -96,22 +98,23 @@ def tune_copy(
         return run(copy, original, files, settings, observer)
 
 
-def _check_output(output: Path | None) -> Path:
-    """Everything that can be wrong with the paths is found before anything is loaded."""
+def _check_output(output: Path | None) -> tuple[Path, str]:
+    """The file and its format; everything that can be wrong with the path is found before anything is loaded."""
     if output is None:
         raise InputError("no output file was given", hint="name it with -o TUNED.pt")
-    if output.suffix.lower() not in (".pt", ".pth", ".ts"):
-        raise InputError(f"a tuned copy is written as TorchScript, but -o got {output.name}", hint="end it in .pt")
-    return output
+    from shiftaudit.surgery.save import format_for
+
+    return output, format_for(output)
 
 
 def _load(
     patched: str, teacher: str, options: ModelOptions, device: str, *, quiet: bool
 ) -> tuple[LoadedModel, LoadedModel]:
-    copy = load(patched, device=device, quiet=quiet)
-    if copy.info.kind != "torchscript":
+    copy = load(patched, ModelOptions(trust=options.trust), device=device, quiet=quiet)
+    if copy.info.kind not in ("torchscript", "pt2"):
         raise InputError(
-            f"{patched} is a {copy.info.kind} model; only TorchScript files can be tuned", hint="patch to a .pt file"
+            f"{patched} is a {copy.info.kind} model; only TorchScript and .pt2 files can be tuned",
+            hint="patch to a .pt file",
         )
     return with_its_original(copy, patched, teacher, options, device, quiet=quiet)
 
@@ -139,12 +142,13 @@ def _observer(*, quiet: bool) -> Iterator[Observer]:
         yield observe
 
 
-def _write(result: TuneResult, output: Path) -> None:
+def _write(result: TuneResult, output: Path, file_format: str) -> None:
     from shiftaudit.models.carried import Carried
     from shiftaudit.surgery.save import save_model
 
     model = result.model
-    save_model(output, model.module.cpu(), Carried.of(model), file_format="torchscript", example=model.example_input())
+    example = model.example_input()
+    save_model(output, model.module.cpu(), Carried.of(model), file_format=file_format, example=example)
 
 
 def _print(result: TuneResult, *, as_json: bool, quiet: bool) -> None:

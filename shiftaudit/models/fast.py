@@ -95,7 +95,8 @@ class Followed:
         for conv, norm in pairs:
             module.set_submodule(conv, fuse_conv_bn_eval(module.get_submodule(conv), module.get_submodule(norm)))
             module.set_submodule(norm, nn.Identity())
-        folded: nn.Module = module.to(memory_format=torch.channels_last)
+        order = torch.contiguous_format if self.model.channels_first else torch.channels_last
+        folded: nn.Module = module.to(memory_format=order)
         return folded
 
     def _packed(self, keep_strided: bool) -> nn.Module | None:

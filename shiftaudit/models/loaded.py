@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -40,6 +41,8 @@ class LoadedModel:
     """The only batch size the file accepts, None for any. Smaller batches are filled up by repeating the last image."""
     runtime: nn.Module | None = None
     """What answers in the place of `module`, which is there for its feature maps: ONNX Runtime, for ONNX files."""
+    channels_first: bool = False
+    """Whether its input must lie in memory as it is written, (N, C, H, W): a `.view()` behind the last map asks for that."""
     patch_record: PatchRecord | None = None
     search_record: Search | None = None
     refit_record: RefitRecord | None = None
@@ -127,6 +130,7 @@ class LoadedModel:
     def __call__(self, batch: Tensor) -> Tensor:
         n, step = len(batch), self.fixed_batch
         batch = batch.to(self._dtype())
+        batch = batch.contiguous() if self.channels_first else batch
         if step is None:
             return self.logits_of(self._run(batch), n)
         if n % step:
@@ -188,10 +192,14 @@ def _eval_copy(module: nn.Module) -> nn.Module:
         own = deep_copy(module)
     except Exception as error:
         raise InputError(f"{type(module).__name__} cannot be copied: {last_line(error)}") from error
-    try:
-        return own.eval()
-    except NotImplementedError:
-        return own  # an exported program has one mode, the one it was exported in
+    return in_eval_mode(own)
+
+
+def in_eval_mode(module: nn.Module) -> nn.Module:
+    """The module itself, put into eval mode; an exported program has one mode, the one it was exported in."""
+    with contextlib.suppress(NotImplementedError):
+        module.eval()
+    return module
 
 
 def last_line(error: BaseException) -> str:

@@ -67,6 +67,7 @@ def next_steps(output: str, file_format: str, model: str) -> tuple[str, ...]:
         return (
             f"check:   shiftaudit score {path} --trust IMAGES",
             f"recover: shiftaudit refit {path} --teacher {trusted} IMAGES -o fitted.pt2",
+            f"further: shiftaudit tune fitted.pt2 --teacher {trusted} IMAGES -o tuned.pt2",
         )
     if file_format == "onnx":
         return (

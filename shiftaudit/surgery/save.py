@@ -55,6 +55,20 @@ def format_for(path: Path, chosen: str | None = None) -> str:
         ) from None
 
 
+def check_storable(module: nn.Module, file_format: str) -> None:
+    """Raises: PatchError where a module of this kind is never stored in this format."""
+    is_script, is_onnx = (
+        isinstance(module, torch.jit.ScriptModule),
+        isinstance(module, fx.GraphModule) and HEADER in module.meta,
+    )
+    if file_format == PT2 and is_script:
+        raise PatchError("a TorchScript model cannot be stored as .pt2", hint="write a .pt file")
+    if file_format == ONNX and not is_onnx:
+        raise PatchError(
+            "a PyTorch model cannot be stored as .onnx", hint="patch its ONNX file, or write .pt2 and convert that"
+        )
+
+
 def save_model(
     path: Path, module: nn.Module, carried: Carried, *, file_format: str, example: Tensor
 ) -> tuple[str, ...]:
@@ -67,6 +81,7 @@ def save_model(
         PatchError: the module cannot be stored in this format.
         InputError: the path cannot be written.
     """
+    check_storable(module, file_format)
     notes: list[str] = []
     if file_format == TORCHSCRIPT:
         data = _torchscript(module, carried, example, notes)
@@ -129,8 +144,6 @@ def _scripted(module: nn.Module, example: Tensor, notes: list[str]) -> torch.jit
 
 
 def _exported(module: nn.Module, carried: Carried, example: Tensor, notes: list[str]) -> bytes:
-    if isinstance(module, torch.jit.ScriptModule):
-        raise PatchError("a TorchScript model cannot be stored as .pt2", hint="write a .pt file")
     module = _in_eval_mode(module)
     batch = torch.export.Dim("batch", min=1)
     several = example if len(example) > 1 else torch.cat([example, example])
@@ -149,10 +162,7 @@ def _exported(module: nn.Module, carried: Carried, example: Tensor, notes: list[
 
 
 def _onnx(module: nn.Module, carried: Carried, example: Tensor) -> bytes:
-    if not isinstance(module, fx.GraphModule) or HEADER not in module.meta:
-        raise PatchError(
-            "a PyTorch model cannot be stored as .onnx", hint="patch its ONNX file, or write .pt2 and convert that"
-        )
+    assert isinstance(module, fx.GraphModule)
     from shiftaudit.surgery.onnx.write import onnx_bytes
 
     return onnx_bytes(module, carried.to_json(), example)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from shiftaudit.errors import PatchError
+from shiftaudit.stages.names import is_exported
 from shiftaudit.surgery.blurpool import BlurPool, blur_kernel
 
 
@@ -18,12 +19,32 @@ def set_strength(module: nn.Module, strength: float) -> int:
         PatchError: the module holds no BlurPool.
     """
     layers = [layer for layer in module.modules() if _set_layer(layer, strength)]
-    if layers:
-        return len(layers)
+    filters = _exported_filters(module) if is_exported(module) else set[str]()
+    with torch.no_grad():
+        for name in filters:
+            kernel = module.get_buffer(name)
+            kernel.copy_(blur_kernel(list(kernel.shape), strength))
+    if layers or filters:
+        return len(layers) + len(filters)
     raise PatchError(
         "the model to tune holds no BlurPool whose strength can be set",
         hint="patch it first; where `patch` had to trace, save the original as TorchScript and patch that file",
     )
+
+
+def _exported_filters(module: fx.GraphModule) -> set[str]:
+    """Names of the buffers that the BlurPools of an exported program have become."""
+    return {
+        str(node.target)
+        for node in module.graph.nodes
+        if node.op == "get_attr" and any(_is_of_blurpool(user) for user in node.users)
+    }
+
+
+def _is_of_blurpool(node: fx.Node) -> bool:
+    """Whether a step was recorded in a BlurPool; a loaded program tells its layers' classes by their names."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    return bool(stack) and stack[-1][1] in (BlurPool, f"{BlurPool.__module__}.{BlurPool.__qualname__}")
 
 
 def _set_layer(layer: nn.Module, strength: float) -> bool:

@@ -84,6 +84,6 @@ class Holdout:
         with torch.inference_mode():
             for start in range(0, len(views), self._batch):
                 x = torch.stack(list(views[start : start + self._batch])).to(self._device)
-                logits, _ = network.run(x.contiguous(memory_format=torch.channels_last), ())
+                logits, _ = network.run(x, ())
                 answers.append(logits.argmax(-1).cpu().numpy())
         return np.concatenate(answers)

@@ -14,6 +14,7 @@ from shiftaudit.errors import InputError, ModelError
 from shiftaudit.images.file import ImageFile
 from shiftaudit.models import LoadedModel
 from shiftaudit.models.fast import folded
+from shiftaudit.models.loaded import in_eval_mode
 from shiftaudit.records.report import Skipped
 from shiftaudit.records.tune import REESTIMATE, HoldoutScore, Stopped, TuneRecord, TuneSettings
 from shiftaudit.records.words import CROP
@@ -21,8 +22,9 @@ from shiftaudit.tune.checkpoint import State, load_state
 from shiftaudit.tune.data import CropSource, split
 from shiftaudit.tune.filters import set_strength
 from shiftaudit.tune.holdout import Holdout
+from shiftaudit.tune.layout import settle_layout
 from shiftaudit.tune.objective import Objective, window
-from shiftaudit.tune.statistics import reestimate
+from shiftaudit.tune.statistics import check_moves, reestimate
 from shiftaudit.tune.targets import Tapped, choose_taps, tapped
 from shiftaudit.tune.training import Observer, Training
 from shiftaudit.views.shifts import default_max_shift
@@ -54,7 +56,7 @@ def tune(
     """Teach a patched copy to answer as its original does, on unlabelled images.
 
     Args:
-        patched: the copy; its module is trained in place. TorchScript or eager.
+        patched: the copy; its module is trained in place. Of any kind but ONNX.
         teacher: the original it was made from.
         images: the images; a share of them is held out.
         settings: see `TuneSettings`.
@@ -104,18 +106,20 @@ class _Run:
             labels=labels,
         )
         for module in (patched.module, teacher.module):
-            module.eval()  # batch-norm statistics stay the original's, and dropout stays out
-            module.to(memory_format=torch.channels_last)
+            in_eval_mode(module)  # batch-norm statistics stay the original's, and dropout stays out
         for parameter in teacher.module.parameters():  # ScriptModules refuse `requires_grad_`
             parameter.requires_grad_(False)
         self.parameters = _trainable(patched.module)
         self.device = self.parameters[0].device
-        self.student: Tapped = tapped(patched.module, patched.logits_of)
-        self.original: Tapped = tapped(teacher.module, teacher.logits_of)
+        self.layout = settle_layout((patched, teacher), self.size)
+        self.student: Tapped = self.layout.taps(tapped(patched.module, patched.logits_of))
+        self.original: Tapped = self.layout.taps(tapped(teacher.module, teacher.logits_of))
 
     def go(self, observer: Observer, checkpoint: Path | None, state: State | None) -> TuneResult:
         """Train from the first step or from `state`, and leave the best weights in the module."""
         set_strength(self.patched.module, self.settings.full_strength)
+        if self.settings.batch_norm == REESTIMATE:
+            check_moves(self.patched.module, self.layout.laid(self._window(0, np.random.default_rng(0))))
         objective = self._objective()
         held = Holdout(
             self.held_files, self.patched.preprocessing, self.settings, self.labels, self.original, self.device
@@ -123,7 +127,7 @@ class _Run:
         training = Training(self.patched.module, self.parameters, self.source, objective, held, observer, checkpoint)
         state, stopped = training.train(state)
         tuned, reestimated = self._keep_best(state, held)
-        self.patched.module.to(memory_format=torch.contiguous_format)  # it was trained channels-last
+        self.patched.module.to(memory_format=torch.contiguous_format)  # it may have been trained channels-last
         record = self._record(state, stopped, held, objective.taps.names, tuned, reestimated)
         patch = self.patched.patch_record
         patch = None if patch is None else replace(patch, strength=self.settings.full_strength)
@@ -133,10 +137,9 @@ class _Run:
     def _objective(self) -> Objective:
         """What the copy is to reproduce, at the layers where its filters change something."""
         example = self.source.batch(0, 2).canvas[..., : self.size, : self.size].to(self.device)
-        example = example.contiguous(memory_format=torch.channels_last)
         taps = choose_taps(self.student, self.original, example)
         # The shifted views want the original's answers alone, and batch-norm folded into the layers before it is faster.
-        answers = folded(self.teacher, example[:1], keep_strided=False)
+        answers = self.layout.answers(folded(self.teacher, example[:1], keep_strided=False))
         return Objective(self.student, self.original, answers, taps, self.settings, self.size)
 
     def _keep_best(self, state: State, held: Holdout) -> tuple[HoldoutScore, HoldoutScore | None]:
@@ -164,7 +167,7 @@ class _Run:
         """Measure batch-norm statistics anew, on batches that no training step saw."""
         generator = np.random.default_rng([self.settings.seed, 2])
         steps = range(state.steps, state.steps + REESTIMATE_BATCHES)
-        reestimate(self.patched.module, (self._window(step, generator) for step in steps))
+        reestimate(self.patched.module, (self.layout.laid(self._window(step, generator)) for step in steps))
 
     def _window(self, step: int, generator: np.random.Generator) -> Tensor:
         canvas = self.source.batch(step, self.settings.batch_size).canvas.to(self.device)

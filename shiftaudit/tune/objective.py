@@ -48,8 +48,7 @@ class Objective:
         with torch.no_grad():
             answer, theirs = self.teacher.run(view, self.taps.names)
             if self.settings.centred:
-                middle = centre(batch.canvas, self.size).contiguous(memory_format=torch.channels_last)
-                answer = self.answers(middle)
+                answer = self.answers(centre(batch.canvas, self.size))
             target = answer.float().softmax(-1)
             for _ in range(self.settings.shift_views):
                 target = target + self.answers(self._view(batch.canvas, generator)).float().softmax(-1)
@@ -99,12 +98,12 @@ def smooth(x: Tensor) -> Tensor:
 
 
 def window(canvas: Tensor, size: int, generator: np.random.Generator) -> Tensor:
-    """A random size×size window of each canvas of a batch, channels last."""
+    """A random size×size window of each canvas of a batch."""
     room = canvas.shape[-1] - size
     corners = generator.integers(0, room + 1, (len(canvas), 2))
     shifts = (room // 2 - corners).tolist()
     views = [cut(one, CROP, [(dy, dx)], size)[0] for one, (dy, dx) in zip(canvas, shifts, strict=True)]
-    return torch.stack(views).contiguous(memory_format=torch.channels_last)
+    return torch.stack(views)
 
 
 def rolled(view: Tensor, share: float, limit: int, generator: np.random.Generator) -> Tensor:

@@ -33,8 +33,17 @@ def reestimate(module: nn.Module, batches: Iterable[Tensor]) -> None:
     if all(torch.equal(layer.running_mean, mean) for layer, mean in zip(norms, before, strict=True)):
         raise InputError(
             "the patched model has no batch-norm statistics that can be measured anew",
-            hint="a traced file keeps them fixed: patch a scripted one, or leave --batch-norm at frozen",
+            hint="traced and exported files keep them fixed: patch a scripted one, or leave --batch-norm at frozen",
         )
+
+
+def check_moves(module: nn.Module, batch: Tensor) -> None:
+    """Raises: InputError where `reestimate` would; the module stays as it is, so that this can be known before it is trained."""
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    try:
+        reestimate(module, [batch])
+    finally:
+        module.load_state_dict(before)
 
 
 def _is_batch_norm(layer: nn.Module) -> bool:

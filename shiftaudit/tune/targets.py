@@ -2,7 +2,8 @@
 
 A *tap* is the input of a convolution or linear layer, named by that layer. Eager modules are watched by hooks.
 TorchScript modules refuse hooks, so a copy of their graph returns the tapped tensors beside the answer; it runs on the
-same parameters, hence gradients reach them. The tapped tensors carry gradients in both cases.
+same parameters, hence gradients reach them. Exported programs have no layers, so their graph is run step by step.
+The tapped tensors carry gradients in all cases.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from shiftaudit.errors import ModelError
+from shiftaudit.stages.names import is_exported
 
 _WEIGHT = ".weight"
 _SCRIPT_OPS = ("aten::conv1d", "aten::conv2d", "aten::conv3d", "aten::_convolution", "aten::linear", "aten::addmm")
+_GRAPH_OPS = ("conv1d", "conv2d", "conv3d", "convolution", "linear", "addmm")
 _EAGER_LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 
 Select = Callable[[Any, int], Tensor]
@@ -27,8 +30,9 @@ Select = Callable[[Any, int], Tensor]
 class Tapped(Protocol):
     """A network that returns its logits and the tensors at the chosen taps."""
 
-    names: tuple[str, ...]
-    """All taps there are, in the order of the definition."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All taps there are, in the order of the definition."""
 
     def run(self, x: Tensor, taps: Sequence[str]) -> tuple[Tensor, list[Tensor | None]]:
         """Logits (N, classes) and one tensor per tap, None where the layer did not run."""
@@ -36,7 +40,9 @@ class Tapped(Protocol):
 
 def tapped(module: nn.Module, select: Select) -> Tapped:
     """Watch a module, whichever way it is stored."""
-    return _ScriptTaps(module, select) if isinstance(module, torch.jit.ScriptModule) else _EagerTaps(module, select)
+    if isinstance(module, torch.jit.ScriptModule):
+        return _ScriptTaps(module, select)
+    return _GraphTaps(module, select) if is_exported(module) else _EagerTaps(module, select)
 
 
 class _EagerTaps:
@@ -62,6 +68,47 @@ class _EagerTaps:
             for handle in handles:
                 handle.remove()
         return logits, [seen.get(name) for name in taps]
+
+
+class _GraphTaps:
+    def __init__(self, module: fx.GraphModule, select: Select) -> None:
+        self._module = module
+        self._select = select
+        self._sources: dict[str, fx.Node] = {}
+        for node in module.graph.nodes:
+            if isinstance(node.target, torch._ops.OpOverload) and node.target._opname in _GRAPH_OPS:
+                first = 1 if node.target._opname == "addmm" else 0
+                name = _held_name(node.args[first + 1])
+                if name.endswith(_WEIGHT):
+                    self._sources.setdefault(name.removesuffix(_WEIGHT), node.args[first])
+        self.names = tuple(self._sources)
+
+    def run(self, x: Tensor, taps: Sequence[str]) -> tuple[Tensor, list[Tensor | None]]:
+        steps = _Steps(self._module, {self._sources[name] for name in taps})
+        logits = self._select(steps.run(x), len(x))
+        return logits, [steps.seen.get(self._sources[name]) for name in taps]
+
+
+class _Steps(fx.Interpreter):
+    """Runs a graph and keeps what some of its steps give."""
+
+    def __init__(self, module: fx.GraphModule, kept: set[fx.Node]) -> None:
+        super().__init__(module)
+        self.kept = kept
+        self.seen: dict[fx.Node, Tensor] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if n in self.kept:
+            self.seen[n] = result
+        return result
+
+
+def _held_name(value: Any) -> str:
+    """What an operand of an exported step is called in the state dict; "" where it is computed."""
+    while isinstance(value, fx.Node) and value.op == "call_function" and value.target is torch.ops.aten.t.default:
+        value = value.args[0]
+    return str(value.target) if isinstance(value, fx.Node) and value.op == "get_attr" else ""
 
 
 class _ScriptTaps:
@@ -172,7 +219,7 @@ def choose_taps(student: Tapped, teacher: Tapped, example: Tensor) -> TapChoice:
     if not names:
         raise ModelError(
             "the patched model and its original share no layer whose input the filters change",
-            hint="--teacher must be the very model that was patched, and both TorchScript or eager modules",
+            hint="--teacher must be the very model that was patched",
         )
     return TapChoice(tuple(names), tuple(groups))
 

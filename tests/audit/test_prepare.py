@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from networks import Residual, preprocessing, seeded
+from networks import Residual, preprocessing, seeded, write_images
 from torch import nn
 
+import shiftaudit
 from shiftaudit.audit.prepare import Prepared, prepare
 from shiftaudit.errors import InputError
 from shiftaudit.models import LoadedModel
 from shiftaudit.models.pack import PackedConv2d
+from shiftaudit.records.report import AuditReport
 from shiftaudit.records.settings import Settings
 from shiftaudit.stages.find import discover
 from shiftaudit.views.protocol import resolve
@@ -91,3 +94,39 @@ def test_a_network_whose_other_forms_differ_is_watched_as_it_is(monkeypatch: pyt
     assert made.fast is model
     assert made.watched is model
     assert [stage.name for stage in made.stages.stages] == ["stem", "pool", "branch", "shortcut"]
+
+
+class Classic(nn.Module):
+    """The network of many a tutorial: what stands behind its last map is a `view`, which wants channels first in memory."""
+
+    def __init__(self, view: bool) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4))
+        self.pool = nn.MaxPool2d(2)
+        self.fc = nn.Linear(196, 5)
+        self.as_view = view
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.pool(torch.relu(self.conv(x)))
+        return self.fc(x.view(-1, 196) if self.as_view else x.flatten(1))
+
+
+@pytest.mark.parametrize("form", ["eager", "scripted", "exported"])
+def test_a_network_that_needs_channels_first_gets_its_report(form: str, tmp_path: Path) -> None:
+    def report(module: nn.Module) -> AuditReport:
+        model = LoadedModel.from_module(module, preprocessing())
+        return shiftaudit.score(model, folder, Settings(shifts="3", max_shift=4, workers=0, damage=2))
+
+    folder = write_images(tmp_path / "images", n=3)
+    module: Any = seeded(Classic(view=True))
+    if form == "scripted":
+        module = torch.jit.script(module)
+    elif form == "exported":
+        batch = ({0: torch.export.Dim("batch")},)
+        module = torch.export.export(module, (torch.zeros(2, 3, 16, 16),), dynamic_shapes=batch).module()
+    got, wanted = report(module), report(seeded(Classic(view=False)))
+    assert [stage.errors["circular"].output.value for stage in got.stages] == pytest.approx(
+        [stage.errors["circular"].output.value for stage in wanted.stages], abs=1e-4
+    )
+    for one, other in zip(got.per_image, wanted.per_image, strict=True):
+        assert one.views["circular"].probabilities == pytest.approx(other.views["circular"].probabilities, abs=1e-5)

@@ -72,7 +72,7 @@ def test_writes_a_copy_and_says_what_was_done_and_what_to_do(run, tmp_path: Path
     ("name", "options", "wanted", "unwanted"),
     [
         ("aa.pt", ("--seed", "7"), f"--teacher {MODEL} --seed 7 IMAGES", "--trust"),
-        ("aa.pt2", (), f"refit aa.pt2 --teacher {MODEL} --trust IMAGES", "shiftaudit tune"),
+        ("aa.pt2", (), f"tune fitted.pt2 --teacher {MODEL} --trust IMAGES -o tuned.pt2", "fitted.pt "),
         ("aa.safetensors", (), "holds weights alone", "shiftaudit score"),
         ("aa.pth", ("--file-format", "state-dict"), "holds weights alone", "shiftaudit score"),
     ],

@@ -178,7 +178,7 @@ def test_a_fitted_copy_is_scored_gated_and_compared_like_any_model(run: Run) -> 
     )
 
 
-def test_an_exported_copy_is_fitted_and_written_in_its_own_form(run: Run) -> None:
+def test_an_exported_copy_is_fitted_tuned_and_written_in_its_own_form(run: Run) -> None:
     code, out, error = run("patch", "model.pt2", "--trust", *SIZE, "-o", "aa.pt2")
     assert code == 0, error
     assert "shiftaudit refit aa.pt2 --teacher model.pt2 --trust IMAGES" in out
@@ -186,9 +186,21 @@ def test_an_exported_copy_is_fitted_and_written_in_its_own_form(run: Run) -> Non
         "refit", "aa.pt2", "images", "--trust", "--teacher", "model.pt2", "--crops", 16, "-o", "fitted.pt2"
     )
     assert code == 0, error
-    assert run("score", "fitted.pt2", "images", "--trust", "--no-stages", "--shifts", 2)[0] == 0
+    code, _, error = run(
+        "tune", "fitted.pt2", "images", "--trust", "--teacher", "model.pt2", "--steps", 2, "-o", "tuned.pt2"
+    )
+    assert code == 0, error
+    for name in ("fitted.pt2", "tuned.pt2"):
+        assert run("score", name, "images", "--trust", "--no-stages", "--shifts", 2)[0] == 0
     code, out, error = run("score", "fitted.pt2", "images")
     assert (code, "--trust" in error) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["refit", "tune"])
+def test_a_form_that_the_copy_cannot_be_written_in_is_refused_before_it_is_taught(run: Run, command: str) -> None:
+    code, out, error = run(command, "aa.pt", "images", "--teacher", "model.pt", "-o", "fitted.pt2")
+    assert (code, out) == (2, "")
+    assert "a TorchScript model cannot be stored as .pt2" in error
 
 
 def test_memory_is_kept_unless_the_user_chose_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:

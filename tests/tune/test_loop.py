@@ -59,6 +59,15 @@ def scripted(module: nn.Module) -> LoadedModel:
     return replace(loaded(module), module=torch.jit.load(buffer).eval())
 
 
+def exported(module: nn.Module) -> LoadedModel:
+    buffer, batch = io.BytesIO(), {0: torch.export.Dim("batch")}
+    torch.export.save(
+        torch.export.export(module.eval(), (torch.zeros(2, 3, SIZE, SIZE),), dynamic_shapes=(batch,)), buffer
+    )
+    buffer.seek(0)
+    return replace(loaded(module), module=torch.export.load(buffer).module())
+
+
 @pytest.fixture(autouse=True)
 def few_held_out_crops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shiftaudit.tune.data.HOLDOUT_CROPS", 9)
@@ -103,11 +112,44 @@ def test_tuning_brings_the_copy_back_to_its_original(wrap, images: list[ImageFil
     assert result.record.original.agreement == 1.0
 
 
-def test_batch_norm_statistics_stay_the_originals_and_its_weights_do_not(images: list[ImageFile]) -> None:
-    patched, teacher = loaded(network(True)), loaded(network(False))
+class Viewed(nn.Module):
+    """Its `view` takes for granted that channels come before rows in memory."""
+
+    def __init__(self, blurred: bool) -> None:
+        super().__init__()
+        self.layers = network(blurred)[:10]
+        self.fc = nn.Linear(128, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.layers(x)
+        return self.fc(x.view(x.shape[0], -1))
+
+
+@pytest.mark.parametrize("wrap", [loaded, scripted, exported], ids=["eager", "scripted", "exported"])
+def test_a_network_that_needs_channels_first_is_tuned(wrap, images: list[ImageFile]) -> None:
+    torch.manual_seed(0)
+    original = Viewed(False)
+    patched = Viewed(True)
+    patched.fc.load_state_dict(original.fc.state_dict())
+    assert tune(wrap(patched), wrap(original), images, replace(QUICK, steps=2, checks=1)).record.steps_done == 2
+
+
+def test_what_an_exported_copy_cannot_be_tuned_with_is_said_before_it_is_trained(images: list[ImageFile]) -> None:
+    patched, teacher = exported(network(True)), exported(network(False))
+    with pytest.raises(InputError, match="no batch-norm statistics that can be measured anew"):
+        tune(patched, teacher, images, replace(QUICK, batch_norm="reestimate"), lambda _: pytest.fail("it was trained"))
+    with pytest.raises(ModelError, match="failed on a batch of shape"):
+        tune(patched, teacher, images, replace(QUICK, train_size=12))
+
+
+@pytest.mark.parametrize("wrap", [loaded, exported], ids=["eager", "exported"])
+def test_batch_norm_statistics_stay_the_originals_and_its_weights_do_not(wrap, images: list[ImageFile]) -> None:
+    patched, teacher = wrap(network(True)), wrap(network(False))
     before, original = weights(patched), weights(teacher)
-    tune(patched, teacher, images, replace(QUICK, patience=9))
+    record = tune(patched, teacher, images, replace(QUICK, steps=16, patience=9)).record
     after = weights(patched)
+    assert all(check.loss > 0 for check in record.history[1:])
+    assert torch.equal(after["conv2.weight"], before["conv2.weight"]) is (record.best_step == 0)
     assert all(torch.equal(weights(teacher)[name], tensor) for name, tensor in original.items())
     assert all(torch.equal(after[name], before[name]) for name in before if "running" in name or "tracked" in name)
 

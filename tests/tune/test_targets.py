@@ -41,6 +41,18 @@ def reloaded(module: nn.Module, example: Tensor | None = None) -> torch.jit.Scri
     return torch.jit.load(buffer).eval()
 
 
+def exported(module: nn.Module) -> nn.Module:
+    buffer = io.BytesIO()
+    torch.export.save(torch.export.export(module, (torch.zeros(2, 3, 16, 16),)), buffer)
+    buffer.seek(0)
+    return torch.export.load(buffer).module()
+
+
+def in_form(kind: str, module: nn.Module) -> nn.Module:
+    forms = {"eager": lambda m: m, "scripted": reloaded, "traced": lambda m: reloaded(m, X), "exported": exported}
+    return forms[kind](module)
+
+
 def logits(output: Tensor, batch: int) -> Tensor:
     assert len(output) == batch
     return output
@@ -49,11 +61,11 @@ def logits(output: Tensor, batch: int) -> Tensor:
 X = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("kind", ["eager", "scripted", "traced"])
+@pytest.mark.parametrize("kind", ["eager", "scripted", "traced", "exported"])
 def test_strength_zero_computes_the_original_and_one_the_patched_model(kind: str) -> None:
     original, patched = tiny(False), tiny(True)
     full = patched(X)
-    model = {"eager": lambda m: m, "scripted": reloaded, "traced": lambda m: reloaded(m, X)}[kind](patched)
+    model = in_form(kind, patched)
     assert set_strength(model, 0.0) == 2
     torch.testing.assert_close(model(X), original(X))
     set_strength(model, 1.0)
@@ -66,11 +78,11 @@ def test_a_model_without_blurpool_cannot_be_tuned() -> None:
         set_strength(tiny(False), 0.5)
 
 
-@pytest.mark.parametrize("kind", ["eager", "scripted", "traced"])
+@pytest.mark.parametrize("kind", ["eager", "scripted", "traced", "exported"])
 def test_taps_are_the_inputs_of_the_layers_they_are_named_after(kind: str) -> None:
     module = tiny(True)
     expected = module[:5](X), module[:9](X), module[:12](X)
-    model = {"eager": lambda m: m, "scripted": reloaded, "traced": lambda m: reloaded(m, X)}[kind](module)
+    model = in_form(kind, module)
     network = tapped(model, logits)
     assert network.names == ("conv1", "conv2", "conv3", "conv4", "fc")
     answer, tensors = network.run(X, ["conv2", "conv4", "fc"])
@@ -80,8 +92,9 @@ def test_taps_are_the_inputs_of_the_layers_they_are_named_after(kind: str) -> No
     torch.testing.assert_close(tensors[2], expected[2])
 
 
-def test_gradients_of_script_taps_reach_the_models_own_parameters() -> None:
-    model = reloaded(tiny(True))
+@pytest.mark.parametrize("kind", ["scripted", "exported"])
+def test_gradients_of_taps_reach_the_models_own_parameters(kind: str) -> None:
+    model = in_form(kind, tiny(True))
     _, (features,) = tapped(model, logits).run(X, ["conv4"])
     assert features is not None
     features.square().sum().backward()
@@ -90,8 +103,9 @@ def test_gradients_of_script_taps_reach_the_models_own_parameters() -> None:
     assert gradients["conv4.weight"] is None and gradients["fc.weight"] is None
 
 
-def test_script_taps_follow_the_strength_of_the_filters() -> None:
-    model = reloaded(tiny(True))
+@pytest.mark.parametrize("kind", ["scripted", "exported"])
+def test_taps_follow_the_strength_of_the_filters(kind: str) -> None:
+    model = in_form(kind, tiny(True))
     network = tapped(model, logits)
     set_strength(model, 0.0)
     _, (plain,) = network.run(X, ["conv4"])
