@@ -30,7 +30,7 @@ def installed(*arguments: object, cwd: Path, **env: str) -> subprocess.Completed
         capture_output=True,
         check=False,
         encoding="utf-8",
-        timeout=120,
+        timeout=300,
     )
 
 

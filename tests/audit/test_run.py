@@ -199,14 +199,14 @@ def torchrun(
 
 
 @pytest.mark.slow
-def test_one_two_and_three_processes_write_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+def test_one_and_three_processes_write_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     reports = []
-    for n in (1, 2, 3):
+    for n in (1, 3):
         done = torchrun(n, folder, tmp_path / f"{n}.json")
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("same answer for") == 2
         reports.append((tmp_path / f"{n}.json").read_bytes())
-    assert reports[0] == reports[1] == reports[2]
+    assert reports[0] == reports[1]
 
 
 @pytest.mark.slow

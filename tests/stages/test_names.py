@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable
 
 import pytest
+import small_families as small
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from shiftaudit.stages.align import align
@@ -43,19 +44,13 @@ def _forms(model: nn.Module, example: Tensor) -> dict[str, nn.Module]:
     }
 
 
-def _model(name: str) -> nn.Module:
-    torch.manual_seed(0)
-    options = {"init_weights": False} if name == "googlenet" else {}
-    return torchvision.models.get_model(name, weights=None, **options).eval()
-
-
 EXPECTED = {
-    "resnet18": [
+    small.resnet: [
         "conv1", "maxpool", "layer2.0.conv1", "layer2.0.downsample.0", "layer3.0.conv1", "layer3.0.downsample.0",
         "layer4.0.conv1", "layer4.0.downsample.0",
     ],
-    "googlenet": ["conv1.conv", "maxpool1", "maxpool2", "maxpool3", "maxpool4"],
-    "densenet121": [
+    small.googlenet: ["conv1.conv", "maxpool1", "maxpool2", "maxpool3", "maxpool4"],
+    small.densenet: [
         "features.conv0", "features.pool0", "features.transition1.pool", "features.transition2.pool",
         "features.transition3.pool",
     ],
@@ -63,12 +58,12 @@ EXPECTED = {
 
 
 @pytest.mark.filterwarnings("ignore:Scripted GoogleNet always returns")
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n != "resnet18" else ()) for n in EXPECTED])
-def test_stages_of_every_stored_form_have_the_names_of_the_eager_model(name: str) -> None:
-    model, example = _model(name), torch.zeros(1, 3, 64, 64)
+@pytest.mark.parametrize("network", EXPECTED)
+def test_stages_of_every_stored_form_have_the_names_of_the_eager_model(network: Callable[[], nn.Module]) -> None:
+    model, example = network().eval(), torch.zeros(1, 3, 64, 64)
     found = {form: [s.name for s in discover(m, m, example).stages] for form, m in _forms(model, example).items()}
     found["eager"] = [s.name for s in discover(model, model, example).stages]
-    assert found == dict.fromkeys(found, EXPECTED[name])
+    assert found == dict.fromkeys(found, EXPECTED[network])
 
 
 class _Functional(nn.Module):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
+import small_families as small
 import torch
 import torch.nn.functional as F
 import torchvision
@@ -12,7 +14,7 @@ from patch_networks import Chain, Functional, Slices, randomise, relative
 from torch import Tensor, nn
 
 from shiftaudit.errors import PatchError
-from shiftaudit.surgery.blurpool import BlurPool, blur_layers
+from shiftaudit.surgery.blurpool import BlurPool
 from shiftaudit.surgery.patch import PatchOptions, patch, plan_patch
 
 EVERYTHING = PatchOptions(filter_size=1, stem=True, patchify=True)
@@ -33,23 +35,22 @@ def check_identity(module: nn.Module, x: Tensor, **options) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "n_sites", "size"),
+    ("network", "n_sites", "size"),
     [
-        ("resnet18", 8, 65),
-        ("mobilenet_v2", 5, 64),
-        ("squeezenet1_0", 4, 97),
-        ("googlenet", 5, 65),
-        ("shufflenet_v2_x0_5", 8, 65),
-        ("densenet121", 5, 64),
-        ("swin_t", 4, 66),
-        ("efficientnet_b0", 5, 65),
+        (small.resnet, 8, 65),
+        (small.mobilenet_v2, 5, 64),
+        (small.squeezenet, 4, 97),
+        (small.googlenet, 5, 65),
+        (small.shufflenet, 8, 65),
+        (small.densenet, 5, 64),
+        (small.swin, 4, 66),
+        (small.efficientnet, 5, 65),
     ],
 )
 @pytest.mark.filterwarnings("ignore:The TorchScript type system")  # about fx's own GraphModule
-def test_torchvision_families(name: str, n_sites: int, size: int) -> None:
+def test_torchvision_families(network: Callable[[], nn.Module], n_sites: int, size: int) -> None:
     torch.manual_seed(0)
-    extra = {"init_weights": False} if name == "googlenet" else {}
-    model = randomise(torchvision.models.get_model(name, weights=None, **extra))
+    model = randomise(network())
     x = torch.randn(2, 3, size, size)
     result = patch(model, EVERYTHING, input_size=size)
     with torch.no_grad():
@@ -304,7 +305,7 @@ def test_float64_and_grey_models() -> None:
     model = nn.Sequential(nn.Conv2d(1, 4, 3, 2), nn.MaxPool2d(2)).double().eval()
     result = patch(model, PatchOptions(stem=True), input_size=20)
     assert result.module(torch.randn(1, 1, 20, 20, dtype=torch.float64)).dtype == torch.float64
-    assert all(layer.kernel.dtype == torch.float64 for layer in blur_layers(result.module))
+    assert all(layer.kernel.dtype == torch.float64 for layer in result.module.modules() if isinstance(layer, BlurPool))
 
 
 def test_patched_circular_network_is_steadier_at_its_features() -> None:
@@ -329,7 +330,7 @@ def test_patched_circular_network_is_steadier_at_its_features() -> None:
     assert error(patched) < 0.5 * error(model)
 
 
-def test_blur_layers_sit_beside_what_they_follow() -> None:
+def test_filters_sit_beside_what_they_follow() -> None:
     patched = patch(torchvision.models.resnet18(weights=None), input_size=64).module
     names = [name for name, child in patched.named_modules() if isinstance(child, BlurPool)]
     assert "blur_maxpool" in names

@@ -7,15 +7,14 @@ from typing import Any
 
 import odd_networks as odd
 import pytest
+import small_families as small
 import torch
 import torch.nn.functional as F
-import torchvision
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from patch_networks import Chain, Functional, Slices, form, randomise
 from random_networks import blocks, build
 from torch import Tensor, nn
-from torchvision.models.convnext import CNBlockConfig
 
 from shiftaudit.records.patch import PatchOptions
 from shiftaudit.stages.find import discover
@@ -253,46 +252,18 @@ def test_a_convolution_with_two_names_is_changed_alike_in_every_form() -> None:
         ]
 
 
-def small_densenet() -> nn.Module:
-    return torchvision.models.DenseNet(8, (2, 2, 2, 2), 16, num_classes=10)
-
-
-def small_swin() -> nn.Module:
-    return torchvision.models.SwinTransformer([4, 4], 24, [1, 1, 1, 1], [1, 2, 2, 4], [4, 4], num_classes=10)
-
-
-def small_convnext() -> nn.Module:
-    sizes = ((16, 32), (32, 48), (48, 64), (64, None))
-    return torchvision.models.ConvNeXt([CNBlockConfig(*pair, 1) for pair in sizes], num_classes=10)
-
-
-def small_shufflenet() -> nn.Module:
-    return torchvision.models.ShuffleNetV2([2, 2, 2], [24, 48, 96, 192, 64], num_classes=10)
-
-
-def small_mobilenet_v2() -> nn.Module:
-    steps = [[1, 8, 1, 1], [6, 16, 2, 2], [6, 16, 1, 2], [6, 24, 1, 2], [6, 24, 1, 1], [6, 32, 1, 2]]
-    return torchvision.models.MobileNetV2(10, inverted_residual_setting=steps)
-
-
-# Those of many equal blocks with fewer of them: a second block of a kind adds time and no new kind of site.
 FAMILIES = [
-    (small_densenet, 64), (small_swin, 64), (small_convnext, 64), (small_shufflenet, 64), (small_mobilenet_v2, 64),
-    ("resnet18", 64), ("mobilenet_v3_small", 64), ("squeezenet1_0", 97), ("googlenet", 64), ("regnet_y_400mf", 64),
-    ("mnasnet0_5", 64), ("efficientnet_b0", 64), ("vgg11_bn", 64), ("alexnet", 97),
+    (small.densenet, 64), (small.swin, 64), (small.convnext, 64), (small.shufflenet, 64), (small.mobilenet_v2, 64),
+    (small.resnet, 64), (small.mobilenet_v3, 64), (small.squeezenet, 97), (small.googlenet, 64), (small.regnet_y, 64),
+    (small.mnasnet, 64), (small.efficientnet, 64), (small.vgg, 64), (small.alexnet, 97),
 ]  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore:Scripted GoogleNet")
 @pytest.mark.parametrize(("network", "size"), FAMILIES)
-def test_torchvision_families(network: str | Callable[[], nn.Module], size: int) -> None:
+def test_torchvision_families(network: Callable[[], nn.Module], size: int) -> None:
     torch.manual_seed(0)
-    if isinstance(network, str):
-        extra = {"init_weights": False} if network == "googlenet" else {}
-        model = torchvision.models.get_model(network, weights=None, **extra)
-    else:
-        model = network()
-    assert check_parity(model.eval(), torch.randn(1, 3, size, size))
+    assert check_parity(network().eval(), torch.randn(1, 3, size, size))
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])

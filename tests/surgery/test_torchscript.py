@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import pytest
+import small_families as small
 import torch
 import torch.nn.functional as F
-import torchvision
 from patch_networks import Chain, Functional, Slices, randomise, relative
 from torch import Tensor, nn
 
@@ -24,13 +25,13 @@ pytestmark = [
 
 EVERYTHING = PatchOptions(filter_size=1, stem=True, patchify=True)
 FAMILIES = [
-    ("resnet18", 8, 65),
-    ("mobilenet_v2", 5, 65),
-    ("squeezenet1_0", 4, 97),
-    ("googlenet", 5, 65),
-    ("densenet121", 5, 65),
-    ("swin_t", 4, 66),
-    ("shufflenet_v2_x0_5", 8, 65),
+    (small.resnet, 8, 65),
+    (small.mobilenet_v2, 5, 65),
+    (small.squeezenet, 4, 97),
+    (small.googlenet, 5, 65),
+    (small.densenet, 5, 65),
+    (small.swin, 4, 66),
+    (small.shufflenet, 8, 65),
 ]
 
 
@@ -49,10 +50,9 @@ def logits(output: Tensor | tuple) -> Tensor:
     return output if isinstance(output, Tensor) else output[0]
 
 
-def family(name: str) -> nn.Module:
+def family(network: Callable[[], nn.Module]) -> nn.Module:
     torch.manual_seed(0)
-    extra = {"init_weights": False} if name == "googlenet" else {}
-    return randomise(torchvision.models.get_model(name, weights=None, **extra))
+    return randomise(network())
 
 
 def facts(record: PatchRecord) -> list[tuple]:
@@ -63,9 +63,11 @@ def facts(record: PatchRecord) -> list[tuple]:
 
 
 @pytest.mark.parametrize("how", ["scripted", "traced"])
-@pytest.mark.parametrize(("name", "n_sites", "size"), FAMILIES)
-def test_filter_one_is_the_original_for_torchvision_families(name: str, n_sites: int, size: int, how: str) -> None:
-    model = family(name)
+@pytest.mark.parametrize(("network", "n_sites", "size"), FAMILIES)
+def test_filter_one_is_the_original_for_torchvision_families(
+    network: Callable[[], nn.Module], n_sites: int, size: int, how: str
+) -> None:
+    model = family(network)
     x = torch.randn(1, 3, size, size)
     original = stored(model, how, x)
     result = patch(original, EVERYTHING, example_input=x)
@@ -74,16 +76,16 @@ def test_filter_one_is_the_original_for_torchvision_families(name: str, n_sites:
     assert len(result.record.patched) == len(result.record.sites) == n_sites
     assert result.record.backend == "torchscript"
     assert list(result.module.state_dict()) == list(original.state_dict())
-    model.load_state_dict(result.module.state_dict(), strict=how == "scripted" or name != "googlenet")
+    model.load_state_dict(result.module.state_dict(), strict=how == "scripted" or network != small.googlenet)
 
 
 @pytest.mark.parametrize("how", ["scripted", "traced"])
 @pytest.mark.parametrize(
-    ("name", "filter_size"),
-    [("resnet18", 3), ("resnet18", 4), ("mobilenet_v2", 3), ("googlenet", 4), ("densenet121", 3)],
+    ("network", "filter_size"),
+    [(small.resnet, 3), (small.resnet, 4), (small.mobilenet_v2, 3), (small.googlenet, 4), (small.densenet, 3)],
 )
-def test_both_backends_agree(name: str, filter_size: int, how: str) -> None:
-    model = family(name)
+def test_both_backends_agree(network: Callable[[], nn.Module], filter_size: int, how: str) -> None:
+    model = family(network)
     x = torch.randn(2, 3, 64, 64)
     options = PatchOptions(filter_size=filter_size)
     wanted = patch(model, options, example_input=x)
@@ -257,7 +259,7 @@ def test_filters_follow_a_cast(how: str) -> None:
 
 
 def test_frozen_networks_are_patched_too() -> None:
-    model = family("resnet18")
+    model = family(small.resnet)
     x = torch.randn(1, 3, 65, 65)
     frozen = torch.jit.freeze(torch.jit.script(model))
     for module in (frozen, reloaded(frozen)):
