@@ -7,7 +7,7 @@ or right; multiply-adds are counted for one image.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 from shiftaudit.errors import PatchError
 from shiftaudit.records.options import option
@@ -32,7 +32,6 @@ BLUR_BEFORE_CONV: Final = "blur_before_conv"
 BLUR_AFTER_POOL: Final = "blur_after_pool"
 BLUR_BEFORE_SLICE: Final = "blur_before_slice"
 LEAVE: Final = "leave"
-ACTIONS: tuple[Action, ...] = get_args(Action)
 
 
 Backend = Literal["fx", "torchscript", "onnx"]

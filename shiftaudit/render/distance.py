@@ -1,6 +1,6 @@
-"""Change against the distance moved: as rows of text, as one line of blocks, and as the lines of a drawing.
+"""Change against the distance moved: as rows of text and as the lines of a drawing.
 
-`rows` and `sparkline` are for terminals and Markdown, `curves` for drawings: the page's SVG (`render/html/distance.py`) and the
+`rows` are for terminals and Markdown, `curves` for drawings: the page's SVG (`render/html/distance.py`) and the
 figure of a paper (`render/figures.py`) draw the same curves.
 """
 
@@ -15,8 +15,6 @@ from shiftaudit.records.metric import Metric
 from shiftaudit.records.report import AuditReport
 from shiftaudit.records.words import Protocol
 from shiftaudit.render.numbers import about, number, percent
-
-BLOCKS = "▁▂▃▄▅▆▇█"
 
 CurveKind = Literal["change", "aliasing", "border"]
 """The change as observed, and what either cause alone does."""
@@ -104,20 +102,6 @@ def distance_text(one: DistanceBin) -> str:
     """A range of distances, marked where it holds multiples of the total stride."""
     marks = ", ".join(map(str, one.lattice[:4])) + (", …" if len(one.lattice) > 4 else "")
     return range_text(one) + (f" (lattice: {marks})" if marks else "")
-
-
-def sparkline(bins: Sequence[DistanceBin]) -> str:
-    """The change from near to far, one block a range on a scale from 0; empty where nothing was measured.
-
-    The distances of its ends belong beside it: `range_text(bins[0])`, `range_text(bins[-1])`.
-    """
-    values = [one.variation.value for one in bins]
-    top = max((value for value in values if value is not None), default=0.0)
-    if top <= 0:
-        return BLOCKS[0] * len(values) if any(value is not None for value in values) else ""
-    return "".join(
-        " " if value is None else BLOCKS[min(len(BLOCKS) - 1, int(value / top * len(BLOCKS)))] for value in values
-    )
 
 
 def curves(bins: Sequence[DistanceBin]) -> list[Curve]:

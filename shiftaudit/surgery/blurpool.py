@@ -39,19 +39,6 @@ def binomial_taps(filter_size: int) -> list[float]:
     return taps
 
 
-def binomial(filter_size: int) -> Tensor:
-    """The one-dimensional binomial filter, shape (filter_size,), float32, sum 1.
-
-    >>> binomial(3)
-    tensor([0.2500, 0.5000, 0.2500])
-
-    Raises:
-        InputError: filter_size is not in 1..7.
-    """
-    _check_filter_size(filter_size)
-    return torch.tensor(binomial_taps(filter_size))
-
-
 def blur_kernel(filter_size: list[int], strength: float = 1.0) -> Tensor:
     """The filter of rows (1 - strength)·δ + strength·binomial, shape `filter_size` (y, x), float32, sum 1.
 
@@ -136,22 +123,6 @@ def subsample(x: Tensor, stride: list[int]) -> Tensor:
     return x[:, :, :: stride[0], :: stride[1]].clone()
 
 
-def blur_pool2d(
-    x: Tensor, filter_size: list[int], stride: list[int], pad_mode: str = "reflect", strength: float = 1.0
-) -> Tensor:
-    """BlurPool as a function: (N, C, H, W) → (N, C, ceil(H / stride y), ceil(W / stride x)); pairs are (y, x).
-
-    It holds no tensor, compiles with `torch.jit.script` and checks nothing: `BlurPool` is the checked layer.
-
-    >>> blur_pool2d(torch.eye(4)[None, None], [4, 4], [2, 2]).squeeze()
-    tensor([[0.4062, 0.1250],
-            [0.1250, 0.4062]])
-    """
-    if strength == 0.0 or (filter_size[0] == 1 and filter_size[1] == 1):
-        return subsample(x, stride)
-    return filter_map(x, blur_kernel(filter_size, strength), stride, blur_padding(filter_size), pad_mode)
-
-
 def _blur_pool(
     x: Tensor,
     channels: int,
@@ -226,7 +197,8 @@ class BlurPool(nn.Module):
         self.pad_off = pad_off
         self.strength = 1.0
         for size in self.filter_size:
-            _check_filter_size(size)
+            if not 1 <= size <= MAX_FILTER_SIZE:
+                raise InputError(f"filter size {size} is not supported", hint=f"use 1 to {MAX_FILTER_SIZE}")
         if min(self.stride) < 1 or channels < 1 or pad_off < 0:
             raise InputError(
                 f"BlurPool got channels={channels}, stride={stride}, pad_off={pad_off}; "
@@ -269,19 +241,9 @@ class BlurPool(nn.Module):
         return f"{self.channels}, filter_size=({fy}, {fx}), stride=({sy}, {sx}), pad_mode={self.pad_mode!r}"
 
 
-def blur_layers(module: nn.Module) -> list[BlurPool]:
-    """Every BlurPool of a module, in the order of its definition."""
-    return [layer for layer in module.modules() if isinstance(layer, BlurPool)]
-
-
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
     if isinstance(value, int):
         return value, value
     if isinstance(value, Sequence) and len(value) == 2:
         return int(value[0]), int(value[1])
     raise InputError(f"BlurPool got {value!r} where a whole number or a pair (y, x) of them was expected")
-
-
-def _check_filter_size(filter_size: int) -> None:
-    if not 1 <= filter_size <= MAX_FILTER_SIZE:
-        raise InputError(f"filter size {filter_size} is not supported", hint=f"use 1 to {MAX_FILTER_SIZE}")

@@ -39,7 +39,6 @@ Size = tuple[int, int]
 CONV: Final = "conv"
 SLICE: Final = "slice"
 INTERPOLATE: Final = "interpolate"
-POOLS: tuple[OpName, ...] = ("max_pool", "avg_pool")
 ADAPTIVE_POOLS: tuple[OpName, ...] = ("adaptive_avg_pool", "adaptive_max_pool")
 
 # Reasons that say more than one rule.

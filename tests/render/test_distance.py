@@ -23,14 +23,6 @@ def test_a_row_says_what_was_measured_and_marks_the_lattice() -> None:
     assert {(row.aliasing, row.border, row.ceiling) for row in alone} == {("–", "–", "–")}
 
 
-def test_the_blocks_rise_with_the_change() -> None:
-    blocks = distance.sparkline(BINS)
-    assert len(blocks) == len(BINS)
-    assert list(blocks) == sorted(blocks)
-    assert blocks[-1] == "█"
-    assert distance.sparkline(()) == ""
-
-
 def test_every_curve_has_a_point_a_range_and_a_title() -> None:
     curves = distance.curves(BINS)
     assert [curve.kind for curve in curves] == ["change", "aliasing", "border"]
