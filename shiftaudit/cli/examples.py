@@ -23,6 +23,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "demo": (
         "shiftaudit demo",
         "shiftaudit demo --html page.html",
+        "shiftaudit demo --copy .",
     ),
     "score": (
         "shiftaudit score resnet50 photos/",

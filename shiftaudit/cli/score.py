@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +12,7 @@ import typer
 from shiftaudit.cli import options as opt
 from shiftaudit.cli.progress import load, working
 from shiftaudit.cli.run_audit import ImageOptions, run_audit
+from shiftaudit.cli.stderr import note
 from shiftaudit.cli.takes import takes
 from shiftaudit.cli.write_report import ReportOutputs
 from shiftaudit.errors import InputError
@@ -99,6 +102,10 @@ def demo(
     antialiased: Annotated[
         bool, typer.Option("--antialiased", help="Score the twin that filters before it subsamples.")
     ] = False,
+    copy: Annotated[
+        Path | None,
+        typer.Option("--copy", help="Put the sample's model and images into this folder, too.", metavar="FOLDER"),
+    ] = None,
     quiet: opt.Quiet = False,
 ) -> None:
     """Score the bundled sample: a small trained network on 80 crops of real photographs. Needs no network access."""
@@ -106,5 +113,29 @@ def demo(
 
     path = sample.antialiased_model_path() if antialiased else sample.model_path()
     images = ImageOptions((sample.images_path(),))
+    if copy is None:
+        note("`shiftaudit demo --copy .` puts the model and the images here, for the other commands", quiet=quiet)
+    else:
+        _copy((path, sample.images_path()), copy)
     # Every image is taken apart: the network is small, and eighty images are few.
     outputs.emit(run_audit(load(str(path), quiet=quiet), images, Settings(damage=1), quiet=quiet), images.paths)
+
+
+def _copy(sources: Iterable[Path], folder: Path) -> None:
+    """Copy files and folders into a folder, made where it is not there.
+
+    Raises:
+        InputError: one of them is there already, or cannot be written.
+    """
+    import shutil
+
+    targets = [(source, folder / source.name) for source in sources]
+    for _, target in targets:
+        if target.exists():
+            raise InputError(f"{target} exists already", hint="give another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for source, target in targets:
+            (shutil.copytree if source.is_dir() else shutil.copyfile)(source, target)
+    except OSError as error:
+        raise InputError(f"cannot copy to {folder}: {error.strerror}") from error

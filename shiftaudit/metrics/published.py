@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SOURCE = "Zhang, Making Convolutional Networks Shift-Invariant Again, ICML 2019 (BlurPool with filter size 4)"
+SOURCE = (
+    "Zhang's figures of 2020 for BlurPool with filter size 4, published with the package antialiased-cnns; the method is that of "
+    "Making Convolutional Networks Shift-Invariant Again, ICML 2019, whose own table has filter sizes 2, 3 and 5"
+)
 PROTOCOL = (
     "ImageNet's validation images, resized to 256, two crops of 224 at random offsets; the share of images whose two answers "
     "agree. `--preset zhang` measures it; numbers on other images cannot be compared with these."

@@ -71,9 +71,12 @@ def _facts(report: AuditReport, room: int) -> Iterator[tuple[str, str, str]]:
 
 
 def _answers(result: ProtocolResult) -> str:
-    """How often the answer is the same, and how often another."""
+    """How often two views get the same answer, and how often not."""
     metric = result.metrics.get("consistency")
     if metric is None or metric.value is None:
         return "consistency could not be measured"
     text = f"same answer for {numbers.percent(metric.value)} of pairs {numbers.interval_text('consistency', metric)}".rstrip()
-    return f"{text}; not {numbers.odds(1 - metric.value)}" if metric.value < 1 else text
+    if not 0 < metric.value < 1:
+        return text
+    often = numbers.odds(1 - metric.value).removeprefix("in ").replace(" of ", " in ")
+    return f"{text}; {often} {'differs' if often.startswith('1 ') else 'differ'}"

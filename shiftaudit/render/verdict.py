@@ -124,14 +124,14 @@ def lead_text(report: AuditReport) -> str:
 def next_step(report: AuditReport) -> str:
     """What to do now."""
     if findings.is_degenerate(report):
-        return "Next: make the model answer sensibly first; `shiftaudit explain degenerate` says why."
+        return "Next: make the model answer sensibly first; see `shiftaudit explain degenerate`."
     if report.per_image and not n_changed(report):
         return "Next: `shiftaudit baseline save` keeps this for `shiftaudit gate` to judge against."
     part = part_of_aliasing(report)
     if part == "none":
-        return "Next: look at padding and at how the images are framed; `shiftaudit explain cause` says more."
+        return "Next: look at padding and at how the images are framed; see `shiftaudit explain cause`."
     if part in ("no sign", "unsure"):
-        return "Next: `--damage 8` or more images look closer; `shiftaudit explain cause` says more."
+        return "Next, look closer: more images or `--damage 8`; see `shiftaudit explain cause`."
     if report.model.kind == "runner":
         return "Next: patch the network that the runner runs."
     source, suffix = report.model.source, "onnx" if report.model.kind == "onnx" else "pt"

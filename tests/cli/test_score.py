@@ -301,3 +301,15 @@ def test_ctrl_c_ends_with_130_and_leaves_only_the_partial_rows(tmp_path: Path) -
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def test_demo_gives_its_sample_to_the_other_commands_and_overwrites_nothing(run: InProcess, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    code, _, err = run("demo", "--copy", tmp_path, "-q")
+    assert code == 2
+    assert "images exists already" in err
+    assert not (tmp_path / "model.pt").exists()
+    code, _, err = run("demo", "--copy", tmp_path / "new", "-q")
+    assert (code, err) == (0, "")
+    assert (tmp_path / "new" / "model.pt").exists()
+    assert len(list((tmp_path / "new" / "images").glob("*/*.jpg"))) == 80
