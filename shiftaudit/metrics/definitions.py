@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 from shiftaudit.metrics.counts import count_views
@@ -33,10 +33,11 @@ class Term:
     """What it is and how to read it."""
     formula: str
     source: str
+    _: KW_ONLY
+    moved_by: str
+    """What moves its value, or what it stands for, and what does not."""
     unit: Unit | None = None
     """Of its value; None for a word that has none."""
-    moved_by: str = ""
-    """What moves its value, and what does not."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,13 +26,17 @@ TERMS: tuple[Term, ...] = (
         "equivariance error",
         "Features of the moved image should be the moved features. The error says how far from that a stage is: 0 means "
         "they just move along (nothing aliases), 1 that they are no closer than the features of another image. It is "
-        "given where features enter a stage and where they leave it. A factor or an addend in a channel changes nothing, "
-        "so a folded batch-norm, a bias, a frozen or packed file have the same errors. Aliasing, padding, nonlinearities "
-        "and a grid that does not fit the input move it; constant channels are left out.",
-        "d / D, d² = mean over channels of min(2, mean over positions of (V − T R)² / var R): R and V the maps of the "
-        "unshifted and the shifted view, T the fractional Fourier shift by (dy, dx)/stride (under crop: of the map "
-        "continued by its mirror image, on the overlap), D the mean of the same over pairs of the first 8 images",
+        "given where features enter a stage and where they leave it. Channels that hold one value everywhere are left out "
+        "and counted.",
+        "mean over images and shifts of d / D, d² = mean over channels of min(2, mean over positions of (V − T R)² / var R): "
+        "R and V the maps of the unshifted and the shifted view, T the fractional Fourier shift by (dy, dx)/stride (under "
+        "crop: of the map continued by its mirror image, on the overlap), D the mean of d between the maps of the first 8 "
+        "images, each map centred",
         ZHANG + " (internal feature distance), with a fractional shift and a calibrated scale",
+        moved_by=(
+            "aliasing before and in the stage, padding, nonlinearities, and a grid that does not fit the input; not a "
+            "factor or an addend in a channel, so a folded batch-norm, a bias, a frozen or packed file have the same errors"
+        ),
         unit="error",
     ),
     Term(
@@ -44,7 +48,7 @@ TERMS: tuple[Term, ...] = (
         "each alone may do nearly what all do at once. Padding has a part in it, since the far border is continued as "
         "the operation pads and later maps lie otherwise to theirs: `--damage N` says how much, as what is gone where the "
         "whole network pads circularly. By default one view of one image in five is taken apart, of about ten images where "
-        "there are fewer than fifty, which costs about a tenth of a run; `--damage N` takes N views of every image.",
+        "there are fewer than fifty, which costs a few per cent of a run; `--damage N` takes N views of every image.",
         "mean over images of ½ Σ |p − q| between the probabilities at another phase and at phase (0, 0), the phase drawn from "
         "all others; and the share of answers that change",
         NONE,
@@ -88,6 +92,10 @@ TERMS: tuple[Term, ...] = (
         "negative is up and left.",
         "(dy, dx) in input pixels",
         NONE,
+        moved_by=(
+            "random ones by the seed, the range, the protocol and the bytes of the image; not by the model, nor by how many "
+            "images there are or in which order"
+        ),
     ),
     Term(
         "view",
@@ -95,6 +103,7 @@ TERMS: tuple[Term, ...] = (
         "One image under one shift, as the network gets it. The unshifted view is the image left where it was.",
         "(image, shift)",
         NONE,
+        moved_by="the image, its shift, the protocol and the preprocessing; not the batch it is in, nor other images",
     ),
     Term(
         "circular",
@@ -103,6 +112,7 @@ TERMS: tuple[Term, ...] = (
         "lost, so a network without aliasing and with circular padding would not notice at all.",
         "the S×S input rolled by (dy, dx)",
         APS,
+        moved_by="aliasing, padding, and the seam where opposite edges meet; no content comes in, so not what lies beyond",
     ),
     Term(
         "crop",
@@ -111,6 +121,9 @@ TERMS: tuple[Term, ...] = (
         "side, as when a camera moves. Closest to life; content near the border truly changes.",
         "an S×S window moved by (−dy, −dx) over the larger canvas",
         ZHANG,
+        moved_by=(
+            "aliasing, padding, and what comes in at the border, so that not even a perfect network need be at 100 %; no seam"
+        ),
     ),
     Term(
         "stage",
@@ -119,6 +132,7 @@ TERMS: tuple[Term, ...] = (
         "there can shift-equivariance break by aliasing. The final reduction to 1×1 is the head, not a stage.",
         "any operation with a spatially smaller 4-D output, larger than 1×1",
         NONE,
+        moved_by="the network's operations and its input size; not its weights, the images, or the form of the file",
     ),
     Term(
         "stride",
@@ -128,6 +142,7 @@ TERMS: tuple[Term, ...] = (
         "circular network; others are not.",
         "input pixels per feature pixel, (y, x)",
         NONE,
+        moved_by="the operations on the way from the input; not the weights, nor names or the form of the file",
     ),
     Term(
         "level",
@@ -135,15 +150,17 @@ TERMS: tuple[Term, ...] = (
         "All stages with the same cumulative stride, such as the main branch and the shortcut of one residual block.",
         "rank of the cumulative stride, 1 nearest the input",
         NONE,
+        moved_by="the cumulative stride; not what a stage computes, nor the branch it lies on",
     ),
     Term(
         "phase",
         "phase",
         "Where a shift lands between the samples a stage keeps. Phase (0, 0) is a whole number of strides: "
-        "the same samples are kept, so only padding can make a difference. The map of errors over phase shows"
-        " the lattice of clean shifts.",
+        "the same samples are kept, so nothing aliases, and what is left is padding, or a grid that does not fit the "
+        "input. The map of errors over phase shows the lattice of clean shifts.",
         "(dy mod stride, dx mod stride)",
         ZHANG,
+        moved_by="the shift and the stride; not how far the shift goes: shifts that differ by whole strides have one phase",
     ),
     Term(
         "aliasing",
@@ -153,6 +170,7 @@ TERMS: tuple[Term, ...] = (
         "can change an answer.",
         "frequencies above half the sampling rate fold onto lower ones",
         ZHANG,
+        moved_by="a map's fine detail and the filter before samples are dropped; not the border, nor shifts by whole strides",
     ),
     Term(
         "blurpool",
@@ -162,6 +180,7 @@ TERMS: tuple[Term, ...] = (
         "grid by half a pixel.",
         "depthwise binomial filter (rows of Pascal's triangle, outer product, sum 1), then stride",
         ZHANG,
+        moved_by="`--filter-size`, `--strength` and `--pad`; not the weights or images: the filter is fixed",
     ),
     Term(
         "near_ties",
@@ -170,6 +189,7 @@ TERMS: tuple[Term, ...] = (
         "wins can depend on rounding, so they are counted.",
         "#{predictions: largest logit − second largest < 1e-4}",
         NONE,
+        moved_by="the number of predictions and the scale of the logits; not whether an answer changes",
         unit="count",
     ),
     Term(
@@ -178,8 +198,9 @@ TERMS: tuple[Term, ...] = (
         "(Nearly) all images got one and the same answer. Such a model is perfectly consistent and "
         "perfectly useless; look for a wrong preprocessing or untrained weights before reading any other "
         "number.",
-        "share of the most frequent unshifted answer is (nearly) 1",
+        "95 % or more of the unshifted answers are one class, and fewer than 95 % of the labels are",
         NONE,
+        moved_by="the unshifted answers and the labels; no shift, nor how sure the answers are",
         unit="share",
     ),
     Term(
@@ -190,6 +211,7 @@ TERMS: tuple[Term, ...] = (
         "Only `baseline save` and `baseline update --re-anchor` move it.",
         "candidate − anchor on the same images, views and labels, judged by the margins of the gate",
         NONE,
+        moved_by="`baseline save` and `baseline update --re-anchor`; not `baseline update`, nor a gate",
     ),
     Term(
         "interval",
@@ -197,13 +219,16 @@ TERMS: tuple[Term, ...] = (
         "The range in which the value would plausibly lie on other images of the same kind. An image counts once, however "
         "many shifts it has, since these are not independent. For shares an imaginary image is set at the end of the range, "
         "so that few images, or images that all agree, claim no certainty; in simulations with 10 to 500 images such "
-        "intervals hold the truth in 92 to 99 % of cases. Changes of probability, divergences and errors of features have "
+        "intervals hold the truth in 92 % of cases or more. Changes of probability, divergences and errors of features have "
         "an approximate interval (`approximate-t` in JSON, ≈ in tables): it holds as often where many images share the change, "
-        "and too rarely where a few images have all of it; of fewer than 20 images there is none. More images make intervals "
-        "narrower; more shifts do so only where images are alike.",
+        "and too rarely where a few images have all of it; of fewer than 20 images there is none.",
         "shares: the limits at which the mean of two p-values is 0.025, of randomly weighted means with one imaginary image "
         "at the far end and at the near end of the range (for yes/no outcomes the mid-p interval); others: Student's "
         "interval together with Hall's for skewed values",
         GAFFKE + "; " + HALL,
+        moved_by=(
+            "how many images there are and how they differ; more shifts narrow it only where images are alike; not by a seed, "
+            "by resampling, nor by the order of the images"
+        ),
     ),
 )

@@ -85,7 +85,9 @@ METRICS: tuple[Measure, ...] = (
             "shifts gives so large a maximum. Above 0.05 no shift is surely worse than another. Use `--shifts "
             "grid:STEP`, which moves all images alike, to look for a bad shift."
         ),
-        ("max over shifts of the share of images whose top-1 class differs from the unshifted one"),
+        (
+            "max over shifts, or cells of 10 views or more, of the share of answers with top-1(shifted) ≠ top-1(unshifted)"
+        ),
         NONE,
         unit="share",
         moved_by=(
@@ -120,7 +122,7 @@ METRICS: tuple[Measure, ...] = (
         ("mean of ½ KL(p ‖ m) + ½ KL(q ‖ m), m = (p + q)/2, in nats"),
         LIN,
         unit="nats",
-        moved_by="what moves the change of probability, and all other classes too",
+        moved_by="what moves the change of probability, and all other classes too; not the labels",
         higher_is_better=False,
         by_views=lambda _, views: mean(views.js_divergence),
     ),
@@ -166,7 +168,7 @@ METRICS: tuple[Measure, ...] = (
         ("share of labelled images where all K + 1 views have top-1 = label"),
         AFC,
         unit="share",
-        moved_by="the number of shifts: it falls with each",
+        moved_by="what moves accuracy over shifts, and the number of shifts: it falls with each; not which shift is the bad one",
         higher_is_better=True,
         by_counts=lambda correct, counts: float(bool(correct) and counts.correct == counts.n_views),
         compared="images",
@@ -181,6 +183,10 @@ METRICS: tuple[Measure, ...] = (
         ("consistency over images with top-1(unshifted) = label"),
         NONE,
         unit="share",
+        moved_by=(
+            "what moves consistency, and which images the model gets right, so that two models have it on other images; "
+            "not what the label is beyond that"
+        ),
         higher_is_better=True,
         by_counts=lambda correct, counts: counts.consistency if correct else math.nan,
         compared="pairs",
@@ -197,6 +203,7 @@ METRICS: tuple[Measure, ...] = (
         ("consistency over images with top-1(unshifted) ≠ label"),
         NONE,
         unit="share",
+        moved_by="what moves consistency where right; few images have it where a model is good, and below 10 it is not given",
         higher_is_better=True,
         by_counts=lambda correct, counts: math.nan if correct else counts.consistency,
         compared="pairs",
@@ -211,6 +218,7 @@ METRICS: tuple[Measure, ...] = (
         "mean over images of #{v = 1 … K: top-1(moved by (v, v)) ≠ top-1(moved by (v−1, v−1))} / K",
         AZULAY,
         unit="share",
+        moved_by="each change of the answer on the way, there and back; not how far the image has moved by then",
         higher_is_better=False,
         by_views=lambda image, views: mean(adjacent_flips(image, views)),
         only_diagonal=True,
@@ -223,6 +231,7 @@ METRICS: tuple[Measure, ...] = (
         "mean over images and v = 1 … K of |p_c(moved by (v, v)) − p_c(moved by (v−1, v−1))|, c the unshifted top-1 class",
         AZULAY,
         unit="probability",
+        moved_by="the model's confidence, and each move of it up or down; not the other classes, nor where the way ends",
         higher_is_better=False,
         by_views=lambda image, views: mean(adjacent_changes_of_probability(image, views)),
         only_diagonal=True,

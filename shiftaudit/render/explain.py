@@ -22,6 +22,9 @@ def explain(name: str, width: int = 80) -> str:
       network's input; negative is up and left.
     <BLANKLINE>
       Definition: (dy, dx) in input pixels
+      Moved by:   random ones by the seed, the range, the protocol and the bytes of
+                  the image; not by the model, nor by how many images there are or
+                  in which order
       Source:     defined here
     """
     term = lookup(name)

@@ -5,17 +5,22 @@ from collections.abc import Callable
 
 import pytest
 
+from shiftaudit.metrics.definitions import Term
 from shiftaudit.metrics.vocabulary import BY_NAME
 from shiftaudit.render.explain import explain, overview
 
 
 @pytest.mark.parametrize("name", BY_NAME)
 @pytest.mark.parametrize("width", [50, 100])
-def test_an_explanation_fits_and_has_definition_and_source(name: str, width: int) -> None:
+def test_an_explanation_fits_and_has_its_facts(name: str, width: int) -> None:
     text = explain(name, width)
     assert max(map(len, text.splitlines())) <= width
-    assert "Definition:" in text
-    assert "Source:" in text
+    assert all(f"  {fact}" in text for fact in ("Definition:", "Moved by:", "Source:"))
+
+
+@pytest.mark.parametrize("term", BY_NAME.values(), ids=BY_NAME)
+def test_what_moves_a_term_is_told_with_what_does_not(term: Term) -> None:
+    assert re.search(r"\b(not?|nothing)\b", term.moved_by), term.moved_by
 
 
 def test_the_overview_names_every_term_once() -> None:
