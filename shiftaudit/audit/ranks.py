@@ -14,11 +14,13 @@ from typing import Any
 
 from shiftaudit.audit.samples import Line
 from shiftaudit.errors import InputError, ShiftAuditError, first_line
+from shiftaudit.records.digits import whole_number
 from shiftaudit.records.settings import Shard
 
 TIMEOUT_VARIABLE = "SHIFTAUDIT_RANK_TIMEOUT"
 _TIMEOUT_SECONDS = 1800.0
 _LONGEST_TIMEOUT = 1e8
+_MOST = 10**7
 _UNSET = "start with torchrun, or unset RANK and WORLD_SIZE to run alone"
 
 
@@ -67,9 +69,10 @@ def ranks() -> Ranks:
 
 def _count(name: str) -> int:
     text = os.environ.get(name, "0")
-    if not (text.isascii() and text.isdecimal() and len(text) < 8):
+    number = whole_number(text)
+    if number is None or number > _MOST:
         raise InputError(f"{name} got {text[:40]!r}; expected a number of processes as torchrun sets it", hint=_UNSET)
-    return int(text)
+    return number
 
 
 @contextmanager

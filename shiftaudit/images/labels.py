@@ -12,7 +12,9 @@ from pathlib import Path
 
 from shiftaudit.errors import InputError
 from shiftaudit.images.file import ImageFile
+from shiftaudit.records.digits import whole_number
 
+_LONGEST_SHOWN = 80
 AUTO, FOLDER, NONE = "auto", "folder", "none"
 
 _PATH_HEADERS = frozenset(
@@ -93,7 +95,7 @@ class _Classes:
         return self.exact[name] if name in self.exact else self.folded.get(_fold(name))
 
     def index_of_number(self, text: str) -> int | None:
-        number = int(text) if text.isascii() and text.isdecimal() else None
+        number = whole_number(text)
         return None if number is None or (self.count is not None and number >= self.count) else number
 
     def __str__(self) -> str:
@@ -263,4 +265,5 @@ def _class_index(text: str, classes: _Classes, where: str) -> int:
             return index
     expected = "a class name or index" if classes.named else "a class index"
     limit = "" if classes.count is None else f" (0 to {classes.count - 1})"
-    raise InputError(f"{where}: unknown label {text!r}; expected {expected}{limit}")
+    shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+    raise InputError(f"{where}: unknown label {shown!r}; expected {expected}{limit}")

@@ -20,6 +20,7 @@ from shiftaudit.models.guard import interrupts_kept, stdout_to_stderr
 from shiftaudit.models.preprocessing import preset
 from shiftaudit.models.runner import Runner, RunnerModule
 from shiftaudit.records.bound import Search
+from shiftaudit.records.digits import whole_number
 from shiftaudit.records.patch import PatchRecord
 from shiftaudit.records.refit import RefitRecord
 from shiftaudit.records.report import TAUGHT_DIGITS, ModelInfo, Preprocessing
@@ -242,8 +243,9 @@ def _candidates(out: Any, key: str | None) -> list[Tensor]:
         return next(([named[name]] for name in LOGIT_KEYS if name in named), list(named.values()))
     if key in named:
         return [named[key]]
-    if key.isdecimal() and int(key) < len(named):
-        return [list(named.values())[int(key)]]
+    index = whole_number(key)
+    if index is not None and index < len(named):
+        return [list(named.values())[index]]
     raise InputError(f"--output got {key!r}; the model returns {', '.join(named) or 'no tensors'}")
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from shiftaudit.errors import InputError
 from shiftaudit.files import path_to_write
+from shiftaudit.records.digits import whole_number
 from shiftaudit.records.options import check_values, option
 from shiftaudit.records.words import BOTH, INTERPOLATIONS, PROTOCOLS
 
@@ -140,9 +141,10 @@ def parse_shard(text: str) -> Shard:
     >>> parse_shard("2/8")
     Shard(index=2, count=8)
     """
-    index, _, count = text.partition("/")
-    if index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count):
-        return Shard(int(index), int(count))
+    left, _, right = text.partition("/")
+    index, count = whole_number(left), whole_number(right)
+    if index and count and index <= count:
+        return Shard(index, count)
     raise InputError(f"--shard got {text!r}; expected i/n with 1 ≤ i ≤ n, such as 1/4")
 
 

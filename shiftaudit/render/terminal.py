@@ -11,6 +11,8 @@ from typing import TextIO
 
 from rich.console import Console
 
+from shiftaudit.records.digits import whole_number
+
 MIN_WIDTH, MAX_WIDTH = 40, 140
 
 _ASCII = str.maketrans(
@@ -40,10 +42,9 @@ def detect(stream: TextIO, environ: dict[str, str] | None = None) -> Terminal:
     env = dict(os.environ) if environ is None else environ
     is_terminal = stream.isatty() and env.get("TERM", "") not in ("dumb", "unknown", "")
     colour = not env.get("NO_COLOR") and (is_terminal or bool(env.get("FORCE_COLOR")))
-    columns = env.get("COLUMNS", "")
-    width = (
-        int(columns) if columns.isdecimal() else shutil.get_terminal_size((80, 24)).columns if stream.isatty() else 80
-    )
+    width = whole_number(env.get("COLUMNS", ""))
+    if width is None:
+        width = shutil.get_terminal_size((80, 24)).columns if stream.isatty() else 80
     encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "")
     return Terminal(
         width=max(MIN_WIDTH, min(MAX_WIDTH, width)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from shiftaudit.errors import InputError
+from shiftaudit.records.digits import whole_number
 from shiftaudit.records.settings import Settings
 from shiftaudit.records.words import BOTH, CIRCULAR, CROP, PROTOCOLS, Protocol
 
@@ -42,9 +43,10 @@ def parse_spec(spec: str) -> tuple[str, int]:
     """
     if spec == "diagonal":
         return "diagonal", 1
-    kind, _, number = spec.rpartition(":")
-    if kind in ("", "grid", "iid") and number.isascii() and number.isdecimal() and int(number) >= 1:
-        return kind or "random", int(number)
+    kind, _, digits = spec.rpartition(":")
+    number = whole_number(digits)
+    if kind in ("", "grid", "iid") and number:
+        return kind or "random", number
     raise InputError(
         f"--shifts got {spec!r}; expected a count such as 8, grid:STEP or diagonal",
         hint="try --shifts 8 or --shifts grid:4",

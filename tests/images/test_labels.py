@@ -161,6 +161,7 @@ def test_images_the_csv_leaves_out_have_no_label_and_windows_paths_work(tmp_path
         ("c.png,3\n", "line 1: unknown label '3'"),
         ("c.png,-1\n", "line 1: unknown label '-1'"),
         ("c.png,1.0\n", "line 1: unknown label '1.0'"),
+        (f"c.png,{'9' * 5000}\n", "line 1: unknown label '9+…'; expected a class name or index"),
         ("c.png\n", "line 1: expected a path and a label, got 'c.png'"),
         ("path,label\nc.png,\n", "line 2: expected a path and a label"),
         ("c.png,cat\nc.png,dog\n", "line 2: c.png has a second, different label 'dog'"),
