@@ -107,13 +107,19 @@ class CallRecorder(CallWatcher):
             index=call.index,
             kind=call.kind,
             modules=tuple(self.running),
-            weight=None if weight is None or weight.is_mkldnn else self._parameters.get(weight.data_ptr()),
+            weight=None if weight is None else self._held(weight),
             low_pass=weight is not None and ops.is_low_pass(weight),
             shrinks=result is not None and ops.shrinks(call, result),
             is_listed=call.kind not in ops.HELPERS and not (call.is_slice and call.slice_step[1] == 1),
         )
         self.calls.append(seen)
         return seen, out
+
+    def _held(self, weight: Tensor) -> str | None:
+        """The name of a weight that the network holds; one that was expanded for the call is computed, as graphs have it."""
+        if weight.is_mkldnn or 0 in weight.stride():
+            return None
+        return self._parameters.get(weight.data_ptr())
 
 
 @contextmanager
@@ -127,7 +133,7 @@ def record_calls(module: nn.Module) -> Iterator[list[Call]]:
 def names_of(module: nn.Module) -> dict[int, str]:
     """Qualified names of a module's tensors by their data pointer; the first name of those that have several."""
     # Quantised layers keep types and packed weights there too, and sparse tensors have no one storage.
-    values = module.state_dict(keep_vars=True).items()
+    values = [*module.state_dict(keep_vars=True).items(), *module.named_buffers()]
     return {
         value.data_ptr(): name
         for name, value in reversed(values)

@@ -136,7 +136,8 @@ def _reduced(call: OpCall, outs: Sequence[Tensor], known: Known) -> Found:
 
 
 def _contracted(call: OpCall, outs: Sequence[Tensor], known: Known) -> Found:
-    """`a @ b` has the places of a's rows, or of b's columns where a's rows are no places (attention over channels)."""
+    """`a @ b` has the places of a's rows, or of b's columns where a's rows are no places: attention over channels, or written the
+    other way round (`v @ attention.T`), where windows may be stacked before the rows."""
     tensors = [leaf for leaf in call.args if isinstance(leaf, Tensor)]
     left, right = tensors[-2:]
     yield expanded(_kept(known(left), known(right)), outs[0].shape)
@@ -144,7 +145,8 @@ def _contracted(call: OpCall, outs: Sequence[Tensor], known: Known) -> Found:
 
 def _kept(rows: Places | None, columns: Places | None) -> Places:
     rows, columns = rows and mean(rows, -1), columns and mean(columns, -2)
-    found = next((places for places in (rows, columns) if places is not None and places.varies), rows or columns)
+    own = [places for places, axis in ((rows, -2), (columns, -1)) if places is not None and places.varies_along(axis)]
+    found = next((places for places in (*own, rows, columns) if places is not None and places.varies), rows or columns)
     if found is None:
         raise ValueError("neither factor comes from the image")
     return found

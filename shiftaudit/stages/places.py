@@ -50,13 +50,15 @@ class Places:
     def lies_on(self, rows: int, columns: int) -> bool:
         """Whether these axes are those of the rows and the columns of a map."""
 
-        def along(values: Tensor, axis: int) -> bool:
-            own = core(values).nan_to_num()
-            return own.shape[axis] > 1 and float(own.diff(dim=axis).abs().amax()) > _NEAR
-
         return (
-            not along(self.y, columns) and not along(self.x, rows) and (along(self.y, rows) or along(self.x, columns))
+            not _varies_along(self.y, columns)
+            and not _varies_along(self.x, rows)
+            and (_varies_along(self.y, rows) or _varies_along(self.x, columns))
         )
+
+    def varies_along(self, axis: int) -> bool:
+        """Whether they differ from one value to the next along an axis."""
+        return _varies_along(self.y, axis) or _varies_along(self.x, axis)
 
     @cached_property
     def is_stacked(self) -> bool:
@@ -92,6 +94,11 @@ def core(values: Tensor) -> Tensor:
         if stride == 0 and values.shape[axis] > 1:
             values = values.narrow(axis, 0, 1)
     return values
+
+
+def _varies_along(values: Tensor, axis: int) -> bool:
+    own = core(values).nan_to_num()
+    return own.shape[axis] > 1 and float(own.diff(dim=axis).abs().amax()) > _NEAR
 
 
 def _range(values: Tensor) -> float:

@@ -49,6 +49,14 @@ def _attention_over_channels(x: Tensor) -> Tensor:
     return ((tokens @ tokens.transpose(1, 2)).softmax(-1) @ tokens).reshape(x.shape)
 
 
+def _attention_in_stacked_windows(x: Tensor) -> Tensor:
+    """Channels before values, as `v @ attention.T`, in windows that are stacked in the batch."""
+    n, c, h, w = x.shape
+    tokens = x.view(n, c, h // 4, 4, w // 4, 4).permute(0, 2, 4, 1, 3, 5).reshape(-1, c, 16)
+    mixed = tokens @ (tokens.transpose(1, 2) @ tokens).softmax(-1).transpose(1, 2)
+    return mixed.view(n, h // 4, w // 4, c, 4, 4).permute(0, 3, 1, 4, 2, 5).reshape(x.shape)
+
+
 def _with_a_class_token(x: Tensor) -> Tensor:
     tokens = torch.cat([torch.zeros(len(x), 1, x.shape[1]), x.flatten(2).transpose(1, 2)], 1)
     tokens = (tokens @ tokens.transpose(1, 2)).softmax(-1) @ tokens
@@ -63,6 +71,7 @@ def _by_fourier(x: Tensor) -> Tensor:
     "between",
     [
         _attention_over_reduced_keys, _attention_in_one_call, _attention_over_channels, _with_a_class_token, _by_fourier,
+        _attention_in_stacked_windows,
         lambda x: torch.roll(x, (1, 1), (2, 3)),
     ],
 )  # fmt: skip

@@ -338,3 +338,38 @@ def test_filter_size_1_holds_where_a_view_follows_the_operation(how: str) -> Non
     module = form(network, how, x)
     patched = patch(module, PatchOptions(filter_size=1), example_input=x).module
     assert torch.allclose(patched(x), network(x), atol=1e-6)
+
+
+class _Filter(nn.Module):
+    """A binomial filter in a buffer that no checkpoint has, as timm and the published BlurPool keep it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        row = torch.tensor([1.0, 2.0, 1.0]) / 4
+        self.register_buffer("filt", (row[:, None] * row).expand(channels, 1, 3, 3).clone(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), self.filt, stride=2, groups=x.shape[1])
+
+
+class _FilterForAny(_Filter):
+    """One filter for all channels, expanded to as many as the map has."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        filters = self.filt.expand(x.shape[1], 1, 3, 3)
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), filters, stride=2, groups=x.shape[1])
+
+
+@pytest.mark.parametrize(("filtered", "name"), [(_Filter(4), "1"), (_FilterForAny(), "1/conv")])
+@pytest.mark.parametrize("how", FORMS)
+def test_a_filter_in_a_buffer_is_found_left_and_named_alike(how: str, filtered: nn.Module, name: str) -> None:
+    x = torch.rand(1, 3, 16, 16)
+    module = form(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), filtered, nn.Conv2d(4, 4, 3, 2, 1)).eval(), how, x)
+    found = discover(module, module, x).stages
+    assert [(stage.name, stage.low_pass) for stage in found] == [(name, True), ("2", False)]
+    sites = plan_patch(module, example_input=x).sites
+    assert [(site.name, site.action) for site in sites] == [(name, "leave"), ("2", "blur_after_op")]
+    assert "filter already" in sites[0].reason

@@ -44,11 +44,12 @@ class _Tracer(fx.Tracer):
     often computed from the map's ("same" padding), so `math`, `max` and `min` are recorded as operations are.
     """
 
-    def __init__(self, open_modules: set[str]) -> None:
+    def __init__(self, open_modules: set[str], *, record_buffers: bool = False) -> None:
         # Modules whose functions are recorded as they are called; a network that calls torchvision's has imported them.
         functions: Any = tuple(sys.modules[name] for name in ("math", "torchvision.ops") if name in sys.modules)
         super().__init__(autowrap_modules=functions, autowrap_functions=(max, min))
         self._autowrap_search.append(builtins)  # where the two are looked up
+        self.proxy_buffer_attributes = record_buffers
         self.open_modules = open_modules
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -119,24 +120,29 @@ def _symbolic(work: nn.Module, example: Tensor) -> tuple[fx.GraphModule, Any]:
         ) from error
     open_modules = {name for call in calls if call.shrinks for name in call.modules}
     convolutions = {name for name, child in work.named_modules() if has_own_code(child)}
-    graph = _traced(work, example, open_modules, or_else=open_modules - convolutions)
+    graph = _traced(work, example, open_modules, open_modules - convolutions)
     _drop_fixed_arguments(graph)
     for node in graph.nodes:
         node.type = None  # annotations speak of training too (GoogLeNet's tuple of three), or are text, not types
     return fx.GraphModule(work, graph, type(work).__name__), output
 
 
-def _traced(work: nn.Module, example: Tensor, open_modules: set[str], *, or_else: set[str] | None = None) -> fx.Graph:
-    """The graph that looks inside the modules named; where that cannot be followed, inside those of `or_else` alone."""
-    try:
-        return _Tracer(open_modules).trace(work, concrete_args=fixed_arguments(work))
-    except Exception as error:
-        if or_else is not None and or_else != open_modules:
-            return _traced(work, example, or_else)
-        message = (
-            f"the model's control flow cannot be followed by torch.fx ({type(error).__name__}: {first_line(error)})"
-        )
-        raise PatchError(message, hint=other_form(work, example)) from error
+def _traced(work: nn.Module, example: Tensor, open_modules: set[str], or_else: set[str]) -> fx.Graph:
+    """The graph that looks inside the modules named; where that cannot be followed, inside those of `or_else` alone.
+
+    fx takes buffers as they are, and a tensor cannot be expanded to a number that was recorded: then they are recorded too.
+    """
+    failed: list[Exception] = []
+    for opened in [open_modules] if or_else == open_modules else [open_modules, or_else]:
+        for record_buffers in (False, True):
+            tracer = _Tracer(opened, record_buffers=record_buffers)
+            try:
+                return tracer.trace(work, concrete_args=fixed_arguments(work))
+            except Exception as error:
+                failed.append(error)
+    kind, said = type(failed[0]).__name__, first_line(failed[0])
+    message = f"the model's control flow cannot be followed by torch.fx ({kind}: {said})"
+    raise PatchError(message, hint=other_form(work, example)) from failed[0]
 
 
 def independent(module: nn.Module) -> nn.Module:
