@@ -83,10 +83,12 @@ def patch(
     if output_file is None or dry_run:
         _print_plan(_plan(loaded, choices), as_json=printed.as_json)
         return
+    apart = replace(choices, fold=False)
     if bound.max_drop is not None:
-        copy = copy_within_bound(loaded, choices, bound, budget.seed, as_json=printed.as_json, quiet=quiet)
+        copy = copy_within_bound(loaded, apart, bound, budget.seed, as_json=printed.as_json, quiet=quiet)
     else:
-        copy = _recovered(loaded, choices, recovery, budget, quiet=quiet)
+        copy = _recovered(loaded, apart, recovery, budget, quiet=quiet)
+    copy = _folded(loaded, copy) if choices.fold else copy
     _save(copy, output_file, chosen_format, recovery.check_export, example=_example(loaded), quiet=quiet)
     verified = _verify(loaded, copy, output_file, recovery.verify, quiet=quiet) if recovery.verify else None
     done = _Written(str(output_file), chosen_format, _original(model, options), verified)
@@ -137,6 +139,17 @@ def _recovered(
 
         copy = tune_copy(copy, loaded, ImageOptions(recovery.tune), budget, quiet=quiet).model
     return copy
+
+
+def _folded(loaded: LoadedModel, copy: LoadedModel) -> LoadedModel:
+    """The copy, fitted or not, with its filters merged into the convolutions where that is exact."""
+    from shiftaudit.surgery.patch import patch as patch_module
+
+    record = copy.patch_record
+    assert record is not None
+    choices = replace(record.options, fold=True, strength=record.strength)
+    result = patch_module(loaded.module, choices, example_input=_example(loaded), weights=copy.module.state_dict())
+    return copy.with_module(result.module, patch_record=result.record)
 
 
 def _check_export(copy: LoadedModel, example: Tensor, wanted: str | None, *, quiet: bool) -> None:

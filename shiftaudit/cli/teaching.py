@@ -35,11 +35,16 @@ def with_its_original(
     """A loaded copy and its original, which sees images as the copy does.
 
     Raises:
-        InputError: the copy, which the user named `name`, carries no record of a patch.
+        InputError: the copy, which the user named `name`, carries no record of a patch, or its filters are folded.
     """
     if copy.patch_record is None:
         raise InputError(
             f"{name} carries no record of a patch", hint="make it with shiftaudit patch MODEL -o PATCHED.pt"
+        )
+    if copy.patch_record.folded:
+        raise InputError(
+            f"filters of {name} are folded into its weights, so it can no longer be fitted",
+            hint="fit before folding: shiftaudit patch MODEL -o OUT --refit IMAGES --fold",
         )
     original = load(teacher, options, device=device, quiet=quiet)
     return copy, replace(original, info=replace(original.info, preprocessing=copy.preprocessing))

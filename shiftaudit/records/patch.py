@@ -55,6 +55,8 @@ class PatchOptions:
     """Convolutions whose windows do not overlap."""
     placement: str = option(POST_ACTIVATION, "post-activation, or pre-conv (cheap: blur, then the strided conv).")
     """`post-activation`: dense convolution, norm, activation, BlurPool. `pre-conv`: blur, then strided convolution."""
+    fold: bool = option(False, "Merge filters into the convolutions behind them, where that is exact and no dearer.")
+    """The weights of those convolutions are wider than the original's."""
     only: tuple[str, ...] = option((), "Sites to patch, by name: 'layer[34].*'.", group=_SITES)
     """Patterns (`*`, `?`, `[...]`), or one as text; when given, no other site is patched."""
     skip: tuple[str, ...] = option((), "Sites to leave, by name.", group=_SITES)
@@ -96,6 +98,10 @@ class SiteRecord:
     macs_before: int
     macs_after: int
     """Of the site alone, its blur included."""
+    folded: bool = False
+    """The blur is part of the convolution's weight."""
+    not_folded: str | None = None
+    """Why not, where that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,11 @@ class PatchRecord:
     def patched(self) -> tuple[SiteRecord, ...]:
         """The sites that were changed."""
         return tuple(site for site in self.sites if site.action != LEAVE)
+
+    @property
+    def folded(self) -> tuple[SiteRecord, ...]:
+        """The sites whose filter is part of a convolution's weight."""
+        return tuple(site for site in self.sites if site.folded)
 
     @property
     def left(self) -> tuple[SiteRecord, ...]:

@@ -45,11 +45,11 @@ def render_patch(
     """
     if form == "json":
         return codec.dumps(record)
-    steps = () if output is None else next_steps(output, file_format, model)
+    steps = () if output is None else next_steps(output, file_format, model, folded=bool(record.folded))
     return to_text(lambda console: _draw(console, record, steps, tuned=tuned), terminal or Terminal())
 
 
-def next_steps(output: str, file_format: str, model: str) -> tuple[str, ...]:
+def next_steps(output: str, file_format: str, model: str, *, folded: bool = False) -> tuple[str, ...]:
     """Commands that check and recover an untrained copy.
 
     >>> for step in next_steps("my aa.pt", "torchscript", "resnet18 --weights none")[1:]:
@@ -62,6 +62,12 @@ def next_steps(output: str, file_format: str, model: str) -> tuple[str, ...]:
             "The file holds weights alone, which cannot be scored or fitted: write a .pt file to check and recover.",
         )
     path = shlex.quote(output)
+    if folded:
+        trust = " --trust" if file_format == "pt2" else ""
+        return (
+            f"check:   shiftaudit score {path}{trust} IMAGES",
+            "recover: patch again with --refit IMAGES beside --fold: it fits the copy before it folds",
+        )
     if file_format == "pt2":
         trusted = model if "--trust" in shlex.split(model) else f"{model} --trust"
         return (
@@ -94,6 +100,12 @@ def _draw(console: Console, record: PatchRecord, steps: tuple[str, ...], *, tune
     console.print(_table(record.sites, reasons=wide))
     for site in () if wide else record.left:
         console.print(Text(clean(f"left: {site.name}: {site.reason}")))
+    if record.folded and not wide:
+        names = ", ".join(site.name for site in record.folded)
+        console.print(Text(clean(f"folded into the convolutions' kernels: {names}")))
+    for site in record.patched:
+        if site.not_folded is not None:
+            console.print(Text(clean(f"not folded: {site.name}: {site.not_folded}")))
     console.print(Text(_totals(record)))
     for note in record.notes:
         console.print(Text(f"note: {clean(note)}"))

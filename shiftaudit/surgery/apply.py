@@ -8,12 +8,13 @@ from torch import nn
 
 from shiftaudit.records.patch import BLUR_BEFORE_CONV, BLUR_BEFORE_SLICE, LEAVE
 from shiftaudit.surgery.blurpool import BlurPool
+from shiftaudit.surgery.fold import PadMap, merged, own_padding
 from shiftaudit.surgery.graph import Graph, NewLayer
 from shiftaudit.surgery.plan import ADAPTIVE_POOLS, Decision, Plan
 from shiftaudit.surgery.pools import AdaptiveBlurPool, ChannelsLastBlur, DenseAvgPool2d, DenseMaxPool2d
 from shiftaudit.surgery.sites import Place
 
-_BLUR, _DENSE = "blur", "dense"
+_BLUR, _DENSE, _PAD = "blur", "dense", "pad"
 """What inserted layers are called, with the site's name."""
 
 
@@ -30,6 +31,9 @@ def _apply(graph: Graph, decision: Decision, strength: float, place: Place) -> N
     channels = site.in_channels if before else site.channels
     blur = BlurPool(channels, decision.filter_size, decision.blur_stride, decision.pad, strength=strength)
     new = NewLayer(blur, _BLUR, site.name)
+    if decision.folded:
+        _fold(graph, decision, blur)
+        return
     if decision.action == BLUR_BEFORE_SLICE:
         layer = ChannelsLastBlur(blur) if place.channels_last else blur
         graph.insert_before(place.readers, replace(new, layer=layer))
@@ -47,6 +51,17 @@ def _apply(graph: Graph, decision: Decision, strength: float, place: Place) -> N
             graph.replace(call, NewLayer(_dense_pool(place), _DENSE, site.name))
         else:
             graph.set_stride(call, decision.op_stride)
+
+
+def _fold(graph: Graph, decision: Decision, blur: BlurPool) -> None:
+    """One convolution in place of the filter and the one behind it."""
+    call, padding = decision.site.place.call, own_padding(decision)
+    stored = graph.stored(call.tensors["weight"])
+    assert stored is not None and stored.name is not None
+    graph.set_kernel(call, merged(graph.parameter(stored.name), blur.kernel), padding)
+    graph.set_stride(call, decision.op_stride)
+    if padding is None:
+        graph.insert_before([call], NewLayer(PadMap(blur.padding, decision.pad), _PAD, decision.site.name))
 
 
 def _dense_pool(place: Place) -> nn.Module:

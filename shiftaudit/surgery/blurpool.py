@@ -95,7 +95,7 @@ def pad_map(x: Tensor, padding: list[int], pad_mode: str) -> Tensor:
 _compiled_pad_map = torch.jit.script_if_tracing(pad_map)
 
 
-def _pad_map(x: Tensor, padding: list[int], pad_mode: str) -> Tensor:
+def padded_map(x: Tensor, padding: list[int], pad_mode: str) -> Tensor:
     """`pad_map`, which the older ONNX exporter traces too but cannot take compiled."""
     if not is_scripting():
         if torch.onnx.is_in_onnx_export():
@@ -112,7 +112,7 @@ def filter_map(x: Tensor, kernel: Tensor, stride: list[int], padding: list[int],
     """
     channels = x.size(1)
     weight = kernel.to(device=x.device, dtype=x.dtype).expand(channels, 1, kernel.size(0), kernel.size(1))
-    return F.conv2d(_pad_map(x, padding, pad_mode), weight, None, stride, groups=channels)
+    return F.conv2d(padded_map(x, padding, pad_mode), weight, None, stride, groups=channels)
 
 
 def subsample(x: Tensor, stride: list[int]) -> Tensor:
@@ -142,7 +142,7 @@ def _blur_pool(
     if not plain:
         return filter_map(x, kernel, stride, padding, pad_mode)
     if pad_off > 0:
-        x = _pad_map(x, [pad_off, pad_off, pad_off, pad_off], pad_mode)
+        x = padded_map(x, [pad_off, pad_off, pad_off, pad_off], pad_mode)
     return subsample(x, stride)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from shiftaudit.records.patch import (
     BLUR_BEFORE_CONV,
@@ -18,6 +19,10 @@ from shiftaudit.surgery.plan import CONV, Decision, Plan, Site, Size, dense_size
 from shiftaudit.version import __version__
 
 Pair = tuple[float, float]
+
+FOLDED = (
+    "the weights that filters were folded into are wider than the original's: its checkpoints do not load into the copy"
+)
 
 _CONVOLUTIONS = frozenset({
     "convolution", "_convolution", "_convolution_mode", *(f"conv{way}{n}d" for way in ("", "_transpose") for n in (1, 2, 3)),
@@ -44,6 +49,8 @@ def make_record(
         strides[site.name] = (at_input[0] * site.stride[0], at_input[1] * site.stride[1])
         drifts[site.name] = (earlier[0] + own[0], earlier[1] + own[1])
         records.append(_site_record(decision, own))
+    if any(decision.folded for decision in plan.decisions):
+        notes = (*notes, FOLDED)
     added = sum(record.macs_after - record.macs_before for record in records)
     return PatchRecord(
         schema_version=PATCH_SCHEMA_VERSION,
@@ -111,7 +118,9 @@ def _site_record(decision: Decision, drift: Pair) -> SiteRecord:
         reason=decision.reason,
         drift=drift,
         macs_before=before,
-        macs_after=_macs_after(decision) if decision.action != LEAVE else before,
+        macs_after=macs_at(decision) if decision.action != LEAVE else before,
+        folded=decision.folded,
+        not_folded=decision.not_folded,
     )
 
 
@@ -121,8 +130,17 @@ def _drift(decision: Decision, input_stride: Pair) -> Pair:
     return (0.0 if fy % 2 else 0.5 * input_stride[0], 0.0 if fx % 2 else 0.5 * input_stride[1])
 
 
-def _macs_after(decision: Decision) -> int:
+def wide_kernel(decision: Decision) -> Size:
+    """Of a convolution and the filter in front of it in one."""
+    (ky, kx), (fy, fx) = decision.site.kernel, decision.filter_size
+    return ky + fy - 1, kx + fx - 1
+
+
+def macs_at(decision: Decision) -> int:
+    """Multiply-adds of a site that was changed, its filter included."""
     site = decision.site
+    if decision.folded:
+        return _op_macs(replace(site, kernel=wide_kernel(decision)), site.output_size)
     taps = decision.filter_size[0] * decision.filter_size[1]
     if taps == 1:
         taps = 0  # plain subsampling

@@ -1,4 +1,4 @@
-"""What the surgery asks of a network's graph, however it is stored: a list of ATen calls, and five ways to change it.
+"""What the surgery asks of a network's graph, however it is stored: a list of ATen calls, and six ways to change it.
 
 The rules (sites, tails, slices, plan, apply) are written once over this interface. torch.fx and TorchScript implement it; so
 can any format whose operations can be named after ATen's.
@@ -16,7 +16,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from shiftaudit.records.patch import Backend
 
@@ -140,6 +140,9 @@ class Graph(Protocol):
     def why_fixed(self, call: Call) -> str | None:
         """Why the call's own step cannot be changed (only what it reads), or None."""
 
+    def why_kernel_fixed(self, call: Call) -> str | None:
+        """Why `set_kernel` cannot change the convolution, whose weight the network holds for it alone, or None."""
+
     def can_insert_after(self, value: Value) -> bool:
         """Whether a layer can be put behind this value."""
 
@@ -151,6 +154,15 @@ class Graph(Protocol):
 
     def set_stride(self, call: Call, stride: Size) -> None:
         """Change the stride of a convolution or pool, of this call alone where `shares_stride` says None."""
+
+    def parameter(self, name: str) -> Tensor:
+        """What the network holds under a `Stored` name."""
+
+    def set_kernel(self, call: Call, weight: Tensor, padding: Size | None) -> None:
+        """Give a convolution another weight (O, I / groups, y, x), and another padding of zeros unless it is None."""
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take these weights, under the original's keys, in place of the original's."""
 
     def replace(self, call: Call, new: NewLayer) -> None:
         """Put the layer in the place of the call's step, which reads one tensor; of its results the first remains."""

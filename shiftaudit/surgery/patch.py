@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from shiftaudit.models.runner import RunnerModule
 from shiftaudit.records.patch import PatchOptions, PatchRecord
 from shiftaudit.surgery.apply import apply
 from shiftaudit.surgery.cost import make_record, network_macs
+from shiftaudit.surgery.fold import fold_plan
 from shiftaudit.surgery.graph import Graph
 from shiftaudit.surgery.plan import Plan, make_plan
 from shiftaudit.surgery.sites import read_sites
@@ -37,6 +39,7 @@ def patch(
     *,
     input_size: int | tuple[int, int] = 224,
     example_input: Tensor | None = None,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> PatchResult:
     """A copy of `module` with BlurPool at its downsampling sites; `module` itself is not touched.
 
@@ -49,6 +52,8 @@ def patch(
         options: what to patch and how; see `PatchOptions`. Default: filter size 3, reflect padding, no stem.
         input_size: H and W at which the network is run once to read its sizes.
         example_input: (N, C, H, W), instead of random numbers of `input_size`.
+        weights: the copy's, under the original's keys; default: the original's. With `fold` in the options, a copy that was
+            fitted is made anew with its filters folded.
 
     >>> from torch import nn
     >>> result = patch(nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2)), input_size=16)
@@ -60,6 +65,8 @@ def patch(
     """
     graph, plan, record = _plan(module, options, input_size, example_input)
     plan.require_changes()
+    if weights is not None:
+        graph.load(weights)
     apply(graph, plan)
     return PatchResult(graph.finish(), record)
 
@@ -83,6 +90,7 @@ def _plan(
     graph = open_graph(module, example)
     found = read_sites(graph)
     plan = make_plan(found.sites, options or PatchOptions())
+    plan = fold_plan(plan) if plan.options.fold else plan
     notes = (*graph.notes, *_not_run(found.not_run))
     record = make_record(
         plan,

@@ -78,6 +78,8 @@ class Site:
     """The module that holds a convolution: calls that share it get one stride, or none is changed."""
     opaque: bool = False
     """A convolution inside code that cannot be changed: its stride stays, so only its input can be filtered."""
+    kernel_stays: str | None = None
+    """Of a convolution: why it cannot be given a wider kernel, or None."""
     blocker: str | None = None
     """Why the graph cannot change this op (`its indices are used`), or None."""
     place: Any = field(default=None, compare=False, repr=False)
@@ -106,6 +108,10 @@ class Decision:
     """For the BlurPool, which falls back by itself on small maps."""
     pad_used: str | None = None
     """The mode at the size the plan was made for."""
+    folded: bool = False
+    """The filter goes into the convolution's kernel; see `shiftaudit.surgery.fold`."""
+    not_folded: str | None = None
+    """Why not, where that was asked for."""
 
 
 @dataclass(frozen=True)

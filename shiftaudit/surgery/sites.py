@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from shiftaudit.surgery.fold import why_kernel_stays
 from shiftaudit.surgery.graph import Call, Graph, Size, Uses, Value
 from shiftaudit.surgery.ops import ALREADY, Op, kind_of, read_op, slice_steps
 from shiftaudit.surgery.plan import ADAPTIVE_POOLS, CONV, SLICE, Site
@@ -96,7 +97,8 @@ class _Reader:
             self._name(call, op.kind), op.kind, op.kernel, op.stride, (size_in[0], size_in[1]), (size_out[0], size_out[1]),
             before[1], after[1], op.padding, op.dilation, op.groups, tail.names, not behind.learned,
             tuple(sorted(behind.nearest)), self.graph.shares_stride(call), is_conv and why_fixed is not None,
-            self._blocker(call, op, why_fixed), Place(op, call, tail.end),
+            why_kernel_stays(call, op.entry, self.graph) if is_conv else None, self._blocker(call, op, why_fixed),
+            Place(op, call, tail.end),
         )  # fmt: skip
         self.sites.append(site)
         return site.name

@@ -102,6 +102,37 @@ def test_patch_refits_in_one_go_and_the_file_scores(run: Run, tmp_path: Path) ->
     assert "warning: one.pt was refitted or tuned on 6 of these 6 images" in error
 
 
+class Depthwise(nn.Module):
+    """A filter in front of its strided convolution can be folded into it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.depthwise = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 6, 3, 2, groups=6)
+        self.conv, self.head = nn.Conv2d(6, 6, 1), nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.conv(self.depthwise(self.stem(x).relu()).relu()).relu().mean((2, 3)))
+
+
+def test_a_copy_is_fitted_before_it_is_folded_and_refused_afterwards(run: Run, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    torch.jit.script(Depthwise().eval()).save(str(tmp_path / "depthwise.pt"))
+    patch = ("patch", "depthwise.pt", *SIZE, "--placement", "pre-conv", "--refit", "images", "-q")
+    assert run(*patch, "-o", "apart.pt")[0] == 0
+    code, out, error = run(*patch, "--fold", "-o", "folded.pt")
+    assert code == 0, error
+    assert "folded into the convolutions' kernels: depthwise" in out
+    x = torch.randn(2, 3, 16, 16)
+    apart, folded = (torch.jit.load(str(tmp_path / name)) for name in ("apart.pt", "folded.pt"))
+    torch.testing.assert_close(folded(x), apart(x), rtol=1e-5, atol=1e-5)
+    assert not torch.equal(apart(x), torch.jit.load(str(tmp_path / "depthwise.pt"))(x))
+    assert folded.state_dict()["depthwise.weight"].shape == (6, 1, 5, 5)
+    for command in ("refit", "tune"):
+        code, _, error = run(command, "folded.pt", "images", "--teacher", "depthwise.pt", "-o", "again.pt")
+        assert (code, "folded into its weights" in error) == (2, True)
+    assert run("score", "folded.pt", "images", "--no-stages", "--shifts", "2")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -56,7 +56,7 @@ class OnnxNode(nn.Module):
             raise Unreadable(f"operation {kind} (node {proto.name or 'without a name'}) is not one that is read")
         self.proto = proto
         self.opset = opset
-        self.attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in proto.attribute}
+        self.read_attributes()
         self.stride: list[int] | None = None
         if proto.op_type in STRIDED:
             self.stride = [int(step) for step in self.attributes.get("strides", ())] or None
@@ -78,6 +78,12 @@ class OnnxNode(nn.Module):
             self.numbers[position] = value
             return
         self.names[position] = name
+
+    def read_attributes(self) -> None:
+        """Take the node's attributes as they stand in `proto`."""
+        self.attributes = {
+            attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in self.proto.attribute
+        }
 
     def get(self, name: str, default: Any = None) -> Any:
         """An attribute of the node."""
@@ -103,6 +109,13 @@ class OnnxNode(nn.Module):
         if self.n_outputs == 1:
             return out[0] if isinstance(out, tuple) else out
         return tuple(out)[: self.n_outputs]
+
+
+def set_attributes(proto: onnx.NodeProto, values: dict[str, list[int]], without: Sequence[str] = ()) -> None:
+    """Give a node these attributes, in place of those it has of the names, and take others from it."""
+    kept = [attribute for attribute in proto.attribute if attribute.name not in (*values, *without)]
+    del proto.attribute[:]
+    proto.attribute.extend([*kept, *(onnx.helper.make_attribute(name, value) for name, value in values.items())])
 
 
 def integers(value: Input) -> list[int]:

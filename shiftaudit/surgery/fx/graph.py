@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from shiftaudit.surgery.plan import CONV
 
 _ONE_STEP = "it is part of a step that cannot be changed here: save the model with torch.jit.script and patch the file"
 _OWN_CODE = "its stride is fixed in code"
+_OWN_KERNEL = "its layer has code of its own"
 _EVAL_ONLY = ("dropout", "batch_norm", "feature_dropout")
 
 
@@ -116,16 +118,39 @@ class FxGraph:
         """See `Graph`."""
         node, layer = call.node, self._layer(call)
         if layer is None:
-            at = (*call.tensors, *call.numbers).index("stride")
-            if at < len(node.args):
-                node.update_arg(at, list(stride))
-            else:
-                node.update_kwarg("stride", list(stride))
+            _set_argument(call, "stride", stride)
             return
         if not isinstance(layer, nn.Conv2d) and self._is_shared(node, layer):
             layer = copy.deepcopy(layer)
             node.target = self._add(NewLayer(layer, "dense", str(node.target)))
         layer.stride = stride  # type: ignore[assignment]
+
+    def why_kernel_fixed(self, call: Call) -> str | None:
+        """See `Graph`."""
+        layer = self._layer(call)
+        plain = isinstance(layer, nn.Conv2d) and not has_own_code(layer)
+        return None if layer is None or plain else _OWN_KERNEL
+
+    def parameter(self, name: str) -> Tensor:
+        """See `Graph`."""
+        return self.copy.get_parameter(name)
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """See `Graph`."""
+        self.copy.load_state_dict(weights)
+
+    def set_kernel(self, call: Call, weight: Tensor, padding: Size | None) -> None:
+        """See `Graph`."""
+        stored, layer = self.stored(call.tensors["weight"]), self._layer(call)
+        assert stored is not None and stored.name is not None
+        owner, _, leaf = stored.name.rpartition(".")
+        learned = self.parameter(stored.name).requires_grad
+        setattr(self.copy.get_submodule(owner), leaf, nn.Parameter(weight, requires_grad=learned))
+        if isinstance(layer, nn.Conv2d):
+            layer.kernel_size = (weight.shape[2], weight.shape[3])
+            layer.padding = layer.padding if padding is None else padding
+        elif padding is not None:
+            _set_argument(call, "padding", padding)
 
     def replace(self, call: Call, new: NewLayer) -> None:
         """See `Graph`."""
@@ -186,6 +211,15 @@ class FxGraph:
             names = ", ".join(sorted(unused)[:4])
             notes.append(f"branches that run in training only ({names}) are kept in the state dict but no longer run")
         return tuple(notes)
+
+
+def _set_argument(call: Call, name: str, value: Size) -> None:
+    """Change an argument of a function's node, by its place among the arguments of the ATen call."""
+    at = (*call.tensors, *call.numbers).index(name)
+    if at < len(call.node.args):
+        call.node.update_arg(at, list(value))
+    else:
+        call.node.update_kwarg(name, list(value))
 
 
 def _holds(module: nn.Module, path: str) -> bool:

@@ -18,6 +18,7 @@ from torch import nn
 
 from shiftaudit.errors import PatchError
 from shiftaudit.surgery.blurpool import BlurPool, effective_pad_mode
+from shiftaudit.surgery.fold import PadMap
 from shiftaudit.surgery.pools import ChannelsLastBlur, DenseAvgPool2d, DenseMaxPool2d, dense_avg_pool2d, overhang
 
 Shape = tuple[int, ...]
@@ -64,6 +65,8 @@ def write_layer(block: Block, layer: nn.Module, source: str, shape: Shape) -> st
     """
     if isinstance(layer, BlurPool):
         return _blur(block, layer, source, (shape[2], shape[3]))
+    if isinstance(layer, PadMap):
+        return _pad_map(block, layer.padding, layer.pad_mode, source, (shape[2], shape[3]))
     if isinstance(layer, ChannelsLastBlur):
         first = block.add("Transpose", [source], perm=[0, 3, 1, 2])
         return block.add("Transpose", [_blur(block, layer.blur, first, (shape[1], shape[2]))], perm=[0, 2, 3, 1])
@@ -78,15 +81,19 @@ def _blur(block: Block, blur: BlurPool, source: str, size: tuple[int, int]) -> s
     if blur.strength == 0 or blur.filter_size == [1, 1]:
         starts, ends, axes = block.numbers(0, 0), block.numbers(_END, _END), block.numbers(2, 3)
         return block.add("Slice", [source, starts, ends, axes, block.numbers(*blur.stride)])
-    left, right, top, bottom = blur.padding
-    padded = source
-    for axis, sides in ((2, (top, bottom)), (3, (left, right))):
-        padded = _pad(block, padded, axis, sides, effective_pad_mode(blur.pad_mode, size[axis - 2], *sides))
+    padded = _pad_map(block, blur.padding, blur.pad_mode, source, size)
     kernel = blur.kernel.detach().cpu().numpy().astype(block.dtype)
     weight = block.hold(np.ascontiguousarray(np.broadcast_to(kernel, (blur.channels, 1, *kernel.shape))))
     return block.add(
         "Conv", [padded, weight], group=blur.channels, strides=blur.stride, kernel_shape=list(kernel.shape)
     )
+
+
+def _pad_map(block: Block, padding: list[int], mode: str, source: str, size: tuple[int, int]) -> str:
+    left, right, top, bottom = padding
+    for axis, sides in ((2, (top, bottom)), (3, (left, right))):
+        source = _pad(block, source, axis, sides, effective_pad_mode(mode, size[axis - 2], *sides))
+    return source
 
 
 def _pad(block: Block, source: str, axis: int, sides: tuple[int, int], mode: str) -> str:

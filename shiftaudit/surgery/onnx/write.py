@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 from shiftaudit.errors import ModelError, PatchError, first_line
 from shiftaudit.models.carried import EXTRA_FILE
 from shiftaudit.models.onnx import HEADER
-from shiftaudit.models.onnx.node import OnnxNode
+from shiftaudit.models.onnx.node import OnnxNode, set_attributes
 from shiftaudit.models.onnx.program import Header, stored_weights
 from shiftaudit.models.onnx.runtime import OnnxRunner
 from shiftaudit.surgery.onnx.layers import Block, write_layer
@@ -138,13 +137,7 @@ class _Writer:
             changed = {"strides": list(layer.stride)}
             if layer.seen_pads is not None:
                 changed["pads"] = layer.seen_pads
-            _set_attributes(proto, changed, without=("auto_pad",) if "pads" in changed else ())
+            set_attributes(proto, changed, without=("auto_pad",) if "pads" in changed else ())
         for name, weight in stored_weights(layer, self.header).items():
             self.initializers[name] = onnx.numpy_helper.from_array(weight.detach().cpu().numpy(), name)
         return proto
-
-
-def _set_attributes(proto: onnx.NodeProto, values: dict[str, list[int]], without: Sequence[str]) -> None:
-    kept = [attribute for attribute in proto.attribute if attribute.name not in (*values, *without)]
-    del proto.attribute[:]
-    proto.attribute.extend([*kept, *(onnx.helper.make_attribute(name, value) for name, value in values.items())])

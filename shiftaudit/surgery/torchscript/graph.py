@@ -7,13 +7,13 @@ get, as attributes of the module, so a saved file needs `torch.jit.load` alone; 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from shiftaudit.errors import PatchError
@@ -127,10 +127,36 @@ class ScriptGraph:
 
     def set_stride(self, call: Call, stride: Size) -> None:
         """See `Graph`."""
+        self._set_argument(call, "stride", stride)
+
+    def why_kernel_fixed(self, call: Call) -> str | None:
+        """See `Graph`: every call can be given another weight."""
+        return None
+
+    def parameter(self, name: str) -> Tensor:
+        """See `Graph`."""
+        held: Tensor = attrgetter(name)(self.copy)
+        return held
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """See `Graph`."""
+        self.copy.load_state_dict(weights)
+
+    def set_kernel(self, call: Call, weight: Tensor, padding: Size | None) -> None:
+        """See `Graph`."""
+        stored = self.stored(call.tensors["weight"])
+        assert stored is not None and stored.name is not None
+        owner, _, leaf = stored.name.rpartition(".")
+        learned = self.parameter(stored.name).requires_grad
+        setattr(attrgetter(owner)(self.copy) if owner else self.copy, leaf, nn.Parameter(weight, requires_grad=learned))
+        if padding is not None:
+            self._set_argument(call, "padding", padding)
+
+    def _set_argument(self, call: Call, name: str, value: Size) -> None:
         # Tensors come first among the arguments; a bias that is None is among the numbers.
-        at = (*call.tensors, *call.numbers).index("stride")
+        at = (*call.tensors, *call.numbers).index(name)
         with self.graph.insert_point_guard(call.node):
-            call.node.replaceInput(at, self.graph.insertConstant(list(stride)))
+            call.node.replaceInput(at, self.graph.insertConstant(list(value)))
 
     def replace(self, call: Call, new: NewLayer) -> None:
         """See `Graph`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,39 @@ def test_the_runtime_computes_what_the_patched_network_computes(build: Any, pad:
         wanted = patch(build(), options, example_input=IMAGE).module(IMAGE)
     got = answers(rewritten(exported(build, "torchscript"), options), IMAGE)[0]
     np.testing.assert_allclose(got, wanted.numpy(), rtol=1e-4, atol=1e-4)
+
+
+class Depthwise(nn.Module):
+    """Strided depthwise convolutions without padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 6, 3, 1, groups=3), nn.Conv2d(6, 6, 3, 2, groups=6)
+        self.third = nn.Conv2d(6, 6, 2, 2, groups=6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.second(torch.relu(self.first(x))))
+        return self.third(x).flatten(1)
+
+
+def depthwise() -> nn.Module:
+    torch.manual_seed(0)
+    return Depthwise().eval()
+
+
+@pytest.mark.parametrize(("pad", "extra"), [("zeros", 0), ("reflect", 2), ("circular", 2)])
+@pytest.mark.parametrize("how", EXPORTERS)
+def test_a_folded_filter_leaves_the_nodes_of_the_file_and_the_same_answers(how: Any, pad: Any, extra: int) -> None:
+    data = exported(depthwise, how)
+    options = PatchOptions(stem=True, patchify=True, placement="pre-conv", pad=pad)
+    folded = rewritten(data, replace(options, fold=True))
+    np.testing.assert_allclose(answers(folded, IMAGE)[0], answers(rewritten(data, options), IMAGE)[0], atol=1e-5)
+    before, after = (onnx.load_from_string(file).graph for file in (data, folded))
+    convolutions = [node for node in after.node if node.op_type == "Conv"]
+    assert len(convolutions) == sum(node.op_type == "Conv" for node in before.node)
+    kernels = {tensor.name: tuple(tensor.dims) for tensor in after.initializer}
+    assert [kernels[node.input[1]][2:] for node in convolutions] == [(3, 3), (5, 5), (4, 4)]
+    assert (len(after.node) > len(before.node)) == bool(extra)
 
 
 def test_the_rest_of_the_file_stays_as_it_is() -> None:
