@@ -85,6 +85,18 @@ def test_a_figure_shows_what_was_measured_and_opens_no_window() -> None:
     assert figure.get_figwidth() == pytest.approx(3.35)
 
 
+def test_a_figure_is_as_wide_as_its_words_and_leaves_out_cells_of_few_views() -> None:
+    figure = fake_report(3).plot()
+    figure.canvas.draw()
+    for axis in figure.get_axes():
+        box = axis.xaxis.label.get_window_extent()
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.width, axis.get_xlabel()
+    maps = [axis.images[0].get_array() for axis in figure.get_axes() if axis.get_xlabel() == "dx (px)"]
+    assert len(maps) == 2
+    assert all(values.mask.any() for values in maps), "of three images some cells have fewer than five views"
+
+
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 

@@ -94,7 +94,7 @@ def _advice(
     from shiftaudit.tune.advise_refit import with_refit as refitted
 
     files, labels = images.found[0], images.known_labels(loaded, quiet=quiet).by_path
-    with progress_bar(quiet=quiet, unit="trials") as bar:
+    with progress_bar(quiet=quiet, unit="trials", what="preparing") as bar:
         observer = None if bar is None else lambda what, number, most: bar.update(number - 1, most, what)
         advice = run(loaded, files, settings, choices, labels=labels, max_accuracy_drop=max_drop, observer=observer)
         if not with_refit:

@@ -58,7 +58,7 @@ def copy_within_bound(
             f"{len(unusable)} files cannot be used; the first is {unusable[0].path}: {unusable[0].reason}", quiet=quiet
         )
     labels = images.known_labels(loaded, quiet=quiet).by_path
-    with progress_bar(quiet=quiet) as bar:
+    with progress_bar(quiet=quiet, what="preparing") as bar:
         observer = None if bar is None else lambda what: bar.update(0, None, what)
         done = search(loaded, files, bound, choices, labels=labels, seed=seed, observer=observer)
     if done.model is None:

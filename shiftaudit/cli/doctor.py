@@ -10,6 +10,7 @@ import typer
 
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
+from shiftaudit.cli.progress import working
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +28,8 @@ def doctor(
     from shiftaudit.render.checks import render
     from shiftaudit.render.terminal import detect
 
-    checks = examine()
+    with working("looking", quiet=False):
+        checks = examine()
     if format == "json":
         stdout.write(json.dumps([asdict(check) for check in checks], indent=1) + "\n", utf8=True)
     else:

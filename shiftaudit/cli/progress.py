@@ -22,9 +22,9 @@ _WORDS_UP_TO = 40
 class Progress:
     """How much of what is done, as an audit's observer and for all others; this one says it in a line now and then."""
 
-    def __init__(self, unit: str) -> None:
+    def __init__(self, unit: str, what: str) -> None:
         self._unit = unit
-        self._what, self._done = "scoring", 0
+        self._what, self._done = what, 0
         self._total: int | None = None
         self._said = time.monotonic()
 
@@ -50,8 +50,8 @@ class Progress:
 class _Bar(Progress):
     """Draws a bar with speed and time left."""
 
-    def __init__(self, unit: str, drawn: Any) -> None:
-        super().__init__(unit)
+    def __init__(self, unit: str, what: str, drawn: Any) -> None:
+        super().__init__(unit, what)
         self._drawn = drawn
         self._task = drawn.add_task(self._what, total=None, unit=unit)
 
@@ -61,16 +61,16 @@ class _Bar(Progress):
 
 
 @contextmanager
-def progress_bar(*, quiet: bool, unit: str = "images") -> Iterator[Progress | None]:
-    """Progress for the time of the block; None when quiet."""
+def progress_bar(*, quiet: bool, unit: str = "images", what: str = "scoring") -> Iterator[Progress | None]:
+    """Progress for the time of the block, `what` until something else is said; None when quiet."""
     if quiet or not sys.stderr.isatty():
-        yield None if quiet else Progress(unit)
+        yield None if quiet else Progress(unit, what)
         return
     from rich.console import Console
     from rich.progress import Progress as Drawn
 
     with Drawn(*_columns(), console=Console(stderr=True), transient=True) as drawn:
-        yield _Bar(unit, drawn)
+        yield _Bar(unit, what, drawn)
 
 
 def _columns() -> tuple[Any, ...]:
@@ -122,6 +122,12 @@ class _Giving:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def load_torch(*, quiet: bool) -> None:
+    """Import torch with a spinner, before the first thing that needs it."""
+    with working("loading torch", quiet=quiet):
+        import torch  # noqa: F401
 
 
 def load(model: str, options: ModelOptions | None = None, *, device: str = "cpu", quiet: bool) -> LoadedModel:

@@ -13,7 +13,7 @@ import typer
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
 from shiftaudit.cli.memory import keep_memory
-from shiftaudit.cli.progress import load, progress_bar
+from shiftaudit.cli.progress import load, load_torch, progress_bar
 from shiftaudit.cli.run_audit import ImageOptions
 from shiftaudit.cli.stderr import warn
 from shiftaudit.cli.takes import only, takes, without
@@ -55,6 +55,7 @@ def refit(
 
     check_source(patched, ModelOptions(trust=options.trust))
     check_source(teacher, options)
+    load_torch(quiet=quiet)
     from shiftaudit.surgery.save import check_storable, format_for
 
     file_format = format_for(output_file)
@@ -83,7 +84,7 @@ def fit(
 
 @contextmanager
 def _observer(*, quiet: bool) -> Iterator[Observer | None]:
-    with progress_bar(quiet=quiet, unit="batches") as bar:
+    with progress_bar(quiet=quiet, unit="batches", what="preparing") as bar:
         if bar is None:
             yield None
             return

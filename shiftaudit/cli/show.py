@@ -10,7 +10,7 @@ import typer
 
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
-from shiftaudit.cli.progress import load
+from shiftaudit.cli.progress import load, load_torch, working
 from shiftaudit.cli.stderr import say
 from shiftaudit.cli.takes import only, takes
 from shiftaudit.errors import InputError
@@ -54,18 +54,21 @@ def show(
     from shiftaudit.models.source import check_source
 
     check_source(model, options)
+    load_torch(quiet=False)
     from shiftaudit.audit.microscope import look
     from shiftaudit.images.file import ImageFile
 
-    seen = look(
-        load(model, options, device=settings.device, quiet=False),
-        ImageFile(image, image.name),
-        protocol=settings.protocol,
-        step=step,
-        max_shift=settings.max_shift,
-        batch_size=settings.batch_size,
-        device=settings.device,
-    )
+    loaded = load(model, options, device=settings.device, quiet=False)
+    with working("moving the image", quiet=False):
+        seen = look(
+            loaded,
+            ImageFile(image, image.name),
+            protocol=settings.protocol,
+            step=step,
+            max_shift=settings.max_shift,
+            batch_size=settings.batch_size,
+            device=settings.device,
+        )
     stdout.write(_text(seen, format), utf8=format == "json")
     if output_file is not None:
         write_bytes_atomically(output_file, _image(seen, output_file.suffix.lower()))

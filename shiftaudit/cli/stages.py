@@ -10,7 +10,7 @@ import typer
 
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
-from shiftaudit.cli.progress import load
+from shiftaudit.cli.progress import load, working
 from shiftaudit.cli.takes import only, takes
 from shiftaudit.records.settings import ModelOptions
 
@@ -39,7 +39,8 @@ def stages(
     loaded = load(model, replace(options, weights=weights_not_needed(model)), quiet=False)
     from shiftaudit.surgery.survey import survey
 
-    listed = survey(loaded)
+    with working("following the network", quiet=False):
+        listed = survey(loaded)
     if format == "json":
         stdout.write(dumps(listed), utf8=True)
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shiftaudit.cli import options as opt
-from shiftaudit.cli.progress import load
+from shiftaudit.cli.progress import load, load_torch
 from shiftaudit.cli.run_audit import ImageOptions, run_audit
 from shiftaudit.cli.stderr import note, warn
 from shiftaudit.cli.takes import but, takes
@@ -87,6 +87,7 @@ def _run(
     *,
     quiet: bool,
 ) -> Leaderboard:
+    load_torch(quiet=quiet)
     from shiftaudit.audit.sweep import Places
     from shiftaudit.audit.sweep import sweep as run
     from shiftaudit.models.patterns import expand

@@ -14,7 +14,7 @@ import typer
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
 from shiftaudit.cli.memory import keep_memory
-from shiftaudit.cli.progress import load, progress_bar
+from shiftaudit.cli.progress import load, load_torch, progress_bar
 from shiftaudit.cli.run_audit import ImageOptions
 from shiftaudit.cli.stderr import say, warn
 from shiftaudit.cli.takes import but, only, takes
@@ -66,7 +66,7 @@ def tune(
     quiet: opt.Quiet = False,
 ) -> None:
     """Win back what a patch cost, without labels: the original teaches the copy on your own images."""
-    target, file_format = _check_output(output_file)
+    target, file_format = _check_output(output_file, quiet=quiet)
     keep_memory()
     images.check()
     from shiftaudit.models.source import check_source
@@ -98,10 +98,11 @@ def tune_copy(
         return run(copy, original, files, settings, observer)
 
 
-def _check_output(output: Path | None) -> tuple[Path, str]:
+def _check_output(output: Path | None, *, quiet: bool) -> tuple[Path, str]:
     """The file and its format; everything that can be wrong with the path is found before anything is loaded."""
     if output is None:
         raise InputError("no output file was given", hint="name it with -o TUNED.pt")
+    load_torch(quiet=quiet)
     from shiftaudit.surgery.save import format_for
 
     return output, format_for(output)
@@ -131,7 +132,7 @@ def _observer(*, quiet: bool) -> Iterator[Observer]:
     """A bar of the steps and a line for every check; without a terminal a line now and then."""
     from shiftaudit.render.tune import check_line
 
-    with progress_bar(quiet=quiet, unit="steps") as bar:
+    with progress_bar(quiet=quiet, unit="steps", what="preparing") as bar:
 
         def observe(progress: Progress) -> None:
             if bar is not None:

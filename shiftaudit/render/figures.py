@@ -20,7 +20,7 @@ from shiftaudit.records.report import AuditReport
 from shiftaudit.render import distance, findings
 from shiftaudit.render.characters import clean
 from shiftaudit.render.colours import heat
-from shiftaudit.render.grids import Grid, flip_grid
+from shiftaudit.render.grids import LEAST, Grid, flip_grid
 
 WIDTH = 3.35
 """Inches: a column of a two-column page (85 mm)."""
@@ -83,19 +83,23 @@ def _maps(part: Any, report: AuditReport) -> None:
     grids = {name: grid for name, result in report.protocols.items() if (grid := flip_grid(result, _CELLS)) is not None}
     if not grids:
         return
-    top = max(grid.top for grid in grids.values()) or 1.0
+    top = max(grid.highest(LEAST) for grid in grids.values()) or 1.0
     axes = part.subplots(1, len(grids), squeeze=False)[0]
     for axis, (protocol, grid) in zip(axes, grids.items(), strict=True):
         drawn = _map(axis, grid, 100 * top)
         axis.set_title(protocol)
         axis.set_xlabel("dx (px)")
+        axis.locator_params(integer=True, nbins=5)
     axes[0].set_ylabel("dy (px)")
-    part.colorbar(drawn, ax=list(axes), label="changed answers (%)", shrink=0.9)
+    part.colorbar(drawn, ax=list(axes), label=f"changed answers (%)\ngrey: below {LEAST} views", shrink=0.9)
 
 
 def _map(axis: Axes, grid: Grid, top: float) -> Any:
     half = grid.cell / 2
-    values = [[math.nan if value is None else 100 * value for value in row] for row in grid.rows]
+    values = [
+        [math.nan if value is None or count < LEAST else 100 * value for value, count in zip(*row, strict=True)]
+        for row in zip(grid.rows, grid.counts, strict=True)
+    ]
     extent = (grid.xs[0] - half, grid.xs[-1] + half, grid.ys[-1] + half, grid.ys[0] - half)
     axis.set_facecolor("0.85")
     return axis.imshow(values, cmap=_COLOURS, vmin=0, vmax=top, extent=extent, interpolation="nearest")
@@ -111,11 +115,12 @@ def _curve(axis: Axes, report: AuditReport) -> None:
             spread += [[(p.y if p.high is None else p.high) - y for p, y in zip(curve.points, ys, strict=True)]]
             style = "-" if curve.kind == "change" else "--"
             axis.errorbar(xs, ys, yerr=spread, marker=".", linewidth=1, elinewidth=0.5, linestyle=style, label=label)
-    for step in distance.lattice(next(iter(report.protocols.values())).by_distance)[:_MOST_LATTICE_LINES]:
+    lattice = distance.lattice(next(iter(report.protocols.values())).by_distance)[:_MOST_LATTICE_LINES]
+    for step in lattice:
         axis.axvline(step, color="0.7", linewidth=0.6, linestyle=":")
     axis.set_xscale("log", base=2)
     axis.xaxis.set_major_formatter("{x:.0f}")
-    axis.set_xlabel("distance moved (px); bars: ≈95 %; dotted: lattice")
+    axis.set_xlabel("distance moved (px); bars: ≈95 %" + ("; dotted: total stride" if lattice else ""))
     axis.set_ylabel("change (total variation)")
     axis.set_ylim(bottom=0)
     if axis.lines:
@@ -135,5 +140,5 @@ def _stages(axis: Axes, report: AuditReport) -> None:
     axis.set_xlabel(f"equivariance error ({protocol})")
     more = len([stage for stage in report.stages if protocol in stage.errors]) - len(shown)
     if more:
-        axis.set_title(f"the first {len(shown)} stages of {len(shown) + more}")
-    axis.legend()
+        axis.set_title(f"the first {len(shown)} stages of {len(shown) + more}", loc="left")
+    axis.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)  # beside no bar

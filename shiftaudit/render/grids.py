@@ -18,6 +18,9 @@ _VIEWS_PER_CELL, _PAIRS_PER_PHASE = 6, 10
 _PHASES_KEPT = 4
 _LATTICE_PERIODS_UP_TO = 16
 
+LEAST = 5
+"""Cells of fewer views say nothing and get no colour."""
+
 
 @dataclass(frozen=True)
 class Grid:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from cli_run import environment
 
+from shiftaudit import sample
 from shiftaudit.cli import progress
 from shiftaudit.cli.progress import progress_bar, working
 
@@ -59,3 +64,43 @@ def test_without_a_terminal_a_line_is_written_now_and_then(
 def test_quiet_says_nothing() -> None:
     with progress_bar(quiet=True) as bar:
         assert bar is None
+
+
+IMAGES = sample.images_path()
+LONG = {
+    "score": (sample.model_path(), IMAGES),
+    "tune": (sample.model_path(), IMAGES, "--teacher", sample.model_path(), "-o", "x.pt"),
+    "refit": (sample.model_path(), IMAGES, "--teacher", sample.model_path(), "-o", "x.pt"),
+    "patch": (sample.model_path(), "-o", "x.pt"),
+    "advise": (sample.model_path(), IMAGES),
+    "sweep": (sample.model_path(), sample.antialiased_model_path(), IMAGES, "-o", "x.csv"),
+    "show": (sample.model_path(), IMAGES / "cat" / "0.jpg"),
+    "stages": (sample.model_path(),),
+    "demo": ("--copy", "sample"),
+    "doctor": (),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+@pytest.mark.parametrize("command", LONG)
+def test_something_turns_before_torch_is_imported(command: str, tmp_path: Path) -> None:
+    """Importing torch takes seconds; this one says that it is being imported, and ends."""
+    stub = tmp_path / "stub" / "torch"
+    stub.mkdir(parents=True)
+    (stub / "__init__.py").write_text("import os, sys\nsys.stderr.write('TORCH')\nsys.stderr.flush()\nos._exit(3)\n")
+    ours, theirs = os.openpty()
+    path = os.pathsep.join([str(stub.parent), str(Path(__file__).parents[2])])
+    subprocess.run(
+        [sys.executable, "-m", "shiftaudit", command, *map(str, LONG[command])],
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=path, TERM="xterm"),
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        timeout=60,
+        check=False,
+    )
+    os.close(theirs)
+    told = os.read(ours, 10_000).decode()
+    os.close(ours)
+    assert "TORCH" in told
+    assert any(words in told.partition("TORCH")[0] for words in ("loading", "looking"))

@@ -9,13 +9,11 @@ from shiftaudit.metrics.stage_pairs import pair_stages
 from shiftaudit.records.report import AuditReport, ProtocolResult, Stage
 from shiftaudit.records.words import Protocol
 from shiftaudit.render import sentences
-from shiftaudit.render.grids import Grid, flip_grid, phase_grid
+from shiftaudit.render.grids import LEAST, Grid, flip_grid, phase_grid
 from shiftaudit.render.html import svg
 from shiftaudit.render.numbers import pair_text
 
 _CELLS = 33
-LEAST = 5
-"""Cells of fewer views say nothing and get no colour."""
 
 
 @dataclass(frozen=True)
