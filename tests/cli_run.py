@@ -37,12 +37,13 @@ def installed(*arguments: object, cwd: Path, **env: str) -> subprocess.Completed
 def in_process(*arguments: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """What `installed` gives, computed in this process: without the seconds that a start takes."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
-    command, before = ["shiftaudit", *map(str, arguments)], Path.cwd()
+    command, before, known = ["shiftaudit", *map(str, arguments)], Path.cwd(), set(sys.modules)
     os.chdir(cwd)
     try:
         with (
             mock.patch.dict(os.environ, environment(**env), clear=True),
             mock.patch.object(sys, "argv", command),
+            mock.patch.object(sys, "path", sys.path[:]),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
             pytest.raises(SystemExit) as ended,
@@ -50,6 +51,9 @@ def in_process(*arguments: object, cwd: Path, **env: str) -> subprocess.Complete
             main()
     finally:
         os.chdir(before)
+        for name in set(sys.modules) - known:
+            if Path(getattr(sys.modules[name], "__file__", None) or "").is_relative_to(cwd):
+                del sys.modules[name]  # a network's code in the folder: the next folder may have another of this name
     texts = []
     for stream in (out, err):
         stream.flush()

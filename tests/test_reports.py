@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli_run import installed
+from cli_run import in_process
 from report_builder import fake_report, make_report
 
 import shiftaudit
@@ -33,7 +33,7 @@ def test_python_and_the_command_line_write_the_same_files(tmp_path: Path, suffix
     shiftaudit.save_report(fake_report(6), tmp_path / "report.json")
     read = shiftaudit.load_report(tmp_path / "report.json")
     shiftaudit.save_report(read, tmp_path / f"python{suffix}")
-    done = installed("report", "report.json", "-o", f"shell{suffix}", cwd=tmp_path)
+    done = in_process("report", "report.json", "-o", f"shell{suffix}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / f"shell{suffix}").read_bytes() == (tmp_path / f"python{suffix}").read_bytes()
 

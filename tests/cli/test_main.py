@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_run import environment, installed
+from cli_run import environment, in_process, installed
 from networks import write_images
 
 WATCHED = """
@@ -108,7 +108,7 @@ def test_the_page_stands_for_a_missing_command_line_by_line(words: list[str], fo
 
 @pytest.mark.parametrize("name", ["strange", "generator", "leaving", "failed_gate", "on_call"])
 def test_whatever_a_model_raises_is_the_models_fault(name: str, folder: Path) -> None:
-    done = installed("score", f"raising:{name}", "images", "--size", "16", "--workers", "0", cwd=folder)
+    done = in_process("score", f"raising:{name}", "images", "--size", "16", "--workers", "0", cwd=folder)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")

@@ -1,16 +1,16 @@
-"""`score` of models that are no models, print, raise or answer NaN, through the installed command: message and exit code."""
+"""`score` of models that are no models, print, raise or answer NaN: message and exit code."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from cli_run import in_process, installed
 from networks import Residual, seeded, write_images
 
+SMALL = ("--size", "16", "--shifts", "2", "--max-shift", "2", "--workers", "0", "--no-stages")
 NETWORKS = """
 import torch
 from torch import nn
@@ -46,18 +46,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images, and models beside them."""
     where = tmp_path_factory.mktemp("models")
     write_images(where / "images", n=2)
-    (where / "odd_networks.py").write_text(NETWORKS)
+    (where / "answering.py").write_text(NETWORKS)
     module = seeded(Residual())
     torch.save(module, where / "pickled.pt")
     torch.jit.save(torch.jit.script(module), where / "good.pt")
     (where / "cut.pt").write_bytes((where / "good.pt").read_bytes()[:2000])
     return where
-
-
-def score(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    small = ("--size", "16", "--shifts", "2", "--max-shift", "2", "--workers", "0", "--no-stages")
-    command = [sys.executable, "-m", "shiftaudit", "score", *arguments, *small]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(
@@ -69,8 +63,8 @@ def score(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             ("good.pt", "images", "--channels", "1"),
             "the model failed on a batch of shape (2, 1, 16, 16): RuntimeError: ",
         ),
-        (("odd_networks:raises", "images"), "ValueError: broken in the middle"),
-        (("odd_networks:nan", "images"), "NaN or infinite logits for 00.png"),
+        (("answering:raises", "images"), "ValueError: broken in the middle"),
+        (("answering:nan", "images"), "NaN or infinite logits for 00.png"),
         (("resnet1", "images"), "did you mean resnet1"),
         (("images", "good.pt"), "put MODEL before IMAGES"),
     ],
@@ -78,7 +72,7 @@ def score(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_what_cannot_be_scored_is_one_line_and_exit_code_2(
     folder: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    done = score(folder, *arguments)
+    done = in_process("score", *arguments, *SMALL, cwd=folder)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert words in done.stderr
@@ -87,10 +81,10 @@ def test_what_cannot_be_scored_is_one_line_and_exit_code_2(
 
 
 def test_a_network_that_prints_does_not_spoil_the_json(folder: Path) -> None:
-    done = score(folder, "odd_networks:prints", "images", "--format", "json")
+    done = installed("score", "answering:prints", "images", *SMALL, "--format", "json", cwd=folder)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert report["model"]["source"] == "odd_networks:prints"
+    assert report["model"]["source"] == "answering:prints"
     assert report["data"]["n_images"] == 2
     assert "{building" in done.stderr
     assert "{not json" in done.stderr

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_run import environment, installed
+from cli_run import environment, in_process
 from report_builder import fake_report
 
 from shiftaudit.records.codec import dumps
@@ -20,7 +20,7 @@ STOP = "no\n::stop-commands::token\x1b[31m##[add-mask]x.json"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("stderr")
     (where / "a.json").write_text(dumps(fake_report(40)))
-    assert installed("baseline", "save", "a.json", cwd=where).returncode == 0
+    assert in_process("baseline", "save", "a.json", cwd=where).returncode == 0
     return where
 
 
@@ -42,7 +42,7 @@ def test_a_stderr_that_takes_nothing_changes_no_exit_code(words: str, code: int,
         ["bash", "-c", f"{sys.executable} -m shiftaudit {words} {stderr}"],
         cwd=folder, env=environment(), capture_output=True, check=False, timeout=120,
     )  # fmt: skip
-    plain = installed(*words.split(), cwd=folder)
+    plain = in_process(*words.split(), cwd=folder)
     assert (done.returncode, plain.returncode) == (code, code), plain.stderr
 
 
@@ -60,7 +60,7 @@ def test_a_stderr_that_takes_nothing_changes_no_exit_code(words: str, code: int,
     ],
 )
 def test_what_was_typed_commands_neither_a_terminal_nor_a_runner(words: list[str], folder: Path) -> None:
-    done = installed(*words, cwd=folder)
+    done = in_process(*words, cwd=folder)
     assert done.returncode == 2
     assert "stop-commands" in done.stderr
     for line in (done.stdout + done.stderr).splitlines():

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_run import environment, installed
+from cli_run import environment, in_process, installed
 from report_builder import fake_report
 
 from shiftaudit.records.codec import dumps
@@ -61,7 +61,7 @@ def test_a_reader_that_has_gone_is_no_failure(words: str, folder: Path) -> None:
 @pytest.mark.parametrize("name", ["a.json", "odd.json"])
 @pytest.mark.parametrize("form", FORMATS)
 def test_neither_the_encoding_nor_odd_text_changes_the_exit_code(form: str, name: str, folder: Path) -> None:
-    plain = installed("report", name, "-f", form, cwd=folder)
+    plain = in_process("report", name, "-f", form, cwd=folder)
     ascii_only = installed("report", name, "-f", form, cwd=folder, PYTHONUTF8="0", PYTHONIOENCODING="ascii")
     assert (plain.returncode, ascii_only.returncode) == (0, 0), plain.stderr + ascii_only.stderr
     if name == "odd.json" and form == "table":
@@ -71,6 +71,6 @@ def test_neither_the_encoding_nor_odd_text_changes_the_exit_code(form: str, name
 
 
 def test_odd_text_is_written_to_files_too(folder: Path) -> None:
-    done = installed("report", "odd.json", "-o", "page.html", cwd=folder)
+    done = in_process("report", "odd.json", "-o", "page.html", cwd=folder)
     assert done.returncode == 0, done.stderr
     (folder / "page.html").read_text(encoding="utf-8")

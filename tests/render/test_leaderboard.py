@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 import pytest
-from cli_run import installed
+from cli_run import in_process
 from report_builder import make_report
 
 import shiftaudit
@@ -68,10 +68,10 @@ def test_the_report_command_shows_several(tmp_path: Path) -> None:
     for report, name in zip(REPORTS, ("a", "b"), strict=True):
         report.save(tmp_path / f"{name}.json")
     read = shiftaudit.leaderboard([shiftaudit.load_report(tmp_path / f"{name}.json") for name in "ab"])
-    done = installed("report", "a.json", "b.json", "--format", "csv", cwd=tmp_path)
+    done = in_process("report", "a.json", "b.json", "--format", "csv", cwd=tmp_path)
     assert done.stdout == shiftaudit.format_report(read, "csv"), done.stderr
-    assert installed("report", "a.json", "b.json", "b.json", "-o", "all.html", cwd=tmp_path).returncode == 0
+    assert in_process("report", "a.json", "b.json", "b.json", "-o", "all.html", cwd=tmp_path).returncode == 0
     assert "3 models, moved images" in (tmp_path / "all.html").read_text(encoding="utf-8")
-    refused = installed("report", "a.json", "b.json", "-o", "all.pdf", cwd=tmp_path)
+    refused = in_process("report", "a.json", "b.json", "-o", "all.pdf", cwd=tmp_path)
     assert refused.returncode == 2
     assert "several models cannot be written to all.pdf; end its name in .csv" in refused.stderr

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import small_families as small
 import torch
-import torchvision
 from patch_networks import randomise
 from torch import nn
 
@@ -54,7 +54,7 @@ print("fine")
 @pytest.mark.parametrize("how", ["scripted", "traced"])
 def test_a_saved_file_runs_trains_and_switches_mode_without_shiftaudit(tmp_path: Path, how: str) -> None:
     torch.manual_seed(0)
-    model: nn.Module = randomise(torchvision.models.resnet18(weights=None, num_classes=5))
+    model: nn.Module = randomise(small.resnet())
     x = torch.randn(4, 3, 64, 64)
     original = torch.jit.script(model) if how == "scripted" else torch.jit.trace(model, x, check_trace=False)
     patched = patch(original, PatchOptions(filter_size=4), example_input=x).module
