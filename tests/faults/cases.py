@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,8 @@ FILES = (
     "weights.pt",
     "weights.safetensors",
     "images/00.png",
+    "images.tar",
+    "images.zip",
     "labels.csv",
 )
 
@@ -50,6 +53,8 @@ def make(folder: Path) -> Path:
     (folder / "model.onnx").write_bytes(onnx_files.exported(_network, "torchscript"))
     torch.save(network.state_dict(), folder / "weights.pt")
     save_file(network.state_dict(), folder / "weights.safetensors")
+    for kind in ("tar", "zip"):
+        shutil.make_archive(str(folder / "images"), kind, folder / "images")
     (folder / "labels.csv").write_text("path,label\n" + "".join(f"{n:02}.png,{n}\n" for n in range(3)))
     for command in (
         ("patch", "model.pt", "--size", "16", "-o", "patched.pt", "-q"),
@@ -89,6 +94,11 @@ def _of_file(name: str, chance: random.Random) -> Case:
         "weights.pt": (("score", "bad.pt", "images", "--arch", "resnet18", *SCORE, "-o", OUTPUT),),
         "weights.safetensors": (("score", "bad.safetensors", "images", "--arch", "resnet18", *SCORE, "-o", OUTPUT),),
         "images/00.png": (("score", "model.pt", "bad.png", *SCORE, "-o", OUTPUT),),
+        "images.tar": (
+            ("score", "model.pt", "bad.tar", *SCORE, "-o", OUTPUT),
+            ("refit", "patched.pt", "bad.tar", *REFIT[3:]),
+        ),
+        "images.zip": (("score", "model.pt", "bad.zip", *SCORE, "-o", OUTPUT),),
         "labels.csv": (("score", "model.pt", "images", "--labels", "bad.csv", *SCORE, "-o", OUTPUT),),
     }
     return Case(chance.choice(commands[name]), f"mutated {name}")
