@@ -109,7 +109,8 @@ def discover(run: Callable[[Tensor], Any], module: nn.Module, example: Tensor) -
     watcher = StageWatcher(names_of(module))
     with torch.inference_mode(), watcher.following(example, module) as marked:
         run(marked)
-    names = _names(watcher.calls, module)
+    listed = {found.call.index for found in watcher.found} | {call.index for call, *_ in watcher.skipped}
+    names = _names(watcher.calls, module, listed)
     stages = tuple(
         FoundStage(names[f.call.index], f.op, f.layer_stride, f.input_slot, f.output_slot, f.samplers, f.call.low_pass)
         for f in sorted(watcher.found, key=lambda found: found.call.index)
@@ -124,8 +125,8 @@ def discover(run: Callable[[Tensor], Any], module: nn.Module, example: Tensor) -
     return Discovery(stages, tuple(skipped), tuple(watcher.slots), watcher.largest_bytes, tuple(unmeasured))
 
 
-def _names(calls: list[Call], module: nn.Module) -> dict[int, str]:
-    """A unique qualified name for every watched call, by its index."""
+def _names(calls: list[Call], module: nn.Module, listed: set[int]) -> dict[int, str]:
+    """A unique qualified name for every call of `listed`, by its index; others of one name do not count, as in a patch."""
     named = [call for call in calls if call.is_listed]
     static: list[NamedOp] = []
     if isinstance(module, torch.jit.ScriptModule):
@@ -137,6 +138,8 @@ def _names(calls: list[Call], module: nn.Module) -> dict[int, str]:
     seen: dict[str, int] = {}
     names = {}
     for call, base in zip(named, bases, strict=True):
+        if call.index not in listed:
+            continue
         seen[base] = seen.get(base, 0) + 1
         names[call.index] = base if seen[base] == 1 else f"{base}@{seen[base]}"
     return names

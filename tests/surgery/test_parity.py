@@ -373,3 +373,28 @@ def test_a_filter_in_a_buffer_is_found_left_and_named_alike(how: str, filtered: 
     sites = plan_patch(module, example_input=x).sites
     assert [(site.name, site.action) for site in sites] == [(name, "leave"), ("2", "blur_after_op")]
     assert "filter already" in sites[0].reason
+
+
+class _InOneForward(nn.Module):
+    """Operations of one kind in one forward, some of which make nothing smaller."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(self.conv(x), 3, 1, 1)
+        y = F.interpolate(F.interpolate(x, scale_factor=2.0), scale_factor=0.25)
+        x = F.max_pool2d(F.max_pool2d(F.max_pool2d(x, 2), 3, 1, 1), 2)
+        x = torch.cat([x[:, :, ::2, ::2], x[:, :, 1::2, 1::2]], 1)
+        x = torch.cat([x[:, :, ::2, ::2], x[:, :, 1::2, 1::2]], 1)
+        return (x + y.mean()).mean((2, 3))
+
+
+@pytest.mark.parametrize("how", FORMS)
+def test_stages_and_patch_number_operations_of_one_name_alike(how: str) -> None:
+    x = torch.rand(1, 3, 32, 32)
+    module = form(_InOneForward().eval(), how, x)
+    wanted = ["interpolate", "max_pool", "max_pool@2", "slice", "slice@2"]
+    assert sorted(stage.name for stage in discover(module, module, x).stages) == wanted
+    assert sorted(site.name for site in plan_patch(module, example_input=x).sites) == wanted
