@@ -110,6 +110,6 @@ def _refuse_one_answer(candidate: Baseline, *, strict: bool) -> None:
     """A constant classifier is perfectly consistent, and no baseline says that this one is meant to be."""
     if candidate.degenerate and (strict or len(candidate.images) >= _ENOUGH_FOR_ONE_ANSWER):
         raise AssertionError(
-            f"the model gives {candidate.top_class_share:.0%} of {len(candidate.images)} images one answer, which is "
+            f"the model gives {100 * candidate.top_class_share:.0f} % of {len(candidate.images)} images one answer, which is "
             "consistent and says nothing; show it images of several classes, or name their class by labels"
         )

@@ -73,7 +73,7 @@ def test_one_answer_for_a_few_images_of_one_class_is_no_failure_unless_strict():
     images = sorted((sample.images_path() / "cat").glob("*"))[:5]
     demand = {"floors": {"consistency": 0.1}, "settings": FAST, "preprocessing": preprocessing, "labels": "none"}
     assert_shift_invariant(Constant(), images, **demand)
-    with pytest.raises(AssertionError, match="100% of 5 images one answer"):
+    with pytest.raises(AssertionError, match="100 % of 5 images one answer"):
         assert_shift_invariant(Constant(), images, **demand, strict=True)
 
 

@@ -18,7 +18,9 @@ class Shown:
 
     def __repr__(self: AuditReport) -> str:  # type: ignore[misc]  # the one class that has them
         values = {name: result.metrics.get("consistency") for name, result in self.protocols.items()}
-        shares = [f"{name} {m.value:.1%}" for name, m in values.items() if m is not None and m.value is not None]
+        shares = [
+            f"{name} {100 * m.value:.1f} %" for name, m in values.items() if m is not None and m.value is not None
+        ]
         return f"<AuditReport: {self.model.source}, {self.data.n_images} images, consistency {', '.join(shares) or 'unknown'}>"
 
     def _repr_html_(self: AuditReport) -> str:  # type: ignore[misc]

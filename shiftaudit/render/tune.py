@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -10,6 +12,7 @@ from rich.text import Text
 from shiftaudit.records.advise import Advice, Change, RefitTrial, Trial
 from shiftaudit.records.tune import Check, HoldoutScore, TuneRecord
 from shiftaudit.records.words import CIRCULAR, CROP, Protocol
+from shiftaudit.render.characters import clean
 from shiftaudit.render.numbers import number
 from shiftaudit.render.sentences import ceiling_text
 from shiftaudit.render.terminal import Terminal, to_text
@@ -36,7 +39,7 @@ def check_line(check: Check, steps: int) -> str:
     """
     score = check.score
     return (
-        f"step {check.step}/{steps}  filter {check.strength:.0%}".replace("%", " %")
+        f"step {check.step}/{steps}  filter {100 * check.strength:.0f} %"
         + f"  loss {check.loss:.3f}  agreement {_percent(score.agreement)}"
         + f"  consistency crop {_percent(score.consistency_crop)}  circular {_percent(score.consistency_circular)}"
     )
@@ -91,41 +94,36 @@ def _verdict(original: HoldoutScore, tuned: HoldoutScore) -> str:
 def _draw_advice(console: Console, advice: Advice) -> None:
     base = ", ".join(f"{name} {_percent(value)}" for name, value in advice.original_consistency.items())
     console.print(Text(f"The original on {advice.n_images} images: consistency {base}"))
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("patched, untrained", overflow="fold")
-    table.add_column("damage", justify="right")
-    protocols = [name for name in _PROTOCOLS if name in advice.original_consistency]
-    for name in (*(f"consistency {p}" for p in protocols), "agreement"):
-        table.add_column(name, justify="right")
-    if advice.original_accuracy is not None:
-        table.add_column("accuracy", justify="right")
-    table.add_column("harmless")
+    console.print(Text("Patched, untrained; consistency and accuracy in points above the original's:"))
     for trial in (*advice.singles, *advice.combined):
-        table.add_row(*_cells(trial, protocols, advice.original_accuracy is not None))
-    console.print(table)
+        damage = "" if trial.damage is None else f", damage {number(trial.damage)}"
+        _draw_trial(console, trial, f"{'' if trial.harmless else 'not '}harmless{damage}")
+    console.print()
     console.print(Text("damage: how much probability moves when this stage of the original alone samples elsewhere"))
     console.print(Text(f"harmless: {advice.rule}"))
     if advice.ceiling is not None:
         console.print(Text(ceiling_text(advice.ceiling)))
     console.print(Text(_proposal(advice), style="bold"))
     if advice.refitted:
-        _draw_refitted(console, advice.refitted, with_accuracy=advice.original_accuracy is not None)
+        _draw_refitted(console, advice.refitted)
 
 
-def _draw_refitted(console: Console, refitted: tuple[RefitTrial, ...], *, with_accuracy: bool) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("patched and refitted", overflow="fold")
-    names = ["consistency", "agreement", *(["accuracy"] if with_accuracy else []), "multiply-adds", "ms"]
-    for name in names:
-        table.add_column(name, justify="right")
+def _draw_trial(console: Console, trial: Trial, remark: str) -> None:
+    """The sites on a line of their own, since their names may be long, and two lines of values below it."""
+    console.print(Text(clean(f" {' + '.join(trial.sites)}: {remark}")))
+    left = [(name, _signed(trial.consistency[name])) for name in _PROTOCOLS if name in trial.consistency]
+    right = [("agreement", _share(trial.agreement))]
+    right += [] if trial.accuracy is None else [("accuracy", _signed(trial.accuracy))]
+    for one, other in zip_longest(left, right, fillvalue=("", "")):
+        console.print(Text(f"   {one[0]:<10}{one[1]:<24}{other[0]:<11}{other[1]}".rstrip()))
+
+
+def _draw_refitted(console: Console, refitted: tuple[RefitTrial, ...]) -> None:
+    console.print(Text("\nPatched and refitted:"))
     for one in refitted:
-        trial = one.trial
-        cells = [" + ".join(trial.sites), _signed(trial.mean_consistency), _share(trial.agreement)]
-        if with_accuracy:
-            cells.append("" if trial.accuracy is None else _signed(trial.accuracy))
-        cost = f"{one.milliseconds_before:.1f} → {one.milliseconds_after:.1f}"
-        table.add_row(*cells, f"{one.macs_after / one.macs_before:.2f}×", cost)
-    console.print(table)
+        cost = f"{one.milliseconds_before:.1f} → {one.milliseconds_after:.1f} ms"
+        _draw_trial(console, one.trial, f"multiply-adds {one.macs_after / one.macs_before:.2f}×, {cost}")
+    console.print()
     console.print(Text(_refit_verdict(refitted), style="bold"))
 
 
@@ -138,19 +136,6 @@ def _refit_verdict(refitted: tuple[RefitTrial, ...]) -> str:
         return f"with a refit, too: none whose answers stay and whose gain is sure; the best is {what}: {gain}"
     options = " ".join(f"--only '{name}'" for name in trial.sites)
     return f"{what}: {gain}: shiftaudit patch MODEL {options} --refit IMAGES"
-
-
-def _cells(trial: Trial, protocols: list[Protocol], with_accuracy: bool) -> list[str]:
-    damage = "" if trial.damage is None else number(trial.damage)
-    cells = [
-        " + ".join(trial.sites),
-        damage,
-        *(_signed(trial.consistency[p]) for p in protocols),
-        _share(trial.agreement),
-    ]
-    if with_accuracy:
-        cells.append("" if trial.accuracy is None else _signed(trial.accuracy))
-    return [*cells, "yes" if trial.harmless else "no"]
 
 
 def _proposal(advice: Advice) -> str:
@@ -172,11 +157,11 @@ def _share(change: Change) -> str:
 
 
 def _signed(change: Change) -> str:
-    return f"{100 * change.value:+.1f}" + _interval(change, signed=True)
+    return f"{100 * change.value:+.1f}".replace("-", "−") + _interval(change, signed=True)
 
 
 def _interval(change: Change, *, signed: bool) -> str:
     if change.ci_low is None or change.ci_high is None:
         return ""
     sign = "+" if signed else ""
-    return f" [{100 * change.ci_low:{sign}.1f}, {100 * change.ci_high:{sign}.1f}]"
+    return f" [{100 * change.ci_low:{sign}.1f}, {100 * change.ci_high:{sign}.1f}]".replace("-", "−")

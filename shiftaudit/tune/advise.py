@@ -175,11 +175,11 @@ class Trials:
         self.accuracy = None if np.isnan(known).all() else float(np.nanmean(known))
         self._threshold = float(np.mean(list(self.consistency.values())))
         self.rule = (
-            f"the answer is the original's on at least {self._threshold:.1%} of the images, as often as the original's own "
-            "shifted views agree"
+            f"the answer is the original's on at least {100 * self._threshold:.1f} % of the images, as often as the original's "
+            "own shifted views agree"
         )
         if self.accuracy is not None:
-            self.rule += f", and accuracy falls by at most {self.max_accuracy_drop:.1%}"
+            self.rule += f", and accuracy falls by at most {100 * self.max_accuracy_drop:.1f} %"
 
     @property
     def may_win(self) -> bool:

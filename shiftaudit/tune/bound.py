@@ -86,7 +86,8 @@ def search(
     if smallest_drop(len(held)) > bound.max_drop + 1e-9:
         needed = images_needed(bound.max_drop)
         raise NoVerdictError(
-            f"{len(held)} held-out images can verify a drop of {smallest_drop(len(held)):.1%} at best, not {bound.max_drop:.1%}",
+            f"{len(held)} held-out images can verify a drop of {100 * smallest_drop(len(held)):.1f} % at best, not "
+            f"{100 * bound.max_drop:.1f} %",
             hint=f"give {round(needed / HELD_SHARE)} images or more, or a larger --max-drop",
         )
     known = all(file.relative in labels for file in images)

@@ -27,6 +27,7 @@ from shiftaudit.tune import advise as advise_module
 from shiftaudit.tune.advise import advise, rank_sites
 
 SETTINGS = Settings(shifts="3", max_shift=3, stages=False, workers=0)
+LONG = "features.denseblock4.transition.downsampling.convolution"
 PREPROCESSING = Preprocessing(24, 24, (0.5,), (0.25,), "bilinear", 3, "options")
 
 
@@ -148,6 +149,7 @@ def test_between_equal_gains_the_smaller_patch_is_proposed() -> None:
 
 
 def test_the_proposal_names_the_command(tmp_path: Path) -> None:
+    fall = Change(-0.104, -0.284, 0.142, 20)
     advice = Advice(
         model=LoadedModel.from_module(network(), PREPROCESSING).info,
         protocol=SimpleNamespace(),  # type: ignore[arg-type]
@@ -156,13 +158,21 @@ def test_the_proposal_names_the_command(tmp_path: Path) -> None:
         original_accuracy=None,
         n_images=100,
         rule="a rule",
-        singles=(trial("a", 0.04), trial("b", -0.2, harmless=False)),
+        singles=(
+            trial("a", 0.04),
+            trial("b", -0.2, harmless=False),
+            replace(trial("c", -0.1), sites=(LONG,), accuracy=fall),
+        ),
         combined=(),
         proposal=("a",),
         gain=Change(0.04, 0.03, 0.05, 100),
     )
     text = render_advice(advice)
-    assert "patch 1 of 2 sites (consistency +4.0 [+3.0, +5.0])" in text
+    assert " b: not harmless" in text
+    assert f" {LONG}: " in text, "names are whole"
+    assert "accuracy   −10.4 [−28.4, +14.2]" in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert "patch 1 of 3 sites (consistency +4.0 [+3.0, +5.0])" in text
     assert "--only 'a'" in text
 
 

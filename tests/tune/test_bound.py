@@ -113,7 +113,7 @@ def test_too_few_images_are_told_at_once() -> None:
     model = load_model(str(sample.model_path()))
     files, _ = find_images([sample.images_path()])
     with pytest.raises(
-        NoVerdictError, match=r"40 held-out images can verify a drop of 7\.2% at best, not 1\.0%; give 598"
+        NoVerdictError, match=r"40 held-out images can verify a drop of 7\.2 % at best, not 1\.0 %; give 598"
     ):
         search(model, files, bound(0.01))
 
