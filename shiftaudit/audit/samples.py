@@ -7,9 +7,10 @@ when the run is complete. No line that is on the disk is ever written again.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 from shiftaudit.errors import InputError
 from shiftaudit.files import open_atomically
 from shiftaudit.records.codec import structure
+from shiftaudit.records.collector import uncollected
 from shiftaudit.records.json_files import parse_json
 from shiftaudit.records.report import Skipped
 from shiftaudit.records.samples import ImageScore, SamplesHeader
@@ -114,6 +116,7 @@ def drop_empty_partial(path: Path) -> None:
             partial.unlink()
 
 
+@uncollected()
 def read_samples(path: Path, *, allow_cut: bool = False) -> tuple[SamplesHeader, list[Line]]:
     """The header and lines of a samples file.
 
@@ -122,22 +125,30 @@ def read_samples(path: Path, *, allow_cut: bool = False) -> tuple[SamplesHeader,
     Raises:
         InputError: the file is missing, is not a samples file, or is of a version that did not say which images it is about.
     """
-    rows: list[Any] = []
-    try:
-        with path.open("rb") as file:
-            while row := file.readline(_LONGEST_ROW):
-                if row.endswith(b"\n"):
-                    rows.append(parse_json(row, f"{path}, line {len(rows) + 1},"))
-                elif not allow_cut:
-                    raise InputError(f"{path} ends in the middle of a line", hint="continue that run with --resume")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not a readable samples file: {getattr(error, 'strerror', error)}") from error
-    if not rows:
+    rows = _rows(path, allow_cut=allow_cut)
+    first = next(rows, None)
+    if first is None:
         raise InputError(f"{path} holds no complete header line", hint="remove it and start the run again")
-    header = structure(rows[0], SamplesHeader, f"the first line of {path}")
+    header = structure(first, SamplesHeader, f"the first line of {path}")
     if header.images is None:
         raise InputError(f"{path} does not say which images its run is about", hint="start the run again")
-    return header, [_line(data, path) for data in rows[1:]]
+    return header, [_line(data, path) for data in rows]
+
+
+def _rows(path: Path, *, allow_cut: bool) -> Iterator[Any]:
+    """The lines as they are read, so that those of many images are never held beside what is made of them."""
+    try:
+        with path.open("rb") as file:
+            for number in itertools.count(1):
+                row = file.readline(_LONGEST_ROW)
+                if row.endswith(b"\n"):
+                    yield parse_json(row, f"{path}, line {number},")
+                elif row and not allow_cut:
+                    raise InputError(f"{path} ends in the middle of a line", hint="continue that run with --resume")
+                if not row:
+                    return
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not a readable samples file: {getattr(error, 'strerror', error)}") from error
 
 
 def _line(data: Any, path: Path) -> Line:

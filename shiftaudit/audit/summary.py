@@ -10,10 +10,12 @@ from shiftaudit.errors import InputError
 from shiftaudit.images.duplicates import without_duplicates
 from shiftaudit.metrics.measures import protocol_result
 from shiftaudit.metrics.stages import cause_report, distances, stage_report
+from shiftaudit.records.collector import uncollected
 from shiftaudit.records.report import SCHEMA_VERSION, AuditReport, DataInfo, Skipped, manifest_sha256
 from shiftaudit.records.samples import ImageScore, SamplesHeader
 
 
+@uncollected()
 def summarise(header: SamplesHeader, lines: Iterable[Line]) -> AuditReport:
     """The report of a set of lines; their order does not matter, and copies of one image count once.
 

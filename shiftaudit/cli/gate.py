@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from shiftaudit.cli.step_summary import append_step_summary
 from shiftaudit.cli.takes import only, takes, without
 from shiftaudit.errors import InputError
 from shiftaudit.files import write_text_atomically
+from shiftaudit.records.collector import uncollected
 from shiftaudit.records.gate import Rules
 from shiftaudit.records.settings import ModelOptions, RunOptions, Settings
 
@@ -89,19 +91,21 @@ def gate(
     form = opt.kind_of(format, output_file, _FORMATS)
     check_settings(rules, alpha, on_inconclusive)
     _refuse_same_file(candidate, baseline)
-    against = read_baseline(baseline)
-    if images.paths:
-        # Processes that decode share memory through files, which an isolated one may not make.
-        settings = replace(settings, workers=0) if isolate else settings
-        work = partial(_score, against=against, settings=settings, run=run, quiet=quiet)
-        report = isolated(work, candidate, options, images, time_limit) if isolate else work(candidate, options, images)
-        _save(report, save_report)
-    elif isolate:
-        raise InputError("--isolate is for a MODEL that is scored now", hint="give MODEL and IMAGES")
-    else:
-        report = _read(candidate)
-    result = judge(baseline_of(report), against, rules, alpha=alpha, on_inconclusive=on_inconclusive)
-    _write(result, form, output_file, quiet=quiet)
+    with nullcontext() if images.paths else uncollected():
+        against = read_baseline(baseline)
+        if images.paths:
+            # Processes that decode share memory through files, which an isolated one may not make.
+            settings = replace(settings, workers=0) if isolate else settings
+            work = partial(_score, against=against, settings=settings, run=run, quiet=quiet)
+            score = partial(isolated, work, seconds=time_limit) if isolate else work
+            report = score(candidate, options, images)
+            _save(report, save_report)
+        elif isolate:
+            raise InputError("--isolate is for a MODEL that is scored now", hint="give MODEL and IMAGES")
+        else:
+            report = _read(candidate)
+        result = judge(baseline_of(report), against, rules, alpha=alpha, on_inconclusive=on_inconclusive)
+        _write(result, form, output_file, quiet=quiet)
     raise typer.Exit(result.exit_code)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from contextlib import nullcontext
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,7 @@ from shiftaudit.cli.command import App
 from shiftaudit.cli.config import Config, find_file, load
 from shiftaudit.cli.stderr import forgiving, say, say_traceback
 from shiftaudit.errors import InputError, ShiftAuditError, first_line
+from shiftaudit.records.collector import uncollected
 from shiftaudit.render.characters import clean
 from shiftaudit.version import __version__
 
@@ -113,6 +115,11 @@ def _register_named(arguments: list[str]) -> None:
         register_all()
 
 
+def _is_about_records(arguments: list[str]) -> bool:
+    """Whether the command runs no network; the gate knows by itself."""
+    return bool(arguments) and arguments[0] in ("merge", "report", "baseline", "compare", "explain")
+
+
 def _config(path: Path | None) -> Config:
     """The configuration; only where there is one must every command be known, since its keys are checked."""
     if path is None:
@@ -139,7 +146,8 @@ def _exit_code(arguments: list[str], *, debug: bool) -> int:
             raise InputError(
                 f"argument {arguments.index('') + 1} is empty", hint="a variable of the shell may be unset"
             )
-        code = app(arguments, prog_name="shiftaudit", standalone_mode=False)
+        with uncollected() if _is_about_records(arguments) else nullcontext():
+            code = app(arguments, prog_name="shiftaudit", standalone_mode=False)
         stdout.finish()
     except SystemExit as stopped:
         # Typer replaces stdout and exits with 1 when whoever read it has gone, and exits where it completes words for a shell.

@@ -12,6 +12,7 @@ from shiftaudit.errors import InputError, NoVerdictError
 from shiftaudit.gate.consistent import digest, require_consistent
 from shiftaudit.metrics.counts import view_counts
 from shiftaudit.records.codec import plain, structure
+from shiftaudit.records.collector import uncollected
 from shiftaudit.records.gate import BASELINE_SCHEMA_VERSION, Baseline, BaselineData, BaselineImage
 from shiftaudit.records.json_files import read_json
 from shiftaudit.records.reading import as_report, check_schema
@@ -20,6 +21,7 @@ from shiftaudit.records.report import AuditReport, ImageResult
 SAVE = "shiftaudit baseline save REPORT.json -o baseline.json"
 
 
+@uncollected()
 def baseline_of(report: AuditReport) -> Baseline:
     """The baseline a report makes. Images with the same bytes count once."""
     return Baseline(
@@ -97,6 +99,7 @@ def running_in_ci(environ: Mapping[str, str]) -> bool:
     return environ.get("CI", "").lower() not in ("", "0", "false", "no")
 
 
+@uncollected()
 def baseline_text(baseline: Baseline) -> str:
     """The baseline as JSON: sorted keys, floats rounded, one line an image, a newline at the end."""
     data: dict[str, Any] = plain(baseline)
@@ -146,6 +149,7 @@ def as_baseline(data: Any, what: str) -> Baseline:
     return baseline
 
 
+@uncollected()
 def read_baseline(path: str | Path) -> Baseline:
     """The baseline saved in a file; a report is taken as the baseline it makes.
 

@@ -15,12 +15,14 @@ from shiftaudit.metrics.intervals import mean_metric
 from shiftaudit.metrics.measures import SMALLEST_SUBGROUP, ImageValues
 from shiftaudit.metrics.stage_pairs import pair_stages
 from shiftaudit.metrics.vocabulary import MEASURES
+from shiftaudit.records.collector import uncollected
 from shiftaudit.records.gate import GATE_SCHEMA_VERSION, Comparison, MetricComparison, StageComparison
 from shiftaudit.records.report import AuditReport, Metric
 from shiftaudit.records.words import IntervalMethod, Protocol
 from shiftaudit.version import __version__
 
 
+@uncollected()
 def compare(a: AuditReport, b: AuditReport) -> Comparison:
     """All metrics of two reports. Differences are B minus A, paired on the bytes of the images, with 95 % intervals.
 

@@ -13,7 +13,10 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from shiftaudit.errors import InputError
+from shiftaudit.metrics.columns import Outcomes
 from shiftaudit.metrics.vocabulary import MEASURES
 from shiftaudit.records.gate import Baseline, BaselineImage, ViewCounts
 from shiftaudit.records.report import manifest_sha256
@@ -48,17 +51,35 @@ def _contradictions(baseline: Baseline) -> Iterator[str]:
         yield f": protocol.protocols is {list(protocols)} and its metrics are those of {sorted(baseline.metrics)}"
     if not 0 <= baseline.top_class_share <= 1 and images:
         yield f": top_class_share is {baseline.top_class_share}; expected a share between 0 and 1"
+    sound = _Sound(set(protocols))
     for key, image in images.items():
-        yield from (f": image {key[:12]} {problem}" for problem in _of_image(image, set(protocols)))
+        yield from (f": image {key[:12]} {problem}" for problem in sound.problems(image))
     yield from _headlines(baseline)
     anchor = baseline.anchor
     if anchor is not None:
         if unknown := len(anchor.images.keys() - images.keys()):
             yield f": its anchor holds {unknown} images that the baseline does not"
         for key, image in anchor.images.items():
-            yield from (f": image {key[:12]} of its anchor {problem}" for problem in _of_image(image, set(protocols)))
+            yield from (f": image {key[:12]} of its anchor {problem}" for problem in sound.problems(image))
         if not baseline.anchored:
             yield " holds an anchor and says that it has none"
+
+
+class _Sound:
+    """What was looked at and found sound need not be looked at again: most images have the counts of many others."""
+
+    def __init__(self, protocols: set[str]) -> None:
+        self._protocols = protocols
+        self._known: set[Any] = set()
+
+    def problems(self, image: BaselineImage) -> list[str]:
+        outcome = (image.label is None, image.correct, *image.views.items())
+        if outcome in self._known:
+            return []
+        found = list(_of_image(image, self._protocols))
+        if not found:
+            self._known.add(outcome)
+        return found
 
 
 def _of_image(image: BaselineImage, protocols: set[str]) -> Iterator[str]:
@@ -93,12 +114,13 @@ def _possible(correct: bool | None, counts: ViewCounts) -> bool:
 def _headlines(baseline: Baseline) -> Iterator[str]:
     """Metrics that can be made from the counts are what the counts make."""
     for protocol, metrics in baseline.metrics.items():
+        outcomes = Outcomes((image.correct, image.views.get(protocol)) for image in baseline.images.values())
         for name, metric in metrics.items():
             measure = MEASURES.get(name)
             if measure is None or measure.by_counts is None or metric.value is None:
                 continue
-            values = [measure.of_counts(image.correct, image.views.get(protocol)) for image in baseline.images.values()]
-            measured = [value for value in values if not math.isnan(value)]
-            found = math.fsum(measured) / len(measured) if measured else math.nan
+            values = outcomes.of(measure)
+            measured = values[~np.isnan(values)]
+            found = math.fsum(measured) / len(measured) if len(measured) else math.nan
             if len(measured) != metric.n_images or not abs(found - metric.value) <= _ROUNDING:
                 yield f" says {protocol}.{name} is {metric.value} of {metric.n_images} images; its counts give {found:.6g}"

@@ -11,6 +11,7 @@ from shiftaudit.errors import InputError
 from shiftaudit.gate.comparable import same_model
 from shiftaudit.gate.rules import Check, close_matches, require_share
 from shiftaudit.metrics.bounded import bounded_mean
+from shiftaudit.metrics.columns import Outcomes
 from shiftaudit.metrics.paired import mcnemar, paired_difference
 from shiftaudit.metrics.vocabulary import METRICS
 from shiftaudit.records.gate import ANCHOR, FLOOR, MARGIN, Baseline, Flips, RuleName, Rules
@@ -84,20 +85,14 @@ def _columns(candidate: Baseline, earlier: Baseline) -> dict[str, tuple[NDArray[
 def measured_shares(side: Baseline, ids: Iterable[str]) -> dict[str, NDArray[np.float64]]:
     """Per-image values by metric name, in the order of `ids`; metrics that no image has are left out."""
     images = [side.images[key] for key in ids]
-    columns = {
-        name: [measure.of_counts(image.correct, None) for image in images]
-        for name, measure in GATED.items()
-        if not measure.per_protocol
-    }
+    answers = Outcomes((image.correct, None) for image in images)
+    columns = {name: answers.of(measure) for name, measure in GATED.items() if not measure.per_protocol}
     for protocol in side.protocol.protocols:
-        counts = [image.views.get(protocol) for image in images]
+        outcomes = Outcomes((image.correct, image.views.get(protocol)) for image in images)
         for name, measure in GATED.items():
             if measure.per_protocol:
-                columns[f"{protocol}.{name}"] = [
-                    measure.of_counts(image.correct, views) for image, views in zip(images, counts, strict=True)
-                ]
-    arrays = {name: np.array(column, dtype=np.float64) for name, column in columns.items()}
-    return {name: array for name, array in arrays.items() if not np.isnan(array).all()}
+                columns[f"{protocol}.{name}"] = outcomes.of(measure)
+    return {name: column for name, column in columns.items() if not np.isnan(column).all()}
 
 
 def count_flips(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> Flips:

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 from shiftaudit.records.gate import ViewCounts
 from shiftaudit.records.report import ImageResult, Views
@@ -45,7 +46,10 @@ def count_views(prediction: int, label: int | None, shifted: Sequence[int]) -> V
     """
     pairs, _ = agreeing_pairs(shifted)
     same, n_views = agreeing_with(shifted, prediction)
-    return ViewCounts(n_views, pairs, same, None if label is None else agreeing_with(shifted, label)[0])
+    return _counts(n_views, pairs, same, None if label is None else agreeing_with(shifted, label)[0])
+
+
+_counts = lru_cache(maxsize=2**16)(ViewCounts)  # most images have the counts of many others
 
 
 def view_counts(image: ImageResult, protocol: Protocol) -> ViewCounts | None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shiftaudit.metrics.cause import ImageMeans, split
+from shiftaudit.metrics.columns import changes_of, shifts_of
 from shiftaudit.metrics.intervals import mean_metric
 from shiftaudit.records.cause import Change, ImageDamage, SplitView
 from shiftaudit.records.distance import DistanceBin, DistanceSplit
@@ -101,14 +103,14 @@ class _Moved:
 def _moved(images: Sequence[ImageResult], protocol: Protocol) -> _Moved:
     rows = [(place, image, image.views[protocol]) for place, image in enumerate(images) if protocol in image.views]
     counts = [len(views.shifts) for _, _, views in rows]
-    answers = np.array([answer for _, _, views in rows for answer in views.predictions], dtype=np.int64)
+    moved = [views for _, _, views in rows]
     return _Moved(
         n_images=len(images),
         image=np.repeat(np.array([place for place, _, _ in rows], dtype=np.int64), counts),
-        shifts=np.array([shift for _, _, views in rows for shift in views.shifts], dtype=np.int64).reshape(-1, 2),
-        agrees=(answers == np.repeat([image.prediction for _, image, _ in rows], counts)).astype(np.float64),
-        variation=np.array(
-            [v for _, _, views in rows for v in views.variation or [math.nan] * len(views.shifts)], dtype=np.float64
+        shifts=shifts_of(moved),
+        agrees=(~changes_of((image.prediction for _, image, _ in rows), moved)).astype(np.float64),
+        variation=np.fromiter(
+            chain.from_iterable(views.variation or repeat(math.nan, len(views.shifts)) for views in moved), np.float64
         ),
     )
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftaudit.metrics.counts import ViewCounts, view_counts
+from shiftaudit.metrics.columns import Outcome, Outcomes, changes_of, distinct, shifts_of
+from shiftaudit.metrics.counts import view_counts
 from shiftaudit.metrics.definitions import Measure
 from shiftaudit.metrics.intervals import mean_metric
 from shiftaudit.metrics.vocabulary import METRICS
@@ -18,7 +19,6 @@ from shiftaudit.records.report import (
     ImageResult,
     Metric,
     ProtocolResult,
-    Shift,
     ShiftCount,
     Views,
     WorstShift,
@@ -35,8 +35,9 @@ def protocol_result(
 ) -> ProtocolResult:
     """All metrics of one protocol over the images that have it."""
     scored = ImageValues([image for image in images if protocol in image.views])
-    rows = [(i, i.views[protocol], c) for i, c in zip(scored.images, scored.counts(protocol), strict=True) if c]
-    labelled = any(image.label is not None for image, _, _ in rows)
+    images = scored.images
+    views = [image.views[protocol] for image in images]
+    labelled = any(image.label is not None for image in images)
     metrics: dict[str, Metric] = {}
     for measure in METRICS:
         if not measure.is_mean or (measure.needs_labels and not labelled):
@@ -44,10 +45,8 @@ def protocol_result(
         if measure.only_diagonal and shifts != "diagonal":
             continue
         values = scored.of(measure, protocol)
-        n_pairs = sum(
-            measure.comparisons(row[2]) for row, value in zip(rows, values, strict=True) if not math.isnan(value)
-        )
-        n = int((~np.isnan(values)).sum())
+        measured = ~np.isnan(values)
+        n, n_pairs = int(measured.sum()), scored.outcomes(protocol).comparisons(measure, measured)
         if measure.subgroup is not None and n < SMALLEST_SUBGROUP:
             metrics[measure.name] = Metric(None, None, None, n, n_pairs, "none", measure.higher_is_better)
             continue
@@ -58,17 +57,16 @@ def protocol_result(
             kind=measure.kind,
             high=measure.largest,
         )
-    by_shift = _by_shift(rows)
     single = not shifts.split(":")[0].isdecimal() and not shifts.startswith("iid")
-    worst = worst_shift([(image, views) for image, views, _ in rows], max_shift, single=single)
+    worst = worst_shift([(image, image.views[protocol]) for image in images], max_shift, single=single)
     if worst is not None:
         metrics["max_flips"] = _flips(worst)
-    share, degenerate = _degenerate([image for image, _, _ in rows])
+    share, degenerate = _degenerate(images)
     return ProtocolResult(
         metrics=metrics,
-        by_shift=by_shift,
-        n_predictions=sum(1 + counts.n_views for _, _, counts in rows),
-        n_near_ties=sum(image.near_tie + views.near_ties for image, views, _ in rows),
+        by_shift=_by_shift(images, views),
+        n_predictions=sum(1 + len(one.predictions) for one in views),
+        n_near_ties=sum(image.near_tie for image in images) + sum(one.near_ties for one in views),
         top_class_share=share,
         degenerate=degenerate,
         worst_shift=worst,
@@ -80,28 +78,31 @@ class ImageValues:
 
     def __init__(self, images: Sequence[ImageResult]) -> None:
         self.images = images
-        self._counts: dict[Protocol, list[ViewCounts | None]] = {}
+        self._outcomes: dict[Protocol, Outcomes] = {}
 
-    def counts(self, protocol: Protocol) -> list[ViewCounts | None]:
-        """By image; None where it was not scored under the protocol."""
-        if protocol not in self._counts:
-            self._counts[protocol] = [view_counts(image, protocol) for image in self.images]
-        return self._counts[protocol]
+    def outcomes(self, protocol: Protocol) -> Outcomes:
+        """By image; one that was not scored under the protocol has none."""
+        if protocol not in self._outcomes:
+            self._outcomes[protocol] = Outcomes(_outcome(image, protocol) for image in self.images)
+        return self._outcomes[protocol]
 
     def of(self, measure: Measure, protocol: Protocol) -> NDArray[np.float64]:
         """The measure of every image, shape (n_images,); NaN where an image has none."""
-        pairs = zip(self.images, self.counts(protocol), strict=True)
-        return np.array([measure.of_image(image, protocol, counts) for image, counts in pairs], dtype=np.float64)
+        if measure.by_views is None:
+            return self.outcomes(protocol).of(measure)
+        return np.array([measure.of_image(image, protocol) for image in self.images], dtype=np.float64)
 
 
-def _by_shift(rows: Sequence[tuple[ImageResult, Views, ViewCounts]]) -> tuple[ShiftCount, ...]:
-    seen: Counter[Shift] = Counter()
-    agree: Counter[Shift] = Counter()
-    for image, views, _ in rows:
-        for shift, prediction in zip(views.shifts, views.predictions, strict=True):
-            seen[shift] += 1
-            agree[shift] += prediction == image.prediction
-    return tuple(ShiftCount(dy, dx, seen[dy, dx], agree[dy, dx]) for dy, dx in sorted(seen))
+def _outcome(image: ImageResult, protocol: Protocol) -> Outcome:
+    counts = view_counts(image, protocol)
+    return (None if image.label is None or counts is None else image.prediction == image.label), counts
+
+
+def _by_shift(images: Sequence[ImageResult], views: Sequence[Views]) -> tuple[ShiftCount, ...]:
+    shifts, place = distinct(shifts_of(views))
+    changed = changes_of((image.prediction for image in images), views)
+    seen, agree = (np.bincount(of, minlength=len(shifts)).tolist() for of in (place, place[~changed]))
+    return tuple(ShiftCount(dy, dx, seen[i], agree[i]) for i, (dy, dx) in enumerate(shifts.tolist()))
 
 
 def _flips(worst: WorstShift) -> Metric:

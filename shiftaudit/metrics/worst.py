@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from shiftaudit.metrics.columns import changes_of, distinct, shifts_of
 from shiftaudit.records.report import ImageResult, Views, WorstShift
 
 _CELLS = 4
@@ -45,10 +46,9 @@ def worst_shift(
     offset = 0 if single else max_shift
     if not any(views.shifts for _, views in rows):
         return None
-    shifts = np.array([shift for _, views in rows for shift in views.shifts], dtype=np.int64)
-    cells, cell_of = np.unique((shifts + offset) // width, axis=0, return_inverse=True)
-    cell_of = cell_of.reshape(-1)
-    flipped = np.array([p != image.prediction for image, views in rows for p in views.predictions], dtype=np.bool_)
+    moved = [views for _, views in rows]
+    cells, cell_of = distinct((shifts_of(moved) + offset) // width)
+    flipped = changes_of((image.prediction for image, _ in rows), moved)
     sizes = np.bincount(cell_of, minlength=len(cells))
     flips = np.bincount(cell_of, weights=flipped, minlength=len(cells)).astype(np.int64)
     kept = np.flatnonzero(sizes >= (1 if single else _MIN_CELL_VIEWS))

@@ -1,8 +1,7 @@
-"""Records to JSON and back: rounded to six significant digits, keys in a fixed order, no NaN."""
+"""JSON to records, strictly typed; and back, as `shiftaudit.records.plain` and `shiftaudit.records.layout` write it."""
 
 from __future__ import annotations
 
-import json
 import math
 import reprlib
 from collections.abc import Callable
@@ -15,7 +14,11 @@ from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hi
 import cattrs
 
 from shiftaudit.errors import InputError
+from shiftaudit.records.layout import dumps
 from shiftaudit.records.metric import Shift
+from shiftaudit.records.plain import plain, round6
+
+__all__ = ["MAX_INTEGER", "dumps", "plain", "round6", "structure"]
 
 T = TypeVar("T")
 
@@ -68,13 +71,10 @@ def _row(kind: Any) -> Callable[[Any, Any], Any]:
     """A hook for a tuple type, that takes a list and nothing else that can be walked through."""
     arguments = get_args(kind)
     hooks = [(_converter.get_structure_hook(hint), hint) for hint in arguments if hint is not Ellipsis]
-    are_plain = _AT_ONCE.get(kind)
 
     def take(value: Any, _: Any) -> Any:
         if type(value) not in (list, tuple):
             raise TypeError(f"expected a list, got {_shown(value)}")
-        if are_plain is not None and are_plain(value):
-            return tuple(map(tuple, value)) if value and type(value[0]) is list else tuple(value)
         if arguments[-1] is Ellipsis:
             hook, hint = hooks[0]
             return tuple([hook(item, hint) for item in value])
@@ -82,7 +82,13 @@ def _row(kind: Any) -> Callable[[Any, Any], Any]:
             raise TypeError(f"expected a list of {len(hooks)}, got {_shown(value)}")
         return tuple(hook(item, hint) for item, (hook, hint) in zip(value, hooks, strict=True))
 
-    return take
+    return take if kind not in _AT_ONCE else _at_once(*_AT_ONCE[kind], take)
+
+
+def _at_once(
+    are_plain: Callable[[Any], bool], made: Callable[[Any], Any], one_by_one: Callable[[Any, Any], Any]
+) -> Callable[[Any, Any], Any]:
+    return lambda value, _: made(value) if type(value) is list and are_plain(value) else one_by_one(value, _)
 
 
 # Nearly all that a report holds is rows of numbers. These tell of a whole row that it is as it should be, without a step a
@@ -94,14 +100,25 @@ def _are_integers(row: Any) -> bool:
     return _INTEGERS.issuperset(map(type, row)) and (not row or (min(row) > -MAX_INTEGER and max(row) < MAX_INTEGER))
 
 
-_AT_ONCE: dict[Any, Callable[[Any], bool]] = {
-    tuple[int, ...]: _are_integers,
-    tuple[float, ...]: lambda row: _FLOATS.issuperset(map(type, row)) and all(map(math.isfinite, row)),
-    tuple[Shift, ...]: lambda rows: (
+def _are_shifts(rows: Any) -> bool:
+    return (
         _LISTS.issuperset(map(type, rows))
         and _PAIR.issuperset(map(len, rows))
         and _are_integers(list(chain.from_iterable(rows)))
-    ),
+    )
+
+
+@lru_cache(maxsize=2**14)
+def _same_shift(shift: Shift) -> Shift:
+    """One object for all views under a shift: there are as many views as images have shifts, but few different ones."""
+    return shift
+
+
+_AT_ONCE: dict[Any, tuple[Callable[[Any], bool], Callable[[Any], Any]]] = {
+    tuple[int, ...]: (_are_integers, tuple),
+    # A sum of numbers is finite only if all are.
+    tuple[float, ...]: (lambda row: _FLOATS.issuperset(map(type, row)) and math.isfinite(sum(row)), tuple),
+    tuple[Shift, ...]: (_are_shifts, lambda rows: tuple(map(_same_shift, map(tuple, rows)))),
 }
 
 
@@ -110,96 +127,6 @@ _converter.register_structure_hook(int, _integer)
 _converter.register_structure_hook(str, _exactly(str, "a text"))
 _converter.register_structure_hook(bool, _exactly(bool, "true or false"))
 _converter.register_structure_hook(float, _number)
-
-
-def round6(value: float) -> float | None:
-    """Round to six significant digits; a number that is not finite becomes None, since JSON has no word for it.
-
-    >>> round6(0.123456789), round6(1234567.0), round6(float("nan"))
-    (0.123457, 1234570.0, None)
-    """
-    return float(f"{value:.6g}") if math.isfinite(value) else None
-
-
-def plain(value: Any) -> Any:
-    """A record as plain dicts, lists, strings, numbers and None, floats rounded by `round6`."""
-    kind = type(value)
-    # By exact type, the most frequent first: a report of many images is millions of leaves.
-    if kind is float:
-        return round6(value)
-    if kind in _LEAVES:
-        return value
-    if kind is tuple or kind is list:
-        kinds = set(map(type, value))
-        if kinds <= _LEAVES:
-            return list(value)
-        return [round6(item) for item in value] if kinds == _FLOATS else [plain(item) for item in value]
-    if kind is dict:
-        return {str(key): plain(item) for key, item in value.items()}
-    names = _field_names(kind)  # type: ignore[arg-type]  # classes are hashable, whatever their instances
-    if names is not None:
-        return {name: plain(getattr(value, name)) for name in names}
-    return _plain_subclass(value)
-
-
-_LEAVES = frozenset({int, str, bool, type(None)})
-
-
-@lru_cache(maxsize=256)
-def _field_names(kind: Any) -> tuple[str, ...] | None:
-    """The fields of a record in order; None for what is no record."""
-    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
-
-
-def _plain_subclass(value: Any) -> Any:
-    """Subclasses of the plain types, and numbers of other libraries."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value if isinstance(value, (int, str)) else round6(float(value))
-
-
-def dumps(record: Any, *, sort_keys: bool = False) -> str:
-    """The record as JSON text, ending in a newline; a container of plain values, or of short lists of them, stays on one line.
-
-    >>> print(dumps({"shifts": [[1, 2], [3, 4]], "metric": {"value": 0.5, "inner": {"n": 1}}}), end="")
-    {
-     "shifts": [[1, 2], [3, 4]],
-     "metric": {
-      "value": 0.5,
-      "inner": {"n": 1}
-     }
-    }
-    """
-    # One encoder for all lines: json.dumps makes a new one each time it is given options.
-    encoder = json.JSONEncoder(sort_keys=sort_keys, allow_nan=False, ensure_ascii=False)
-    return _layout(plain(record), "\n", encoder.encode, sort_keys) + "\n"
-
-
-def _layout(value: Any, indent: str, encode: Callable[[Any], str], sort_keys: bool) -> str:
-    """`indent` is the line break before the container's closing bracket, with the blanks after it."""
-    if not isinstance(value, (dict, list)) or not value or _is_flat(value):
-        return encode(value)
-    pad = indent + " "
-    if isinstance(value, dict):
-        keys = sorted(value) if sort_keys else list(value)
-        rows = [f"{encode(key)}: {_layout(value[key], pad, encode, sort_keys)}" for key in keys]
-        return "{" + pad + ("," + pad).join(rows) + indent + "}"
-    return "[" + pad + ("," + pad).join([_layout(item, pad, encode, sort_keys) for item in value]) + indent + "]"
-
-
-def _is_flat(value: dict[str, Any] | list[Any]) -> bool:
-    if isinstance(value, dict):
-        # An empty container is as good as a plain value.
-        return not any(item and isinstance(item, (dict, list)) for item in value.values())
-    kinds = set(map(type, value))
-    if dict in kinds:
-        return False
-    return list not in kinds or not any(_CONTAINERS & set(map(type, item)) for item in value if type(item) is list)
-
-
-_CONTAINERS = {dict, list}
 
 
 def structure(data: Any, cls: type[T], what: str) -> T:

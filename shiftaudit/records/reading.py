@@ -7,6 +7,7 @@ from typing import Any
 
 from shiftaudit.errors import InputError, NoVerdictError
 from shiftaudit.records.codec import structure
+from shiftaudit.records.collector import uncollected
 from shiftaudit.records.json_files import read_json
 from shiftaudit.records.report import SCHEMA_VERSION, AuditReport
 
@@ -41,6 +42,7 @@ def as_report(data: Any, what: str) -> AuditReport:
     return structure(plain, AuditReport, what)
 
 
+@uncollected()
 def read_report(path: str | Path) -> AuditReport:
     """The report saved by `shiftaudit score -o`, or by `AuditReport.save`.
 

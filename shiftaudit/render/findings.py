@@ -65,8 +65,9 @@ def no_sign_of_a_win(report: AuditReport) -> bool:
 
 def flips(image: ImageResult) -> tuple[int, int]:
     """(views whose answer differs from the unshifted one, views) over all protocols."""
-    answers = [answer for views in image.views.values() for answer in views.predictions]
-    return sum(answer != image.prediction for answer in answers), len(answers)
+    answers = [views.predictions for views in image.views.values()]
+    n = sum(map(len, answers))
+    return n - sum(row.count(image.prediction) for row in answers), n
 
 
 def least_stable(report: AuditReport, n: int) -> list[ImageResult]:

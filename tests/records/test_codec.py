@@ -76,6 +76,11 @@ trees = st.recursive(
 )
 
 
+@given(st.lists(st.floats() | st.integers(-9, 9).map(float), min_size=1))
+def test_a_row_of_numbers_is_written_as_each_of_them_would_be(row: list[float]) -> None:
+    assert codec.dumps(row) == json.dumps([codec.round6(number) for number in row]) + "\n"
+
+
 @given(trees, st.booleans())
 def test_any_tree_is_written_byte_for_byte_as_the_slow_way_writes_it(tree: Any, sort_keys: bool) -> None:
     assert codec.dumps(tree, sort_keys=sort_keys) == slow_layout(slow_plain(tree), 0, sort_keys) + "\n"
