@@ -86,8 +86,9 @@ def gate(
     from shiftaudit.gate.baseline import baseline_of, read_baseline
     from shiftaudit.gate.judge import check_settings, judge
 
-    if save_report is not None and not images.paths:
-        raise InputError("--save-report is for a MODEL that is scored now", hint="give MODEL and IMAGES")
+    if not images.paths and (save_report is not None or isolate):
+        option = "--save-report" if save_report is not None else "--isolate"
+        raise InputError(f"{option} is for a MODEL that is scored now", hint="give MODEL and IMAGES")
     form = opt.kind_of(format, output_file, _FORMATS)
     check_settings(rules, alpha, on_inconclusive)
     _refuse_same_file(candidate, baseline)
@@ -100,8 +101,6 @@ def gate(
             score = partial(isolated, work, seconds=time_limit) if isolate else work
             report = score(candidate, options, images)
             _save(report, save_report)
-        elif isolate:
-            raise InputError("--isolate is for a MODEL that is scored now", hint="give MODEL and IMAGES")
         else:
             report = _read(candidate)
         result = judge(baseline_of(report), against, rules, alpha=alpha, on_inconclusive=on_inconclusive)
