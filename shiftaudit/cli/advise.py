@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,11 +22,6 @@ from shiftaudit.records.settings import ModelOptions, Settings
 if TYPE_CHECKING:
     from shiftaudit.models import LoadedModel
     from shiftaudit.records.advise import Advice
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("advise")(advise)
 
 
 _Choices = Annotated[
@@ -67,7 +62,6 @@ def advise(
     check_source(model, options)
     loaded = load(model, options, device=settings.device, quiet=quiet)
     from shiftaudit.records.codec import dumps
-    from shiftaudit.render.terminal import detect
     from shiftaudit.render.tune import render_advice
 
     if loaded.patch_record is not None:
@@ -76,7 +70,7 @@ def advise(
     advice = _advice(loaded, images, used, choices, max_accuracy_drop, with_refit=with_refit, quiet=quiet)
     if output_file is not None:
         write_text_atomically(output_file, dumps(advice) if kind == "json" else render_advice(advice))
-    stdout.write(dumps(advice) if printed.as_json else render_advice(advice, detect(sys.stdout)), utf8=printed.as_json)
+    stdout.show(advice, partial(render_advice, advice), as_json=printed.as_json)
 
 
 def _advice(

@@ -17,15 +17,10 @@ from shiftaudit.cli.stderr import say
 DEFAULT_TARGET = Path("baseline.json")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    group = App(no_args_is_help=True, help="Make, look at and move the baseline that the gate judges against.")
-    group.command("save")(save)
-    group.command("show")(show)
-    group.command("update")(update)
-    app.add_typer(group, name="baseline")
+baseline = App(no_args_is_help=True, help="Make, look at and move the baseline that the gate judges against.")
 
 
+@baseline.command()
 def save(
     report: opt.Report,
     output_file: Annotated[Path, opt.output("The baseline to write.")] = DEFAULT_TARGET,
@@ -42,6 +37,7 @@ def save(
     say(f"wrote {output_file}: {images}; this measurement is its anchor, which updates keep")
 
 
+@baseline.command()
 def show(
     baseline: Annotated[
         Path, typer.Argument(metavar="BASELINE.json", help="A baseline, or a report.")
@@ -57,6 +53,7 @@ def show(
     stdout.write(text, utf8=format == "json")
 
 
+@baseline.command()
 def update(
     report: opt.Report,
     baseline: Annotated[Path, typer.Option("--baseline", "-b", help="The baseline to replace.")] = DEFAULT_TARGET,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shiftaudit.cli import stdout
@@ -45,9 +45,7 @@ def copy_within_bound(
     Raises:
         NoVerdictError: none is within the bound; the best three were shown.
     """
-    from shiftaudit.records.codec import dumps
     from shiftaudit.render.bound import render_search, verdict
-    from shiftaudit.render.terminal import detect
     from shiftaudit.tune.bound import search
 
     keep_memory()
@@ -62,7 +60,6 @@ def copy_within_bound(
         observer = None if bar is None else lambda what: bar.update(0, None, what)
         done = search(loaded, files, bound, choices, labels=labels, seed=seed, observer=observer)
     if done.model is None:
-        text = dumps({"search": done.record}) if as_json else render_search(done.record, detect(sys.stdout))
-        stdout.write(text, utf8=as_json)
+        stdout.show({"search": done.record}, partial(render_search, done.record), as_json=as_json)
         raise NoVerdictError(verdict(done.record), hint="nothing was written; give more images or a larger --max-drop")
     return done.model

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -12,6 +13,7 @@ from shiftaudit.cli.help import command_help, group_help, long_name, options, wr
 from shiftaudit.errors import ShiftAuditError
 
 HELP_ALL = "--help-all"
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _help_args(ctx: Any, args: list[str]) -> list[str]:
@@ -62,7 +64,7 @@ class App(typer.Typer):
     def __init__(self, **options: Any) -> None:
         super().__init__(cls=Group, **options)
 
-    def command(self, name: str | None = None, **options: Any) -> Any:
+    def command(self, name: str | None = None, **options: Any) -> Callable[[_Function], _Function]:
         """As in Typer."""
         return super().command(name, cls=Command, **options)
 

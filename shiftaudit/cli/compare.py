@@ -14,12 +14,7 @@ from shiftaudit.cli import stdout
 _FORMATS = ("table", "json", "markdown")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("compare")(compare_reports)
-
-
-def compare_reports(
+def compare(
     a: Annotated[Path, typer.Argument(metavar="A.json", help="A report written by `shiftaudit score -o`.")],
     b: Annotated[Path, typer.Argument(metavar="B.json", help="Another one, of the same images.")],
     format: Annotated[str | None, opt.form(*_FORMATS, help="table, json or markdown.")] = None,
@@ -31,12 +26,12 @@ def compare_reports(
 
     form = opt.kind_of(format, output_file, _FORMATS)
     reports = read_report(a), read_report(b)
-    from shiftaudit.gate.compare import compare
+    from shiftaudit.gate import compare as side_by_side
     from shiftaudit.render.compare import render_comparison
     from shiftaudit.render.terminal import Terminal, detect
 
     terminal = detect(sys.stdout) if output_file is None else Terminal()
-    text = render_comparison(compare(*reports), form, terminal)
+    text = render_comparison(side_by_side.compare(*reports), form, terminal)
     if output_file is not None:
         write_text_atomically(output_file, text)
     else:

@@ -13,11 +13,6 @@ from shiftaudit.cli import stdout
 from shiftaudit.cli.progress import working
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("doctor")(doctor)
-
-
 def doctor(
     format: Annotated[str, opt.form("table", "json", help="table or json.")] = "table",
 ) -> None:

@@ -10,10 +10,6 @@ import typer
 from shiftaudit.cli import stdout
 
 
-def register(app: typer.Typer) -> None:
-    app.command("explain")(explain)
-
-
 def explain(
     term: Annotated[
         str | None, typer.Argument(help="A metric or term, such as consistency; none lists them all.")

@@ -33,11 +33,6 @@ if TYPE_CHECKING:
 DEFAULT_BASELINE = Path("baseline.json")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("gate")(gate)
-
-
 _POLICIES = "evidence: exit 3 where an estimate lies beyond its limit, else 0; warn or pass: 0; fail: 3."
 
 _FORMATS = ("table", "json", "markdown", "junit", "github", "github-benchmark")

@@ -74,7 +74,7 @@ def common(
     context.obj = loaded
 
 
-# Each module of a subcommand has `register(app)`; none of them imports torch at the top.
+# The module of a subcommand holds a function, or a group, of its name; none imports torch at the top.
 COMMANDS: dict[str, str] = {
     "score": "score",
     "demo": "score",
@@ -96,21 +96,25 @@ COMMANDS: dict[str, str] = {
 
 
 @cache
-def _register(module: str) -> None:
-    """Add the commands of a module, once however often the program is run in one process."""
-    import_module(f"shiftaudit.cli.{module}").register(app)
+def _register(name: str) -> None:
+    """Add a command, once however often the program is run in one process."""
+    command = getattr(import_module(f"shiftaudit.cli.{COMMANDS[name]}"), name)
+    if isinstance(command, App):
+        app.add_typer(command, name=name)
+    else:
+        app.command(name)(command)
 
 
 def register_all() -> None:
     """Add every command."""
-    for module in COMMANDS.values():
-        _register(module)
+    for name in COMMANDS:
+        _register(name)
 
 
 def _register_named(arguments: list[str]) -> None:
     """Add the command that the arguments begin with, and every command where they begin with something else."""
     if arguments and arguments[0] in COMMANDS:
-        _register(COMMANDS[arguments[0]])
+        _register(arguments[0])
     else:
         register_all()
 

@@ -13,11 +13,6 @@ from shiftaudit.cli.takes import takes, without
 from shiftaudit.cli.write_report import ReportOutputs
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("merge")(merge)
-
-
 @takes
 def merge(
     parts: Annotated[list[Path], typer.Argument(metavar="SAMPLES...", help="Files written by `score --samples`.")],

@@ -34,11 +34,6 @@ if TYPE_CHECKING:
     from shiftaudit.records.patch import PatchRecord
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("patch")(patch)
-
-
 _Budget = Annotated[
     TuneSettings,
     only(
@@ -199,11 +194,9 @@ def _example(loaded: LoadedModel) -> Tensor:
 
 
 def _print_plan(record: PatchRecord, *, as_json: bool) -> None:
-    from shiftaudit.records.codec import dumps
     from shiftaudit.render.patch import render_patch
-    from shiftaudit.render.terminal import detect
 
-    stdout.write(dumps(record) if as_json else render_patch(record, terminal=detect(sys.stdout)), utf8=as_json)
+    stdout.show(record, lambda terminal: render_patch(record, terminal=terminal), as_json=as_json)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +12,11 @@ import typer
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
 from shiftaudit.cli.memory import keep_memory
-from shiftaudit.cli.progress import load, load_torch, progress_bar
+from shiftaudit.cli.progress import load_torch, progress_bar
 from shiftaudit.cli.run_audit import ImageOptions
 from shiftaudit.cli.stderr import warn
 from shiftaudit.cli.takes import only, takes, without
-from shiftaudit.cli.teaching import Teacher, TeacherOptions, with_its_original
+from shiftaudit.cli.teaching import Teacher, TeacherOptions, load_pair, save_copy
 from shiftaudit.errors import InputError
 from shiftaudit.records.refit import RefitSettings
 from shiftaudit.records.settings import ModelOptions, Settings
@@ -26,11 +25,6 @@ if TYPE_CHECKING:
     from shiftaudit.models import LoadedModel
     from shiftaudit.surgery.refit.walk import Observer
     from shiftaudit.tune.refit import RefitResult
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("refit")(refit)
 
 
 @takes
@@ -59,10 +53,10 @@ def refit(
     from shiftaudit.surgery.save import check_storable, format_for
 
     file_format = format_for(output_file)
-    copy, original = _load(patched, teacher, options, where.device, quiet=quiet)
+    copy, original = load_pair(patched, teacher, options, where.device, quiet=quiet)
     check_storable(copy.module, file_format)
     result = fit(copy, original, images, settings, quiet=quiet)
-    _write(result, output_file, file_format)
+    save_copy(result.model, output_file, file_format)
     _print(result, output_file, as_json=printed.as_json)
 
 
@@ -91,28 +85,8 @@ def _observer(*, quiet: bool) -> Iterator[Observer | None]:
         yield lambda done, total, layer: bar.update(done, total, f"fitting {layer}" if layer else "fitted")
 
 
-def _load(
-    patched: str, teacher: str, options: ModelOptions, device: str, *, quiet: bool
-) -> tuple[LoadedModel, LoadedModel]:
-    copy = load(patched, ModelOptions(trust=options.trust), device=device, quiet=quiet)
-    return with_its_original(copy, patched, teacher, options, device, quiet=quiet)
-
-
-def _write(result: RefitResult, output: Path, file_format: str) -> None:
-    from shiftaudit.models.carried import Carried
-    from shiftaudit.surgery.save import save_model
-
-    model = result.model
-    example = model.example_input(model.fixed_batch or 1)
-    save_model(output, model.module.cpu(), Carried.of(model), file_format=file_format, example=example)
-
-
 def _print(result: RefitResult, output: Path, *, as_json: bool) -> None:
-    from shiftaudit.records.codec import dumps
     from shiftaudit.render.refit import render_refit
-    from shiftaudit.render.terminal import detect
 
-    if as_json:
-        stdout.write(dumps(result.record), utf8=True)
-    else:
-        stdout.write(render_refit(result.record, output=str(output), terminal=detect(sys.stdout)))
+    record = result.record
+    stdout.show(record, lambda terminal: render_refit(record, output=str(output), terminal=terminal), as_json=as_json)

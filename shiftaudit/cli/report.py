@@ -12,11 +12,6 @@ from shiftaudit.cli.stderr import say
 from shiftaudit.cli.write_report import check_full, print_report
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("report")(report)
-
-
 def report(
     reports: Annotated[
         list[Path],

@@ -24,12 +24,6 @@ if TYPE_CHECKING:
     from shiftaudit.records.report import AuditReport
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("score")(score)
-    app.command("demo")(demo)
-
-
 @takes
 def score(
     *,

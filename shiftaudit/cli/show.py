@@ -27,11 +27,6 @@ _FRAMES = 33
 _PANELS = 5
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("show")(show)
-
-
 @takes
 def show(
     *,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from typing import Annotated
 
@@ -13,11 +12,6 @@ from shiftaudit.cli import stdout
 from shiftaudit.cli.progress import load, working
 from shiftaudit.cli.takes import only, takes
 from shiftaudit.records.settings import ModelOptions
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("stages")(stages)
 
 
 @takes
@@ -32,17 +26,12 @@ def stages(
     from shiftaudit.models.source import check_source, weights_not_needed
 
     check_source(model, options)
-    from shiftaudit.records.codec import dumps
     from shiftaudit.render.stages import render
-    from shiftaudit.render.terminal import detect
 
     loaded = load(model, replace(options, weights=weights_not_needed(model)), quiet=False)
     from shiftaudit.surgery.survey import survey
 
     with working("following the network", quiet=False):
         listed = survey(loaded)
-    if format == "json":
-        stdout.write(dumps(listed), utf8=True)
-    else:
-        terminal = detect(sys.stdout)
-        stdout.write(render(listed.source, listed.stages, listed.skipped, listed.patch_note, terminal, tree=tree))
+    facts = listed.source, listed.stages, listed.skipped, listed.patch_note
+    stdout.show(listed, lambda terminal: render(*facts, terminal, tree=tree), as_json=format == "json")

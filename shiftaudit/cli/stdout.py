@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from shiftaudit.errors import InputError
+
+if TYPE_CHECKING:
+    from shiftaudit.render.terminal import Terminal
 
 
 def write(text: str, *, utf8: bool = False) -> None:
@@ -33,6 +38,14 @@ def write(text: str, *, utf8: bool = False) -> None:
             buffer.flush()
     except OSError as error:
         _give_up(error)
+
+
+def show(record: object, drawn: Callable[[Terminal], str], *, as_json: bool) -> None:
+    """Write a record as JSON, for programs, or as it is drawn for the terminal."""
+    from shiftaudit.records.codec import dumps
+    from shiftaudit.render.terminal import detect
+
+    write(dumps(record) if as_json else drawn(detect(sys.stdout)), utf8=as_json)
 
 
 def finish() -> None:

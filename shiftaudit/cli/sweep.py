@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from shiftaudit.records.report import AuditReport
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("sweep")(sweep)
-
-
 @takes
 def sweep(
     *,

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,11 +15,11 @@ import typer
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
 from shiftaudit.cli.memory import keep_memory
-from shiftaudit.cli.progress import load, load_torch, progress_bar
+from shiftaudit.cli.progress import load_torch, progress_bar
 from shiftaudit.cli.run_audit import ImageOptions
 from shiftaudit.cli.stderr import say, warn
 from shiftaudit.cli.takes import but, only, takes
-from shiftaudit.cli.teaching import Teacher, TeacherOptions, with_its_original
+from shiftaudit.cli.teaching import Teacher, TeacherOptions, load_pair, save_copy
 from shiftaudit.errors import InputError
 from shiftaudit.records.settings import ModelOptions, Settings
 from shiftaudit.records.tune import TuneSettings
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
     from shiftaudit.models import LoadedModel
     from shiftaudit.tune.loop import TuneResult
     from shiftaudit.tune.training import Observer, Progress
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("tune")(tune)
 
 
 _Images = Annotated[
@@ -74,7 +70,7 @@ def tune(
 
     check_source(patched, ModelOptions(trust=options.trust))
     check_source(teacher, options)
-    copy, original = _load(patched, teacher, options, where.device, quiet=quiet)
+    copy, original = load_pair(patched, teacher, options, where.device, tunable=True, quiet=quiet)
     check_storable(copy.module, file_format)
     files, known = _images(images, copy, quiet=quiet)
 
@@ -82,7 +78,7 @@ def tune(
 
     with _observer(quiet=quiet) as observer:
         result = run(copy, original, files, settings, observer, labels=known, checkpoint=checkpoint, resume=resume)
-    _write(result, target, file_format)
+    save_copy(result.model, target, file_format)
     _print(result, as_json=printed.as_json, quiet=quiet)
 
 
@@ -108,18 +104,6 @@ def _check_output(output: Path | None, *, quiet: bool) -> tuple[Path, str]:
     return output, format_for(output)
 
 
-def _load(
-    patched: str, teacher: str, options: ModelOptions, device: str, *, quiet: bool
-) -> tuple[LoadedModel, LoadedModel]:
-    copy = load(patched, ModelOptions(trust=options.trust), device=device, quiet=quiet)
-    if copy.info.kind not in ("torchscript", "pt2"):
-        raise InputError(
-            f"{patched} is a {copy.info.kind} model; only TorchScript and .pt2 files can be tuned",
-            hint="patch to a .pt file",
-        )
-    return with_its_original(copy, patched, teacher, options, device, quiet=quiet)
-
-
 def _images(images: ImageOptions, model: LoadedModel, *, quiet: bool) -> tuple[list[ImageFile], dict[str, int]]:
     files, skipped = images.found
     if skipped:
@@ -143,21 +127,10 @@ def _observer(*, quiet: bool) -> Iterator[Observer]:
         yield observe
 
 
-def _write(result: TuneResult, output: Path, file_format: str) -> None:
-    from shiftaudit.models.carried import Carried
-    from shiftaudit.surgery.save import save_model
-
-    model = result.model
-    example = model.example_input()
-    save_model(output, model.module.cpu(), Carried.of(model), file_format=file_format, example=example)
-
-
 def _print(result: TuneResult, *, as_json: bool, quiet: bool) -> None:
-    from shiftaudit.records.codec import dumps
-    from shiftaudit.render.terminal import detect
     from shiftaudit.render.tune import render_tune
 
     if result.skipped:
         first = result.skipped[0]
         warn(f"{len(result.skipped)} images cannot be read; the first is {first.path}: {first.reason}", quiet=quiet)
-    stdout.write(dumps(result.record) if as_json else render_tune(result.record, detect(sys.stdout)), utf8=as_json)
+    stdout.show(result.record, partial(render_tune, result.record), as_json=as_json)
