@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,6 +100,13 @@ def test_modules_and_functions_are_short() -> None:
 def test_the_top_level_is_small() -> None:
     entries = [entry for entry in PACKAGE.iterdir() if entry.name != "__pycache__"]
     assert len(entries) <= 26, sorted(entry.name for entry in entries)
+
+
+def test_every_file_that_the_page_about_architecture_names_is_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:\w+/)+\w*(?:\.py)?)`", page)
+    assert len(named) > 60
+    assert not [name for name in named if not (PACKAGE / name).exists() and not (ROOT / name).exists()]
 
 
 def test_every_test_of_a_room_lies_in_its_folder() -> None:
