@@ -58,13 +58,12 @@ def worst_shift_text(result: ProtocolResult) -> str | None:
         return None
     where = f"({signed(worst.dy)}, {signed(worst.dx)})"
     place = f"around {where} ±{worst.half_width} px" if worst.half_width else f"at {where}"
-    found = f"{percent(1 - worst.n_agree / worst.n_views)} of {worst.n_views:,} answers change"
+    found = f"{percent(1 - worst.n_agree / worst.n_views)} of {worst.n_views:,}"
     if worst.p_value is None or worst.n_cells is None:
-        return f"Worst {place}: {found}."
-    chosen = f"the maximum of {worst.n_cells:,} {'cells' if worst.half_width else 'shifts'}, p = {worst.p_value:.3f}"
-    if worst.p_value > _SURE:
-        return f"No shift is surely worse than another here. Most change {place}: {found}, {chosen}."
-    return f"Worst {place}: {found}, {chosen}."
+        return f"Answers change most {place}: {found}."
+    chosen = f"the largest of {worst.n_cells:,} {'cells' if worst.half_width else 'shifts'}, p = {worst.p_value:.3f}"
+    text = f"Answers change most {place}: {found}, {chosen}."
+    return text if worst.p_value <= _SURE else f"No shift is surely worse than another. {text}"
 
 
 def preprocessing_text(used: Preprocessing) -> str:

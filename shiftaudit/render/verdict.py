@@ -134,6 +134,8 @@ def next_step(report: AuditReport) -> str:
         return "Next, look closer: more images or `--damage 8`; see `shiftaudit explain cause`."
     if report.model.kind == "runner":
         return "Next: patch the network that the runner runs."
+    if not report.protocol.stages:
+        return "Next: score without `--no-stages`; the report then says why answers change, and where."
     source, suffix = report.model.source, "onnx" if report.model.kind == "onnx" else "pt"
     stem = PurePath(source.rsplit(":", 1)[-1]).stem or "model"
     return f"Next, a filtered copy: `shiftaudit patch {shlex.quote(source)} -o {shlex.quote(stem)}-aa.{suffix} --refit IMAGES`"

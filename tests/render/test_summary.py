@@ -97,3 +97,9 @@ def test_names_are_shown_literally() -> None:
     assert "[red]net[/red]" in text
     assert "[link=x]broken" in text
     assert "\x1b" not in text
+
+
+def test_without_the_cause_no_patch_is_advised() -> None:
+    report = fake_report(stages=False)
+    report = replace(report, cause=None, protocol=replace(report.protocol, stages=False))
+    assert verdict.next_step(report).startswith("Next: score without `--no-stages`")
