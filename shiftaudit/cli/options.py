@@ -17,8 +17,8 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A torchvision name (resnet50), timm:NAME, package.module:callable, or a TorchScript, .pt2, .onnx, .safetensors "
-        "or state-dict file.",
+        help="A torchvision name (resnet50), timm:NAME, hf:ORG/NAME, package.module:callable, a TorchScript, .pt2, .onnx, "
+        ".safetensors or state-dict file, or a Hugging Face folder.",
     ),
 ]
 Report = Annotated[Path, typer.Argument(metavar="REPORT.json", help="A report written by `shiftaudit score -o`.")]

@@ -14,6 +14,7 @@ from shiftaudit.images.class_names import read_class_names
 from shiftaudit.models import archives, checkpoint, named
 from shiftaudit.models.carried import Carried
 from shiftaudit.models.exported import load_exported
+from shiftaudit.models.huggingface import HF, hf_model, is_model_folder
 from shiftaudit.models.importing import imported_model
 from shiftaudit.models.loaded import LoadedModel, input_channels, state_sha256
 from shiftaudit.models.named import Built
@@ -30,7 +31,7 @@ def load_model(source: str, options: ModelOptions | None = None, *, device: str 
     """Load a model in any of its forms, in eval mode.
 
     Args:
-        source: a torchvision name, `timm:NAME`, `package.module:callable`, or a file.
+        source: a torchvision name, `timm:NAME`, `hf:ORG/NAME`, `package.module:callable`, a file or a Hugging Face folder.
         options: weights, architecture, preprocessing.
         device: where to run it.
 
@@ -47,6 +48,9 @@ def load_model(source: str, options: ModelOptions | None = None, *, device: str 
     path = Path(source)
     if is_file(path):
         model = _from_file(path, options, device)
+    elif is_model_folder(path):
+        model = _from_name(f"{HF}{source}", options)
+        model = replace(model, info=replace(model.info, source=path.resolve().name))
     elif is_folder(path) and source not in named.torchvision_names():
         raise InputError(f"{source} is a folder; expected a model", hint="put MODEL before IMAGES")
     else:
@@ -73,6 +77,10 @@ def _build(name: str, weights: str, options: ModelOptions, n_classes: int | None
     """The network `name` and its kind; `n_classes` instead of the classes it has by default."""
     if name.startswith(named.TIMM):
         return named.timm_model(name.removeprefix(named.TIMM), weights, options.seed, n_classes), "timm"
+    if name.startswith(HF):
+        repo = name.removeprefix(HF)
+        place = Path(repo) if is_folder(repo) else repo
+        return hf_model(place, weights, options.seed, n_classes, trust=options.trust), "hf"
     if ":" in name:
         return imported_model(name, options.seed), "import"
     if name in named.torchvision_names():
@@ -108,7 +116,8 @@ def _from_name(source: str, options: ModelOptions) -> LoadedModel:
     if isinstance(built.module, RunnerModule):
         return LoadedModel.from_runner(built.module, built.preprocessing, source=source)
     module = built.module.eval()
-    info = ModelInfo(source, kind, state_sha256(module), source, built.weights, built.preprocessing)
+    arch = type(module).__name__ if kind == "hf" else source
+    info = ModelInfo(source, kind, state_sha256(module), arch, built.weights, built.preprocessing)
     return LoadedModel(module, info, built.class_names)
 
 

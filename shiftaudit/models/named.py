@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from shiftaudit.errors import InputError, ModelError
+from shiftaudit.models.hub import asked_once, not_reached
 from shiftaudit.models.loaded import last_line
 from shiftaudit.models.preprocessing import from_transforms, preset
 from shiftaudit.records.report import Preprocessing
@@ -18,6 +20,7 @@ from shiftaudit.records.words import INTERPOLATIONS
 
 DEFAULT, NO_WEIGHTS = "DEFAULT", "none"
 TIMM = "timm:"
+TIMM_HUB, TIMM_FOLDER = "hf-hub:", "local-dir:"
 _NO_DOWNLOAD = "give a local file with --weights FILE, or score random weights with --weights none"
 _INCEPTIONS = ("googlenet", "inception_v3")
 # Both warn about a slow default initialisation unless told. And their published weights expect inputs that the network itself
@@ -94,10 +97,10 @@ def torchvision_model(name: str, weights: str, seed: int, n_classes: int | None 
 
 
 def timm_model(name: str, weights: str, seed: int, n_classes: int | None = None) -> Built:
-    """A timm classifier with its default weights or none.
+    """A timm classifier with its default weights or none; `hf-hub:ORG/NAME` and `local-dir:FOLDER` are timm's own names.
 
     Raises:
-        InputError: timm is not installed or does not have it.
+        InputError: timm is not installed or does not have it, or the hub has not.
         ModelError: the weights cannot be downloaded.
     """
     try:
@@ -105,15 +108,20 @@ def timm_model(name: str, weights: str, seed: int, n_classes: int | None = None)
         from timm.data import resolve_model_data_config
     except ImportError as error:
         raise InputError("timm is not installed", hint="pip install 'shiftaudit[timm]'") from error
-    if not timm.is_model(name.split(".")[0]):
+    is_place = name.startswith((TIMM_HUB, TIMM_FOLDER))
+    if not is_place and not timm.is_model(name.split(".")[0]):
         close = difflib.get_close_matches(name, timm.list_models(), n=3)
         raise InputError(f"timm has no model {name!r}", hint=f"try {' or '.join(close)}" if close else None)
     if weights not in (NO_WEIGHTS, DEFAULT):
         raise InputError(f"--weights got {weights!r}; a timm model takes DEFAULT, none or a file")
-    try:
-        module = seeded(lambda: timm.create_model(name, pretrained=weights == DEFAULT, num_classes=n_classes), seed)
-    except Exception as error:
-        raise ModelError(f"timm could not make {name}: {last_line(error)}", hint=_NO_DOWNLOAD) from error
+    repo = _timm_repository(name, pretrained=weights == DEFAULT)
+    with nullcontext() if repo is None else asked_once(*repo) as silent:
+        try:
+            module = seeded(lambda: timm.create_model(name, pretrained=weights == DEFAULT, num_classes=n_classes), seed)
+        except Exception as error:
+            if repo is not None and silent is not None:
+                raise not_reached(repo[0], silent, "MODEL as timm:local-dir:FOLDER") from error
+            raise ModelError(f"timm could not make {name}: {last_line(error)}", hint=_NO_DOWNLOAD) from error
     config = resolve_model_data_config(module)
     size = int(config["input_size"][-1])
     preprocessing = Preprocessing(
@@ -128,6 +136,22 @@ def timm_model(name: str, weights: str, seed: int, n_classes: int | None = None)
     return Built(
         module, preprocessing, _timm_classes(module), f"none (seed {seed})" if weights == NO_WEIGHTS else weights
     )
+
+
+def _timm_repository(name: str, *, pretrained: bool) -> tuple[str, str | None] | None:
+    """The model on the hub that timm will ask for, and its revision; None where it asks for none."""
+    import timm
+
+    if name.startswith(TIMM_HUB):
+        repo, _, revision = name.removeprefix(TIMM_HUB).partition("@")
+        return repo, revision or None
+    if not pretrained or name.startswith(TIMM_FOLDER):
+        return None
+    published = getattr(timm.get_pretrained_cfg(name), "hf_hub_id", None)
+    if not published:
+        return None
+    repo = str(published)
+    return (f"{repo}{name}" if repo.endswith("/") else repo), None
 
 
 def _timm_classes(module: nn.Module) -> tuple[str, ...] | None:

@@ -8,8 +8,8 @@ from shiftaudit.errors import InputError
 from shiftaudit.records.settings import ModelOptions
 
 FORMS = (
-    "a torchvision name (resnet50), timm:NAME, package.module:callable, "
-    "or a TorchScript, .pt2, .onnx, .safetensors or state-dict file"
+    "a torchvision name (resnet50), timm:NAME, hf:ORG/NAME, package.module:callable, "
+    "a TorchScript, .pt2, .onnx, .safetensors or state-dict file, or a Hugging Face folder"
 )
 _FILE_SUFFIXES = (".pt", ".pth", ".pt2", ".onnx", ".safetensors", ".ts", ".bin", ".ckpt")
 
@@ -36,7 +36,7 @@ def weights_not_needed(source: str) -> str | None:
     >>> weights_not_needed("resnet50"), weights_not_needed("my.networks:build")
     ('none', None)
     """
-    brings_its_own = is_file(source) or (":" in source and not source.startswith("timm:"))
+    brings_its_own = is_file(source) or (":" in source and not source.startswith(("timm:", "hf:")))
     return None if brings_its_own else "none"
 
 

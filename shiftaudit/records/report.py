@@ -37,7 +37,8 @@ class Preprocessing:
     channels: int
     """1 (grey, ITU-R 601 luma) or 3 (RGB)."""
     source: str
-    """Where the values came from: `weights`, `file`, `timm`, `options`, `imagenet preset` or `options and imagenet preset`."""
+    """Where they came from: `weights`, `file`, `timm`, `processor` (of Hugging Face; with what it does otherwise), `options`,
+    `imagenet preset` or `options and imagenet preset`."""
 
     @property
     def guessed(self) -> bool:

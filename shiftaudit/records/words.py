@@ -33,7 +33,7 @@ OpName = Literal[
 """An operation that makes a feature map smaller."""
 
 ModelKind = Literal[
-    "torchvision", "timm", "import", "runner", "module", "torchscript", "pt2", "onnx", "state-dict", "safetensors"
+    "torchvision", "timm", "hf", "import", "runner", "module", "torchscript", "pt2", "onnx", "state-dict", "safetensors"
 ]
 """What a model was loaded from."""
 
