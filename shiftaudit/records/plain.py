@@ -53,4 +53,6 @@ def _plain_subclass(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    return value if isinstance(value, (int, str)) else round6(float(value))
+    if isinstance(value, str):
+        return str.__str__(value)
+    return int(value) if isinstance(value, int) else round6(float(value))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, dataclass, is_dataclass
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -140,3 +141,19 @@ def test_many_invalid_rows_fail_at_the_first_one() -> None:
     with pytest.raises(InputError, match=r"rows\[0\]: share is missing"):
         codec.structure({"name": "n", "views": {}, "rows": [{}] * 100_000}, Outer, "it")
     assert time.monotonic() - began < 2
+
+
+class Version(str):
+    """As PyTorch gives its own."""
+
+    def __str__(self) -> str:
+        return "another"
+
+
+class Level(IntEnum):
+    HIGH = 3
+
+
+def test_subclasses_of_plain_types_are_written_as_what_they_hold() -> None:
+    written = codec.dumps({"torch": Version("2.14"), "level": Level.HIGH, "share": np.float64(0.25), "n": [Level.HIGH]})
+    assert json.loads(written) == {"torch": "2.14", "level": 3, "share": 0.25, "n": [3]}
