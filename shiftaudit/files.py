@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import secrets
 import stat
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from shiftaudit.errors import InputError
+
+_COMPRESSED = ".gz"
 
 
 def path_to_write(text: str | Path) -> Path:
@@ -96,9 +99,23 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_bytes_atomically(path: Path, data: bytes) -> None:
-    """Write a file's whole content in one step; see `open_atomically` for what is promised and raised."""
+    """Write a file's whole content in one step; see `open_atomically` for what is promised and raised.
+
+    Under a name in `.gz` it is compressed; the same content gives the same bytes.
+    """
+    if path.suffix.lower() == _COMPRESSED:
+        data = gzip.compress(data, compresslevel=6, mtime=0)
     with open_atomically(path) as handle:
         handle.write(data)
+
+
+def suffix_of(path: Path) -> str:
+    """How a file's name says what is in it, compressed or not.
+
+    >>> suffix_of(Path("report.JSON")), suffix_of(Path("report.json.gz")), suffix_of(Path("report"))
+    ('.json', '.json', '')
+    """
+    return (path.with_suffix("") if path.suffix.lower() == _COMPRESSED else path).suffix.lower()
 
 
 def write_text_atomically(path: Path, text: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shiftaudit.errors import InputError
-from shiftaudit.files import check_writable, path_to_write, write_bytes_atomically
+from shiftaudit.files import check_writable, path_to_write, suffix_of, write_bytes_atomically
 from shiftaudit.records.gate import Comparison, GateResult
 from shiftaudit.records.leaderboard import Leaderboard, entry_of, ranked
 from shiftaudit.records.options import Option, check_value
@@ -199,9 +199,9 @@ def file_format(path: Path) -> str:
     """
     if path.exists() and not path.is_file() and not path.is_dir():
         return "json"
-    if path.suffix.lower() not in _BY_SUFFIX:
+    if suffix_of(path) not in _BY_SUFFIX:
         raise InputError(f"cannot tell what to write into {path}", hint=f"end its name in {suffixes()}")
-    return _BY_SUFFIX[path.suffix.lower()]
+    return _BY_SUFFIX[suffix_of(path)]
 
 
 def result_path(text: str | Path) -> Path:
@@ -233,7 +233,7 @@ def save_report(
     Args:
         report: from `score` or `read_report`.
         path: `.json` (to be read again), `.html`, `.md`, `.txt`; `.csv` and `.parquet` (a row for each view); `.svg`, `.png`
-            and `.pdf` (a figure for a paper).
+            and `.pdf` (a figure for a paper). With `.gz` after it, it is compressed; `.json.gz` is read like `.json`.
         other: a second report, what comes after the first; for a page alone.
         images: what was scored, for the thumbnails of a page.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,31 @@ def test_python_and_the_command_line_write_the_same_files(tmp_path: Path, suffix
     done = in_process("report", "report.json", "-o", f"shell{suffix}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / f"shell{suffix}").read_bytes() == (tmp_path / f"python{suffix}").read_bytes()
+
+
+def test_every_command_that_reads_reports_reads_compressed_ones(tmp_path: Path) -> None:
+    for seed, name in enumerate("ab"):
+        report = make_report(40, seed=seed)
+        report.save(tmp_path / f"{name}.json")
+        report.save(tmp_path / f"{name}.json.gz")
+    report.save(tmp_path / "again.json.gz")
+    assert (tmp_path / "again.json.gz").read_bytes() == (tmp_path / "b.json.gz").read_bytes()
+    assert gzip.decompress((tmp_path / "a.json.gz").read_bytes()) == (tmp_path / "a.json").read_bytes()
+    answers = []
+    for end in ("json", "json.gz"):
+        commands = (
+            f"baseline save a.{end} -o baseline.{end}",
+            f"gate b.{end} -b baseline.{end} -f json",
+            f"compare a.{end} b.{end} -f json",
+            f"report a.{end} b.{end} -o page.html",
+            f"baseline update b.{end} -b baseline.{end} --force --accept-drop",
+            f"baseline show baseline.{end}",
+        )
+        runs = [in_process(*command.split(), cwd=tmp_path) for command in commands]
+        assert not [run.stderr for run in runs if run.returncode not in (0, 1, 3) or "error" in run.stderr]
+        answers.append([run.stdout for run in runs] + [(tmp_path / "page.html").read_text(encoding="utf-8")])
+    assert answers[0] == answers[1]
+    assert gzip.decompress((tmp_path / "baseline.json.gz").read_bytes()) == (tmp_path / "baseline.json").read_bytes()
 
 
 def test_a_file_whose_kind_cannot_be_told_is_refused(tmp_path: Path) -> None:

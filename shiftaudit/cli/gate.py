@@ -21,7 +21,7 @@ from shiftaudit.cli.stderr import warn
 from shiftaudit.cli.step_summary import append_step_summary
 from shiftaudit.cli.takes import only, takes, without
 from shiftaudit.errors import InputError
-from shiftaudit.files import write_text_atomically
+from shiftaudit.files import suffix_of, write_text_atomically
 from shiftaudit.records.collector import uncollected
 from shiftaudit.records.gate import Rules
 from shiftaudit.records.settings import ModelOptions, RunOptions, Settings
@@ -115,7 +115,7 @@ def _read(candidate: str) -> AuditReport:
     from shiftaudit.records.reading import read_report
 
     path = Path(candidate)
-    if path.suffix != ".json":
+    if suffix_of(path) != ".json":
         raise InputError(
             f"CANDIDATE is {candidate!r}; expected a report's .json, or a MODEL followed by IMAGES",
             hint="`shiftaudit gate MODEL IMAGES` scores the model first",
@@ -134,7 +134,7 @@ def _score(
     quiet: bool,
 ) -> AuditReport:
     """Score the model under the baseline's protocol, once it is sure that the two can be compared."""
-    if Path(model).suffix == ".json":
+    if suffix_of(Path(model)) == ".json":
         raise InputError(f"CANDIDATE is the report {model}, and IMAGES are for a MODEL", hint="leave out IMAGES")
     images.check()
     from shiftaudit.models.source import check_source

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from shiftaudit.errors import InputError
-from shiftaudit.files import path_to_write
+from shiftaudit.files import path_to_write, suffix_of
 from shiftaudit.records.options import Option, check_value, check_values, in_words, option
 
 Model = Annotated[
@@ -60,9 +60,9 @@ def kind_of(given: str | None, path: Path | None, formats: Sequence[str]) -> str
     if given is not None or path is None or (path.exists() and not path.is_file()):
         return given or "table"
     kinds = {suffix: kind for suffix, kind in _KINDS.items() if kind in formats}
-    if path.suffix.lower() not in kinds:
+    if suffix_of(path) not in kinds:
         raise InputError(f"cannot tell what to write into {path}", hint=f"end its name in {in_words(tuple(kinds))}")
-    return kinds[path.suffix.lower()]
+    return kinds[suffix_of(path)]
 
 
 def form(*formats: str, help: str) -> Any:

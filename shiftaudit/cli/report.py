@@ -10,6 +10,7 @@ import typer
 from shiftaudit.cli import options as opt
 from shiftaudit.cli.stderr import say
 from shiftaudit.cli.write_report import check_full, print_report
+from shiftaudit.files import suffix_of
 
 
 def report(
@@ -53,7 +54,7 @@ def report(
     if output_file is None:
         print_report(read[0] if len(read) == 1 else leaderboard(read), "table" if full else format)
         return
-    if len(read) > 2 or (len(read) == 2 and output_file.suffix.lower() not in (".html", ".htm")):
+    if len(read) > 2 or (len(read) == 2 and suffix_of(output_file) not in (".html", ".htm")):
         save_board(leaderboard(read), output_file)
     else:
         first, *second = read

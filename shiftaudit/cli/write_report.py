@@ -27,7 +27,7 @@ class ReportOutputs:
 
     output_file: Path | None = option(
         None,
-        "Write the report to this file: .json, .html, .md, .txt, .csv, .parquet, .svg, .png or .pdf.",
+        "Write the report to this file: .json, .html, .md, .txt, .csv, .parquet, .svg, .png or .pdf; .json.gz.",
         flag="--output-file -o",
         metavar="PATH",
         parse=result_path,

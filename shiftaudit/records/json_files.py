@@ -5,13 +5,17 @@ Every JSON text that enters the program comes through here: reports, baselines, 
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
 from shiftaudit.errors import InputError, first_line
 
+_GZIP = b"\x1f\x8b"
 MAX_BYTES: Final = 512 * 2**20
 """Largest file that is read: a report of a million images or so."""
 
@@ -50,17 +54,20 @@ def read_json(path: Path) -> Any:
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file of at most `MAX_BYTES`.
+    """The text of a UTF-8 file of at most `MAX_BYTES`, compressed by gzip or not, whatever its name.
 
     Raises:
-        InputError: the file is missing, unreadable, too large or not UTF-8.
+        InputError: the file is missing, unreadable, damaged, too large or not UTF-8.
     """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
+        if data.startswith(_GZIP):
+            with gzip.open(io.BytesIO(data)) as unpacked:
+                data = unpacked.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, zlib.error) as error:
         raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     if len(data) > MAX_BYTES:
         raise InputError(f"{path} is larger than {MAX_BYTES // 2**20} MiB")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -85,3 +86,31 @@ def test_a_file_that_is_too_large_is_not_read_whole(tmp_path: Path, monkeypatch:
         read_json(tmp_path / "b.json")
     with pytest.raises(InputError, match="cannot read"):
         read_json(tmp_path / ("a" * 5000))
+
+
+def test_a_compressed_file_is_read_like_any_other_whatever_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(gzip.compress(b'{"a": [1, 2]}'))
+    assert read_json(path) == {"a": [1, 2]}
+
+
+def test_compressed_files_are_limited_by_what_they_hold_and_damaged_ones_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.json.gz"
+    whole = gzip.compress(b"[" + b" " * 10_000 + b"]")
+    for damaged in (
+        whole[:-9],
+        whole[:20],
+        whole[:12] + b"\xff\xff" + whole[14:],
+        whole[:-6] + b"123456",
+        whole + b"tail",
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="cannot read"):
+            read_json(path)
+    path.write_bytes(whole)
+    assert read_json(path) == []
+    monkeypatch.setattr(json_files, "MAX_BYTES", 9_999)
+    with pytest.raises(InputError, match="is larger than"):
+        read_json(path)
