@@ -64,7 +64,8 @@ def not_reached(repo: str, silent: str, files: str) -> ModelError:
     """The hub did not answer, and the cache has not all files."""
     return ModelError(
         f"{repo} could not be downloaded, and is not in the cache: {silent}",
-        hint=f"download it elsewhere (hf download {repo} --local-dir FOLDER) and give {files}",
+        hint=f"download it elsewhere (hf download {repo} --local-dir FOLDER) and give {files}, or score random weights "
+        "with --weights none",
     )
 
 

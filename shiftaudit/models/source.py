@@ -8,8 +8,8 @@ from shiftaudit.errors import InputError
 from shiftaudit.records.settings import ModelOptions
 
 FORMS = (
-    "a torchvision name (resnet50), timm:NAME, hf:ORG/NAME, package.module:callable, "
-    "a TorchScript, .pt2, .onnx, .safetensors or state-dict file, or a Hugging Face folder"
+    "a torchvision name (resnet50), timm:NAME, hf:ORG/NAME or its folder, package.module:callable, "
+    "or a TorchScript, .pt2, .onnx, .safetensors or state-dict file"
 )
 _FILE_SUFFIXES = (".pt", ".pth", ".pt2", ".onnx", ".safetensors", ".ts", ".bin", ".ckpt")
 
