@@ -142,7 +142,7 @@ def test_on_the_lattice_of_the_total_stride_nothing_aliases(folder: Path) -> Non
 
 
 def _written_otherwise() -> dict[str, nn.Module]:
-    """One network in other words: batch-norm folded, a bias that the norm takes off again, scripted, traced."""
+    """One network in other words: batch-norm folded, a bias that the norm takes off again, scripted, frozen, traced, exported."""
     plain = seeded(Residual())
     folded, biased = copy.deepcopy(plain), copy.deepcopy(plain)
     folded.stem, folded.norm = fuse_conv_bn_eval(folded.stem, folded.norm), nn.Identity()
@@ -150,11 +150,14 @@ def _written_otherwise() -> dict[str, nn.Module]:
         biased.stem.bias += 5
         biased.norm.running_mean += 5
     example = torch.zeros(2, 3, SIZE, SIZE)
+    batch = {"x": {0: torch.export.Dim("batch", min=1)}}
     return {
         "folded": folded,
         "biased": biased,
         "scripted": torch.jit.script(plain),
+        "frozen": torch.jit.freeze(torch.jit.script(plain)),
         "traced": torch.jit.trace(plain, example),
+        "exported": torch.export.export(plain, (example,), dynamic_shapes=batch).module(),
     }
 
 
@@ -164,7 +167,7 @@ def plain(folder: Path) -> AuditReport:
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
-@pytest.mark.parametrize("form", ["folded", "biased", "scripted", "traced"])
+@pytest.mark.parametrize("form", ["folded", "biased", "scripted", "frozen", "traced", "exported"])
 def test_the_way_a_network_is_written_down_changes_neither_errors_nor_damage(
     folder: Path, plain: AuditReport, form: str
 ) -> None:
