@@ -64,6 +64,10 @@ def test_ten_drops_of_a_point_with_the_baseline_refreshed_each_time_are_caught()
     unchanged = creep(500, runs, drop=0.0, anchor=True)
     assert unchanged.failed[-1] == 0
     assert unchanged.stopped[-1] <= 1
+    # On few images noise alone stops the gate now and then, as docs/ci.md says, and never fails it.
+    few = creep(200, 30, drop=0.0, anchor=True)
+    assert few.failed[-1] == 0
+    assert 5 <= few.stopped[-1] <= 15
 
 
 def test_drops_that_add_up_fail_against_the_anchor_and_not_against_the_baseline(steps, crept):
