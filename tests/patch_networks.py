@@ -68,7 +68,7 @@ class Chain(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.bn(self.conv(self.first(x)))
-        return y * torch.sigmoid(y)
+        return y * torch.tanh(y)
 
 
 def form(module: nn.Module, how: str, x: Tensor) -> nn.Module:

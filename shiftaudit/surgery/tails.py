@@ -1,9 +1,9 @@
 """The tail of a convolution: the norms and the activation behind it, so that the blur can go behind them.
 
 A tail is a row of steps. A norm may fork and join inside (`(x - mean) / std` reads its map three times), so a step is a region
-of pointwise calls that is left by one value. An activation ends the tail and reads its map alone. The case that breaks the naive
-way: in `y = bn(conv(x)); return y * sigmoid(y)` the fork is a gate of the network's own, not a norm, and the blur belongs
-in front of it; `y` is then filtered once, for both.
+of pointwise calls that is left by one value. An activation ends the tail and reads its map alone, or is `y * sigmoid(y)`, as
+ONNX files and older networks have SiLU. The case that breaks the naive way: in `y = bn(conv(x)); return y * tanh(y)` the fork is
+a gate of the network's own, not a norm, and the blur belongs in front of it; `y` is then filtered once, for both.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ def _next_step(value: Value, graph: Graph, uses: Uses, after_norm: bool) -> _Ste
     if len(readers) == 1 and readers[0].name in ACTIVATIONS:
         inside = _inside(readers[0], uses.makers[value]) and carried(readers[0], layouts, graph) is not None
         return _Step(readers[0].outs[0], (readers[0],)) if inside else None
+    if (silu := _silu(value, readers, graph, uses)) is not None:
+        return silu
     calls: list[Call] = []
     waiting = readers
     while waiting:
@@ -67,6 +69,17 @@ def _next_step(value: Value, graph: Graph, uses: Uses, after_norm: bool) -> _Ste
     return None
 
 
+def _silu(value: Value, readers: list[Call], graph: Graph, uses: Uses) -> _Step | None:
+    """`y * sigmoid(y)`, where nothing else reads either of the two."""
+    if sorted(call.name for call in readers) != ["mul", "sigmoid"]:
+        return None
+    sigmoid, product = sorted(readers, key=lambda call: call.name == "mul")
+    gate = sigmoid.outs[0]
+    alone = not sigmoid.in_place and uses.readers(gate) == [product] and set(product.reads) == {value, gate}
+    inside = all(_inside(call, uses.makers[value]) for call in readers) and graph.shape(gate) == graph.shape(value)
+    return _Step(product.outs[0], (sigmoid, product)) if alone and inside else None
+
+
 def _readers(value: Value, layouts: dict[Value, Layout], uses: Uses) -> list[Call]:
     return [call for call in uses.readers(value) if not reads_only_size(call, layouts[value])]
 
@@ -83,6 +96,8 @@ def _names(step: _Step, graph: Graph) -> list[str]:
     """The module that holds the step's weights, or its class where the name is a bare index; else what the step computes."""
     if not any(call.name in ACTIVATIONS or is_norm(call) for call in step.calls):
         return []
+    if [call.name for call in step.calls] == ["sigmoid", "mul"]:
+        return ["silu"]
     for call in step.calls:
         for value in call.tensors.values():
             stored = graph.stored(value)

@@ -76,7 +76,14 @@ class InOwnCode(nn.Module):
         return self.function(F.max_pool2d(self.function(self.conv(self.stem(x))), 2))
 
 
-@pytest.mark.parametrize("function", [LogSigmoid, Threshold, RandomRelu])
+class WrittenSilu(nn.Module):
+    """SiLU as it was written before torch had it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(x)
+
+
+@pytest.mark.parametrize("function", [LogSigmoid, Threshold, RandomRelu, WrittenSilu])
 def test_the_blur_goes_behind_functions_in_every_form(function: type[nn.Module]) -> None:
     torch.manual_seed(0)
     model, x = InOwnCode(function()).eval(), torch.randn(1, 3, 17, 17)
