@@ -13,7 +13,6 @@ from typing import Literal
 from shiftaudit.records.distance import DistanceBin
 from shiftaudit.records.metric import Metric
 from shiftaudit.records.report import AuditReport
-from shiftaudit.records.words import Protocol
 from shiftaudit.render.numbers import about, number, percent
 
 CurveKind = Literal["change", "aliasing", "border"]
@@ -61,10 +60,10 @@ class Curve:
     points: tuple[Point, ...]
 
 
-def bins_of(report: AuditReport, protocol: Protocol | None = None) -> tuple[DistanceBin, ...]:
-    """The ranges of distance of one protocol, by default of the one whose views are taken apart."""
-    chosen = protocol or next(iter(report.protocols), None)
-    return report.protocols[chosen].by_distance if chosen in report.protocols else ()
+def bins_of(report: AuditReport) -> tuple[DistanceBin, ...]:
+    """The ranges of distance of the protocol whose views are taken apart, which is the first."""
+    first = next(iter(report.protocols.values()), None)
+    return first.by_distance if first is not None else ()
 
 
 def rows(bins: Sequence[DistanceBin]) -> list[Row]:

@@ -9,13 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shiftaudit.records import codec
 from shiftaudit.records.gate import Comparison
 from shiftaudit.records.patch import LEAVE, PatchRecord, SiteRecord
 from shiftaudit.render.characters import clean
 from shiftaudit.render.terminal import Terminal, to_text
 
-FORMATS = ("table", "json")
 WIDE = 110
 _VERDICT_METRICS = ("consistency", "agreement_with_unshifted", "accuracy", "accuracy_shifted")
 WARNING = (
@@ -27,7 +25,6 @@ WARNING = (
 
 def render_patch(
     record: PatchRecord,
-    form: str = "table",
     *,
     output: str | None = None,
     file_format: str = "torchscript",
@@ -35,7 +32,7 @@ def render_patch(
     tuned: bool = False,
     terminal: Terminal | None = None,
 ) -> str:
-    """The record as text ending in a newline; `form` is one of FORMATS.
+    """The record as text ending in a newline.
 
     Args:
         output: the file that was written; None for a plan.
@@ -43,8 +40,6 @@ def render_patch(
         model: what the user called the original, with the options that load it, for the commands to run next.
         tuned: the copy was taught already, so that the warning does not apply.
     """
-    if form == "json":
-        return codec.dumps(record)
     steps = () if output is None else next_steps(output, file_format, model, folded=bool(record.folded))
     return to_text(lambda console: _draw(console, record, steps, tuned=tuned), terminal or Terminal())
 

@@ -55,14 +55,14 @@ def blur_kernel(filter_size: list[int], strength: float = 1.0) -> Tensor:
     return rows.unsqueeze(1) * columns.unsqueeze(0)
 
 
-def blur_padding(filter_size: list[int], pad_off: int = 0) -> list[int]:
+def blur_padding(filter_size: list[int]) -> list[int]:
     """[left, right, top, bottom] for a filter of size (y, x), as `torch.nn.functional.pad` takes it.
 
     >>> blur_padding([3, 4])
     [1, 2, 1, 1]
     """
     fy, fx = filter_size[0] - 1, filter_size[1] - 1
-    return [fx // 2 + pad_off, fx - fx // 2 + pad_off, fy // 2 + pad_off, fy - fy // 2 + pad_off]
+    return [fx // 2, fx - fx // 2, fy // 2, fy - fy // 2]
 
 
 def effective_pad_mode(pad_mode: str, size: int, before: int, after: int) -> str:
@@ -130,7 +130,6 @@ def _blur_pool(
     plain: bool,
     stride: list[int],
     padding: list[int],
-    pad_off: int,
     pad_mode: str,
 ) -> Tensor:
     """The layer's forward, as one function: a leaf for fx, so that a patched model can be traced again."""
@@ -141,8 +140,6 @@ def _blur_pool(
         )
     if not plain:
         return filter_map(x, kernel, stride, padding, pad_mode)
-    if pad_off > 0:
-        x = padded_map(x, [pad_off, pad_off, pad_off, pad_off], pad_mode)
     return subsample(x, stride)
 
 
@@ -157,7 +154,6 @@ class BlurPool(nn.Module):
         filter_size: 1..7, or a pair (y, x). 1 is plain subsampling.
         stride: at least 1, or a pair (y, x).
         pad_mode: `reflect`, `replicate`, `zeros` or `circular`. A map too small for it is padded with `replicate`.
-        pad_off: added to the padding on all four sides; the output then grows accordingly.
         strength: 1 is the full filter, 0 plain subsampling; see `blur_kernel`.
 
     The filter is a non-persistent buffer: it follows `.to()`, and no key is added to the state dict. TorchScript would
@@ -186,7 +182,6 @@ class BlurPool(nn.Module):
         filter_size: int | tuple[int, int] = 3,
         stride: int | tuple[int, int] = 2,
         pad_mode: str = "reflect",
-        pad_off: int = 0,
         strength: float = 1.0,
     ) -> None:
         super().__init__()
@@ -194,19 +189,15 @@ class BlurPool(nn.Module):
         self.filter_size = list(_pair(filter_size))
         self.stride = list(_pair(stride))
         self.pad_mode = pad_mode
-        self.pad_off = pad_off
         self.strength = 1.0
         for size in self.filter_size:
             if not 1 <= size <= MAX_FILTER_SIZE:
                 raise InputError(f"filter size {size} is not supported", hint=f"use 1 to {MAX_FILTER_SIZE}")
-        if min(self.stride) < 1 or channels < 1 or pad_off < 0:
-            raise InputError(
-                f"BlurPool got channels={channels}, stride={stride}, pad_off={pad_off}; "
-                "channels and strides are at least 1, pad_off at least 0"
-            )
+        if min(self.stride) < 1 or channels < 1:
+            raise InputError(f"BlurPool got channels={channels}, stride={stride}; expected at least 1 of each")
         if pad_mode not in PAD_MODES:
             raise InputError(f"unknown pad mode {pad_mode!r}", hint=f"use one of {', '.join(PAD_MODES)}")
-        self.padding = blur_padding(self.filter_size, pad_off)
+        self.padding = blur_padding(self.filter_size)
         self.register_buffer("kernel", blur_kernel(self.filter_size), persistent=False)
         self.set_strength(strength)
 
@@ -232,7 +223,7 @@ class BlurPool(nn.Module):
         else:
             kernel = self.kernel
         plain = self.strength == 0.0 or (self.filter_size[0] == 1 and self.filter_size[1] == 1)
-        return _blur_pool(x, self.channels, kernel, plain, self.stride, self.padding, self.pad_off, self.pad_mode)
+        return _blur_pool(x, self.channels, kernel, plain, self.stride, self.padding, self.pad_mode)
 
     def extra_repr(self) -> str:
         """What the layer prints."""

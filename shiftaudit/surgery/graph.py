@@ -12,12 +12,16 @@ nodes: `Call.node` says which calls belong together, and `Graph.can_insert_after
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from operator import attrgetter
+from typing import Any, Final
 
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
+from shiftaudit.errors import PatchError
 from shiftaudit.records.patch import Backend
 
 Value = Hashable
@@ -109,70 +113,106 @@ class NewLayer:
     site: str
 
 
-class Graph(Protocol):
-    """One network, run once on an example. Pairs are (y, x)."""
+class Graph(ABC):
+    """One network, run once on an example (N, C, H, W). Pairs are (y, x)."""
 
     backend: Backend
+    calls: Sequence[Call]
+    """In program order, those in branches and loops included."""
+    notes: tuple[str, ...] = ()
+    """What the changed network does differently from the original, beside the filters."""
+    copy: Any
+    """The network that is changed, with the original's weights under the original's names."""
+    output: Any
+    """What the original put out."""
 
-    @property
-    def calls(self) -> Sequence[Call]:
-        """In program order, those in branches and loops included."""
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the changed network does differently from the original, beside the filters."""
-
+    @abstractmethod
     def shape(self, value: Value) -> Shape | None:
         """The size of a tensor when the example ran; None where it did not run."""
 
+    @abstractmethod
     def stored(self, value: Value) -> Stored | None:
         """What the network holds under this value; None for all that is computed."""
 
+    @abstractmethod
     def name(self, call: Call, op: str) -> str:
         """The site's name: its module, with `/op` where the module's own code holds the call. Not unique."""
 
+    @abstractmethod
     def class_name(self, call: Call, stored: Stored) -> str:
         """Name of the class of the module that holds a tensor which the call reads; "" where it is not known."""
 
     def shares_stride(self, call: Call) -> str | None:
         """The module that holds the call's stride for other calls too."""
+        return None
 
     def why_fixed(self, call: Call) -> str | None:
         """Why the call's own step cannot be changed (only what it reads), or None."""
+        return None
 
     def why_kernel_fixed(self, call: Call) -> str | None:
         """Why `set_kernel` cannot change the convolution, whose weight the network holds for it alone, or None."""
+        return None
 
+    @abstractmethod
     def can_insert_after(self, value: Value) -> bool:
         """Whether a layer can be put behind this value."""
 
+    @abstractmethod
     def insert_before(self, calls: Sequence[Call], new: NewLayer) -> None:
         """Let all the calls' steps, which read one tensor first, read the layer's result for it."""
 
+    @abstractmethod
     def insert_after(self, value: Value, new: NewLayer) -> None:
         """Let all that reads the value read the layer's result for it."""
 
+    @abstractmethod
     def set_stride(self, call: Call, stride: Size) -> None:
         """Change the stride of a convolution or pool, of this call alone where `shares_stride` says None."""
 
     def parameter(self, name: str) -> Tensor:
         """What the network holds under a `Stored` name."""
+        held: Tensor = attrgetter(name)(self.copy)
+        return held
 
     def set_kernel(self, call: Call, weight: Tensor, padding: Size | None) -> None:
-        """Give a convolution another weight (O, I / groups, y, x), and another padding of zeros unless it is None."""
+        """Give a convolution another weight (O, I / groups, y, x), and another padding of zeros unless it is None.
+
+        Here the weight alone is changed; the padding is where the graph has it.
+        """
+        stored = self.stored(call.tensors["weight"])
+        assert stored is not None and stored.name is not None
+        owner, _, leaf = stored.name.rpartition(".")
+        holder = attrgetter(owner)(self.copy) if owner else self.copy
+        setattr(holder, leaf, nn.Parameter(weight, requires_grad=self.parameter(stored.name).requires_grad))
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take these weights, under the original's keys, in place of the original's."""
+        self.copy.load_state_dict(weights)
 
+    @abstractmethod
     def replace(self, call: Call, new: NewLayer) -> None:
         """Put the layer in the place of the call's step, which reads one tensor; of its results the first remains."""
 
+    @abstractmethod
     def finish(self) -> nn.Module:
-        """The changed network, after a run on the example.
+        """The changed network, in the original's train/eval mode, after a run on the example.
 
         Raises:
             PatchError: it does not run, or its output has another shape than the original's.
         """
+
+    def check_shape(self, output: Any) -> None:
+        """Refuse an output of the changed network that has another shape than the original's.
+
+        Raises:
+            PatchError: it has.
+        """
+        before, after = (
+            [leaf.shape for leaf in tree_leaves(o) if isinstance(leaf, Tensor)] for o in (self.output, output)
+        )
+        if before != after:
+            raise PatchError("the patched network's output has another shape than the original's; nothing was changed")
 
 
 class Uses:

@@ -121,14 +121,6 @@ def test_unequal_strides_filter_only_the_subsampled_axis() -> None:
     torch.testing.assert_close(out, by_hand)
 
 
-def test_extra_pad_offset_grows_the_output() -> None:
-    x = torch.randn(1, 1, 8, 8)
-    for size in (1, 3):
-        wide = BlurPool(1, size, 2, "reflect", pad_off=2)(x)
-        assert wide.shape[-2:] == (6, 6)
-        torch.testing.assert_close(wide[:, :, 1:5, 1:5], BlurPool(1, size, 2)(x))
-
-
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
 def test_follows_the_dtype_of_the_module(dtype: torch.dtype) -> None:
     x = torch.randn(1, 2, 8, 8)

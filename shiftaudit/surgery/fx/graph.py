@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from shiftaudit.surgery.fx.lost import lost
 from shiftaudit.surgery.fx.nodes import source_of
 from shiftaudit.surgery.fx.record import Recording
 from shiftaudit.surgery.fx.trace import eval_mode, first_line, fixed_arguments, has_own_code, other_form, trace
-from shiftaudit.surgery.graph import Call, NewLayer, Shape, Size, Stored, Value
+from shiftaudit.surgery.graph import Call, Graph, NewLayer, Shape, Size, Stored, Value
 from shiftaudit.surgery.plan import CONV
 
 _ONE_STEP = "it is part of a step that cannot be changed here: save the model with torch.jit.script and patch the file"
@@ -27,7 +26,7 @@ _OWN_KERNEL = "its layer has code of its own"
 _EVAL_ONLY = ("dropout", "batch_norm", "feature_dropout")
 
 
-class FxGraph:
+class FxGraph(Graph):
     """A copy of `module`, traced and run once on `example` (N, C, H, W) in eval mode; `module` is untouched.
 
     Raises:
@@ -35,6 +34,7 @@ class FxGraph:
     """
 
     backend: Backend = "fx"
+    copy: fx.GraphModule
 
     def __init__(self, module: nn.Module, example: Tensor) -> None:
         self.original = module
@@ -60,15 +60,12 @@ class FxGraph:
         self.notes = self._notes()
 
     def shape(self, value: Value) -> Shape | None:
-        """See `Graph`."""
         return self.recording.shapes.get(value)
 
     def stored(self, value: Value) -> Stored | None:
-        """See `Graph`."""
         return self.recording.stored.get(value)
 
     def name(self, call: Call, op: str) -> str:
-        """See `Graph`."""
         weight = self.stored(call.tensors["weight"]) if op == CONV else None
         if weight is not None and weight.name is not None:
             return str(call.node.target) if call.node.op == "call_module" else weight.name.rpartition(".")[0] or op
@@ -78,16 +75,13 @@ class FxGraph:
         return call.layer.path if computed else call.layer.label(op)
 
     def class_name(self, call: Call, stored: Stored) -> str:
-        """See `Graph`."""
         return "" if call.layer is None else call.layer.kind
 
     def shares_stride(self, call: Call) -> str | None:
-        """See `Graph`."""
         layer = self._layer(call)
         return self.names[layer] if isinstance(layer, nn.Conv2d) else None
 
     def why_fixed(self, call: Call) -> str | None:
-        """See `Graph`."""
         layer = self._layer(call)
         if isinstance(layer, nn.Conv2d):
             return _OWN_CODE if has_own_code(layer) else None
@@ -95,11 +89,9 @@ class FxGraph:
         return None if alone else _ONE_STEP
 
     def can_insert_after(self, value: Value) -> bool:
-        """See `Graph`."""
         return value in self.recording.nodes
 
     def insert_before(self, calls: Any, new: NewLayer) -> None:
-        """See `Graph`."""
         first = calls[0].node
         name = self._add(new)
         with self.copy.graph.inserting_before(first):
@@ -108,14 +100,12 @@ class FxGraph:
             reader.replace_input_with(source_of(reader), node)
 
     def insert_after(self, value: Value, new: NewLayer) -> None:
-        """See `Graph`."""
         before = self.recording.nodes[value]
         with self.copy.graph.inserting_after(before):
             node = self.copy.graph.call_module(self._add(new), (before,))
         before.replace_all_uses_with(node, delete_user_cb=lambda user: user is not node)
 
     def set_stride(self, call: Call, stride: Size) -> None:
-        """See `Graph`."""
         node, layer = call.node, self._layer(call)
         if layer is None:
             _set_argument(call, "stride", stride)
@@ -126,26 +116,13 @@ class FxGraph:
         layer.stride = stride  # type: ignore[assignment]
 
     def why_kernel_fixed(self, call: Call) -> str | None:
-        """See `Graph`."""
         layer = self._layer(call)
         plain = isinstance(layer, nn.Conv2d) and not has_own_code(layer)
         return None if layer is None or plain else _OWN_KERNEL
 
-    def parameter(self, name: str) -> Tensor:
-        """See `Graph`."""
-        return self.copy.get_parameter(name)
-
-    def load(self, weights: Mapping[str, Tensor]) -> None:
-        """See `Graph`."""
-        self.copy.load_state_dict(weights)
-
     def set_kernel(self, call: Call, weight: Tensor, padding: Size | None) -> None:
-        """See `Graph`."""
-        stored, layer = self.stored(call.tensors["weight"]), self._layer(call)
-        assert stored is not None and stored.name is not None
-        owner, _, leaf = stored.name.rpartition(".")
-        learned = self.parameter(stored.name).requires_grad
-        setattr(self.copy.get_submodule(owner), leaf, nn.Parameter(weight, requires_grad=learned))
+        super().set_kernel(call, weight, padding)
+        layer = self._layer(call)
         if isinstance(layer, nn.Conv2d):
             layer.kernel_size = (weight.shape[2], weight.shape[3])
             layer.padding = layer.padding if padding is None else padding
@@ -153,7 +130,6 @@ class FxGraph:
             _set_argument(call, "padding", padding)
 
     def replace(self, call: Call, new: NewLayer) -> None:
-        """See `Graph`."""
         graph, node, result = self.copy.graph, call.node, self.recording.nodes[call.outs[0]]
         with graph.inserting_after(node):
             replacement = graph.call_module(self._add(new), (source_of(node),))
@@ -162,17 +138,10 @@ class FxGraph:
             graph.erase_node(unread)
 
     def finish(self) -> fx.GraphModule:
-        """The changed copy, in the train/eval mode of the original.
-
-        Raises:
-            PatchError: its output has another shape than the original's.
-        """
         self.copy.graph.lint()
         self.copy.recompile()
         with torch.no_grad(), eval_mode(self.copy):
-            output = self.copy(self.example)
-        if _shapes(output) != _shapes(self.output):
-            raise PatchError("the patched network's output has another shape than the original's; nothing was changed")
+            self.check_shape(self.copy(self.example))
         return self.copy
 
     def _layer(self, call: Call) -> nn.Module | None:
@@ -235,10 +204,6 @@ def _is_same(expected: Any, got: Any) -> bool:
     return expected is None or all(
         isinstance(b, Tensor) and torch.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in pairs if isinstance(a, Tensor)
     )
-
-
-def _shapes(output: Any) -> list[Shape]:
-    return [tuple(leaf.shape) for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
 
 
 def _unused(module: fx.GraphModule) -> set[str]:

@@ -7,14 +7,13 @@ get, as attributes of the module, so a saved file needs `torch.jit.load` alone; 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch import Tensor
 
 from shiftaudit.errors import PatchError
 from shiftaudit.records.patch import Backend
@@ -22,7 +21,7 @@ from shiftaudit.stages.align import align
 from shiftaudit.stages.names import may_stride, scripted_ops, static_kind
 from shiftaudit.stages.ops import is_low_pass
 from shiftaudit.surgery.blurpool import BlurPool
-from shiftaudit.surgery.graph import Call, NewLayer, Shape, Size, Stored, Value
+from shiftaudit.surgery.graph import Call, Graph, NewLayer, Shape, Size, Stored, Value
 from shiftaudit.surgery.plan import CONV
 from shiftaudit.surgery.torchscript.flatten import (
     add_call,
@@ -47,7 +46,7 @@ _PACKED = (
 )
 
 
-class ScriptGraph:
+class ScriptGraph(Graph):
     """A copy of `module`, flattened and run once on `example` (N, C, H, W) in eval mode; `module` is untouched.
 
     Raises:
@@ -55,7 +54,7 @@ class ScriptGraph:
     """
 
     backend: Backend = "torchscript"
-    notes: tuple[str, ...] = ()
+    copy: torch.jit.ScriptModule
 
     def __init__(self, module: torch.jit.ScriptModule, example: Tensor) -> None:
         if not module._c._has_method("forward"):
@@ -82,73 +81,39 @@ class ScriptGraph:
         self.calls = [self._marked(call, blurs) for call in lower(self.graph)]
 
     def shape(self, value: Value) -> Shape | None:
-        """See `Graph`."""
         return self.shapes.get(value)
 
     def stored(self, value: Value) -> Stored | None:
-        """See `Graph`."""
         return self.held.get(value)
 
     def name(self, call: Call, op: str) -> str:
-        """See `Graph`."""
         weight = self.stored(call.tensors["weight"]) if op == CONV else None
         owner = weight.name.rpartition(".")[0] if weight is not None and weight.name is not None else ""
         return owner or self.names.get(call.outs[0], op)
 
     def class_name(self, call: Call, stored: Stored) -> str:
-        """See `Graph`."""
         path = "" if stored.name is None else stored.name.rpartition(".")[0]
         return str(getattr(attrgetter(path)(self.copy), "original_name", "")) if path else ""
 
-    def shares_stride(self, call: Call) -> str | None:
-        """See `Graph`: every call has a stride of its own."""
-        return None
-
-    def why_fixed(self, call: Call) -> str | None:
-        """See `Graph`: every call can be changed."""
-        return None
-
     def can_insert_after(self, value: Value) -> bool:
-        """See `Graph`."""
         return value in self.values
 
     def insert_before(self, calls: Sequence[Call], new: NewLayer) -> None:
-        """See `Graph`."""
         first = calls[0].node
         value = self._call(new, first.inputsAt(0), before=first)
         for call in calls:
             call.node.replaceInput(0, value)
 
     def insert_after(self, value: Value, new: NewLayer) -> None:
-        """See `Graph`."""
         before = self.values[value]
         after = self._call(new, before, after=before.node())
         before.replaceAllUsesAfterNodeWith(after.node(), after)
 
     def set_stride(self, call: Call, stride: Size) -> None:
-        """See `Graph`."""
         self._set_argument(call, "stride", stride)
 
-    def why_kernel_fixed(self, call: Call) -> str | None:
-        """See `Graph`: every call can be given another weight."""
-        return None
-
-    def parameter(self, name: str) -> Tensor:
-        """See `Graph`."""
-        held: Tensor = attrgetter(name)(self.copy)
-        return held
-
-    def load(self, weights: Mapping[str, Tensor]) -> None:
-        """See `Graph`."""
-        self.copy.load_state_dict(weights)
-
     def set_kernel(self, call: Call, weight: Tensor, padding: Size | None) -> None:
-        """See `Graph`."""
-        stored = self.stored(call.tensors["weight"])
-        assert stored is not None and stored.name is not None
-        owner, _, leaf = stored.name.rpartition(".")
-        learned = self.parameter(stored.name).requires_grad
-        setattr(attrgetter(owner)(self.copy) if owner else self.copy, leaf, nn.Parameter(weight, requires_grad=learned))
+        super().set_kernel(call, weight, padding)
         if padding is not None:
             self._set_argument(call, "padding", padding)
 
@@ -159,14 +124,12 @@ class ScriptGraph:
             call.node.replaceInput(at, self.graph.insertConstant(list(value)))
 
     def replace(self, call: Call, new: NewLayer) -> None:
-        """See `Graph`."""
         result = self._call(new, call.node.inputsAt(0), before=call.node)
         for output in call.node.outputs():  # nothing reads a max-pool's indices, but a tuple may hold them
             output.replaceAllUsesWith(result)
         call.node.destroy()
 
     def finish(self) -> torch.jit.ScriptModule:
-        """See `Graph`."""
         self.graph.lint()
         patched = copied(self.copy)
         training = any(bool(getattr(child, "training", False)) for child in patched.modules())
@@ -176,8 +139,7 @@ class ScriptGraph:
                 output = tried(self.example)
         except Exception as error:
             raise PatchError(f"the patched network does not run, and was not written: {first_line(error)}") from error
-        if _shapes(output) != _shapes(self.output):
-            raise PatchError("the patched network's output has another shape than the original's; nothing was changed")
+        self.check_shape(output)
         return patched
 
     def _held(self) -> dict[Value, Stored]:
@@ -229,7 +191,3 @@ def _refuse_packed(graph: Any) -> None:
                 f"the model computes with quantised or packed weights ({node.kind()}) and cannot be patched",
                 hint="patch the float model, before it is quantised or optimised",
             )
-
-
-def _shapes(output: Any) -> list[Shape]:
-    return [tuple(leaf.shape) for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
