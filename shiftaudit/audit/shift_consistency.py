@@ -127,5 +127,5 @@ def _answers(views: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 def _merged(counts: Sequence[Sequence[int]]) -> list[int]:
     used = {k for k, *_ in counts if k}
     if len(used) > 1:
-        raise InputError(f"metrics of {' and '.join(map(str, sorted(used)))} views an image cannot be merged")
+        raise InputError(f"metrics of {' and '.join(map(str, sorted(used)))} views per image cannot be merged")
     return [max(used, default=0), *(sum(column) for column in list(zip(*counts, strict=True))[1:])]

@@ -26,7 +26,7 @@ def save(
     output_file: Annotated[Path, opt.output("The baseline to write.")] = DEFAULT_TARGET,
     force: Annotated[bool, typer.Option("--force", help="Replace a baseline that exists.")] = False,
 ) -> None:
-    """Make a baseline from REPORT: per-image counts, sorted and rounded, one line an image."""
+    """Make a baseline from REPORT: per-image counts, sorted and rounded, one line per image."""
     from shiftaudit.files import write_text_atomically
     from shiftaudit.gate.baseline import baseline_text, savable
     from shiftaudit.records.reading import read_report

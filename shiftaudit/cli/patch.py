@@ -13,7 +13,7 @@ import typer
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
 from shiftaudit.cli.bound import check_images, copy_within_bound
-from shiftaudit.cli.progress import load, load_torch, working
+from shiftaudit.cli.progress import load, working
 from shiftaudit.cli.run_audit import ImageOptions, run_audit
 from shiftaudit.cli.stderr import note, warn
 from shiftaudit.cli.takes import only, takes, without
@@ -39,8 +39,8 @@ _Budget = Annotated[
     only(
         "minutes",
         "seed",
-        minutes={"flag": "--tune-minutes", "help": "Budget of --tune.", "group": "Recovery"},
-        seed={"help": "Of random weights, --refit and --tune."},
+        minutes={"flag": "--tune-minutes", "help": "Minutes for --tune.", "group": "Recovery"},
+        seed={"help": "Seed of random weights, --refit and --tune."},
     ),
 ]
 
@@ -71,7 +71,7 @@ def patch(
 
     check_source(model, options)
     check_images(bound, recovery)
-    chosen_format = _check_output(output_file, file_format, dry_run=dry_run, quiet=quiet)
+    chosen_format = _check_output(output_file, file_format, dry_run=dry_run)
     loaded = load(model, options, quiet=quiet)
     if loaded.patch_record is not None:
         raise PatchError(f"{model} is patched already", hint="patch the original again, with other options")
@@ -100,14 +100,13 @@ def _original(model: str, options: ModelOptions) -> str:
     return shlex.join(words)
 
 
-def _check_output(output: Path | None, file_format: str | None, *, dry_run: bool, quiet: bool) -> str:
+def _check_output(output: Path | None, file_format: str | None, *, dry_run: bool) -> str:
     """The file's format; everything that can be wrong with the path is found before the model is loaded."""
     if dry_run:
         return ""
     if output is None:
         raise InputError("no output file was given", hint="name it with -o PATCHED.pt, or see the plan with --dry-run")
-    load_torch(quiet=quiet)
-    from shiftaudit.surgery.save import format_for
+    from shiftaudit.models.archives import format_for
 
     return format_for(output, file_format)
 

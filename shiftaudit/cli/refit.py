@@ -12,7 +12,7 @@ import typer
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
 from shiftaudit.cli.memory import keep_memory
-from shiftaudit.cli.progress import load_torch, progress_bar
+from shiftaudit.cli.progress import progress_bar
 from shiftaudit.cli.run_audit import ImageOptions
 from shiftaudit.cli.stderr import warn
 from shiftaudit.cli.takes import only, takes, without
@@ -49,11 +49,12 @@ def refit(
 
     check_source(patched, ModelOptions(trust=options.trust))
     check_source(teacher, options)
-    load_torch(quiet=quiet)
-    from shiftaudit.surgery.save import check_storable, format_for
+    from shiftaudit.models.archives import format_for
 
     file_format = format_for(output_file)
     copy, original = load_pair(patched, teacher, options, where.device, quiet=quiet)
+    from shiftaudit.surgery.save import check_storable
+
     check_storable(copy.module, file_format)
     result = fit(copy, original, images, settings, quiet=quiet)
     save_copy(result.model, output_file, file_format)

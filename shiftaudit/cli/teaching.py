@@ -24,8 +24,8 @@ TeacherOptions = Annotated[
         "arch",
         "trust",
         "seed",
-        weights={"help": "Of the teacher, where it is a name.", "group": None},
-        arch={"help": "Of the teacher, where it is a state dict.", "group": None},
+        weights={"help": "Weights of the teacher, where it is a name.", "group": None},
+        arch={"help": "Network of the teacher, where it is a state dict.", "group": None},
     ),
 ]
 

@@ -15,7 +15,7 @@ import typer
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
 from shiftaudit.cli.memory import keep_memory
-from shiftaudit.cli.progress import load_torch, progress_bar
+from shiftaudit.cli.progress import progress_bar
 from shiftaudit.cli.run_audit import ImageOptions
 from shiftaudit.cli.stderr import say, warn
 from shiftaudit.cli.takes import but, only, takes
@@ -62,15 +62,16 @@ def tune(
     quiet: opt.Quiet = False,
 ) -> None:
     """Win back what a patch cost, without labels: the original teaches the copy on your own images."""
-    target, file_format = _check_output(output_file, quiet=quiet)
+    target, file_format = _check_output(output_file)
     keep_memory()
     images.check()
     from shiftaudit.models.source import check_source
-    from shiftaudit.surgery.save import check_storable
 
     check_source(patched, ModelOptions(trust=options.trust))
     check_source(teacher, options)
     copy, original = load_pair(patched, teacher, options, where.device, tunable=True, quiet=quiet)
+    from shiftaudit.surgery.save import check_storable
+
     check_storable(copy.module, file_format)
     files, known = _images(images, copy, quiet=quiet)
 
@@ -94,12 +95,11 @@ def tune_copy(
         return run(copy, original, files, settings, observer)
 
 
-def _check_output(output: Path | None, *, quiet: bool) -> tuple[Path, str]:
+def _check_output(output: Path | None) -> tuple[Path, str]:
     """The file and its format; everything that can be wrong with the path is found before anything is loaded."""
     if output is None:
         raise InputError("no output file was given", hint="name it with -o TUNED.pt")
-    load_torch(quiet=quiet)
-    from shiftaudit.surgery.save import format_for
+    from shiftaudit.models.archives import format_for
 
     return output, format_for(output)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
-from shiftaudit.errors import InputError
+from shiftaudit.errors import InputError, PatchError
 
 FileKind = Literal["torchscript", "pt2", "onnx", "state-dict", "safetensors"]
 TORCHSCRIPT: Final = "torchscript"
@@ -18,6 +18,15 @@ PT2: Final = "pt2"
 STATE_DICT: Final = "state-dict"
 SAFETENSORS: Final = "safetensors"
 ONNX: Final = "onnx"
+FORMATS: tuple[FileKind, ...] = get_args(FileKind)
+_BY_SUFFIX: dict[str, FileKind] = {
+    ".pt": TORCHSCRIPT,
+    ".pth": TORCHSCRIPT,
+    ".ts": TORCHSCRIPT,
+    ".pt2": PT2,
+    ".onnx": ONNX,
+    ".safetensors": SAFETENSORS,
+}
 
 # What zipfile raises on archives that were made to confuse it.
 _UNREADABLE = (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError, zlib.error)
@@ -74,3 +83,23 @@ def kind_of(path: Path) -> FileKind:
 def _is_safetensors(head: bytes, size: int) -> bool:
     """A safetensors file begins with the length of a JSON header, 8 bytes little-endian, and the header's brace."""
     return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8
+
+
+def format_for(path: Path, chosen: str | None = None) -> str:
+    """The format of a file: the one chosen, or the one its suffix stands for.
+
+    >>> format_for(Path("aa.pt")), format_for(Path("aa.pt"), "state-dict")
+    ('torchscript', 'state-dict')
+
+    Raises:
+        PatchError: no format was chosen and the suffix says nothing.
+    """
+    if chosen is not None:
+        if chosen not in FORMATS:
+            raise PatchError(f"unknown format {chosen!r}", hint=f"use one of {', '.join(FORMATS)}")
+        return chosen
+    try:
+        return _BY_SUFFIX[path.suffix.lower()]
+    except KeyError:
+        known = ", ".join(_BY_SUFFIX)
+        raise PatchError(f"the suffix of {path.name} does not say what to write", hint=f"use {known}") from None

@@ -107,7 +107,7 @@ def check(value: Preprocessing) -> None:
         raise InputError(f"--interpolation got {value.interpolation!r}; expected one of {', '.join(INTERPOLATIONS)}")
     for name, values in (("--mean", value.mean), ("--std", value.std)):
         if len(values) not in (1, value.channels):
-            raise InputError(f"{name} got {len(values)} values; expected 1 or {value.channels}, one a channel")
+            raise InputError(f"{name} got {len(values)} values; expected 1 or {value.channels}, one per channel")
         for number in values:
             if not 0 <= number <= 1 or (name == "--std" and number == 0):
                 raise InputError(

@@ -42,7 +42,7 @@ class BoundOptions:
     )
     labels: str = option("auto", "auto, folder, none, or a CSV file of path,label.", group=_BOUND)
     goal: str = option(
-        BOTH, "Whose consistency is to rise: both, circular or crop.", flag="--for", choices=(BOTH, *PROTOCOLS),
+        BOTH, "Protocol under which consistency must rise: both, circular or crop.", flag="--for", choices=(BOTH, *PROTOCOLS),
         group=_BOUND,
     )  # fmt: skip
     budget: float = option(30.0, "Minutes after which no further copy is tried.", group=_BOUND, above=0)

@@ -48,14 +48,20 @@ class PatchOptions:
 
     filter_size: int = option(3, "1 to 7; even sizes move the sample grid, 1 changes nothing.")
     pad: str = option("reflect", "reflect, replicate, zeros or circular.")
-    strength: float = option(1.0, "Of the filters: 1 is full, less blends in plain subsampling.", above=0, most=1)
+    strength: float = option(
+        1.0, "Strength of the filters: 1 is full, less blends in plain subsampling.", above=0, most=1
+    )
     """Rows of size 3 are [a, 1 - 2a, a] with a = strength / 4."""
-    stem: bool = option(False, "The strided convolution on the input too.", flag="--stem/--no-stem", group=_SITES)
-    patchify: bool = option(False, "Patch embeddings too.", group=_SITES)
+    stem: bool = option(
+        False, "Patch the strided convolution on the input, too.", flag="--stem/--no-stem", group=_SITES
+    )
+    patchify: bool = option(False, "Blur ahead of patch embeddings, too.", group=_SITES)
     """Convolutions whose windows do not overlap."""
     placement: str = option(POST_ACTIVATION, "post-activation, or pre-conv (cheap: blur, then the strided conv).")
     """`post-activation`: dense convolution, norm, activation, BlurPool. `pre-conv`: blur, then strided convolution."""
-    fold: bool = option(False, "Merge filters into the convolutions behind them, where that is exact and no dearer.")
+    fold: bool = option(
+        False, "Merge filters into the convolutions behind them, where that is exact and costs no more."
+    )
     """The weights of those convolutions are wider than the original's."""
     only: tuple[str, ...] = option((), "Sites to patch, by name: 'layer[34].*'.", group=_SITES)
     """Patterns (`*`, `?`, `[...]`), or one as text; when given, no other site is patched."""

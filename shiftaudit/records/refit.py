@@ -53,7 +53,7 @@ class RefitSettings:
     """Share of the crops that are rolled around the edge, as the circular protocol does (up to 32 px at 224)."""
     memory: float = option(1.0, "GiB for what is kept between layers; less is slower.", group=_FITTING, least=0)
     """Where it does not suffice, passes start anew from the images."""
-    seed: int = option(0, "Of crops and positions.", least=0)
+    seed: int = option(0, "Seed of the crops and positions.", least=0)
 
     def __post_init__(self) -> None:
         check_values(self)

@@ -44,12 +44,15 @@ class Settings:
     """Per image and protocol; the answers are compared on all views. None for 2 of random shifts, which are a fair draw of
     all, and for every shift of a grid or diagonal."""
     damage: int | None = option(
-        None, "Shifted views of every image taken apart into aliasing and border [1, of some].", group=_VIEWS, least=0
+        None,
+        "Shifted views of every image whose change is split into aliasing and border [1, of some images].",
+        group=_VIEWS,
+        least=0,
     )
     """Stages are sampled elsewhere as often. None for one view of an image in five, and of ten images or so where there are
     fewer than fifty: three more answers each, about a tenth of a run's cost. N for so many views of every image, and for what
     borders have in each stage's damage: four more answers a view, and one. 0 for none."""
-    seed: int = option(0, "Of the shifts, and of random weights.", group=_VIEWS, least=0)
+    seed: int = option(0, "Seed of the shifts and of random weights.", group=_VIEWS, least=0)
     batch_size: int | None = option(None, "Views in one pass [by the size of feature maps].", group=_RUN, least=1)
     """Changes no result beyond float noise."""
     workers: int | None = option(
@@ -78,7 +81,7 @@ def numbers(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise ValueError("one number or one a channel, such as 0.485,0.456,0.406") from None
+        raise ValueError("one number, or one per channel, such as 0.485,0.456,0.406") from None
 
 
 @dataclass(frozen=True)
@@ -95,9 +98,11 @@ class ModelOptions:
     size: int | None = option(None, "Side of the network's input in pixels.", group=_MODEL, least=1)
     resize: int | None = option(None, "Length the shorter side is resized to before the crop.", group=_MODEL)
     mean: tuple[float, ...] | None = option(
-        None, "Subtracted, in [0, 1] units: one value or one a channel.", group=_MODEL, parse=numbers
+        None, "Mean to subtract, in [0, 1] units: one value, or one per channel.", group=_MODEL, parse=numbers
     )
-    std: tuple[float, ...] | None = option(None, "Divided by, in [0, 1] units.", group=_MODEL, parse=numbers)
+    std: tuple[float, ...] | None = option(
+        None, "Standard deviation to divide by, in [0, 1] units.", group=_MODEL, parse=numbers
+    )
     interpolation: str | None = option(
         None, "bilinear, bicubic, nearest, box, hamming, lanczos.", group=_MODEL, choices=INTERPOLATIONS
     )
@@ -107,7 +112,7 @@ class ModelOptions:
         None, "File of class names: one a line, or JSON (a list, or id2label).", group=_MODEL, metavar="FILE"
     )
     """Instead of those that the weights or the file bring."""
-    seed: int = option(0, "Of random weights.")
+    seed: int = option(0, "Seed of random weights.")
 
     def __post_init__(self) -> None:
         check_values(self)

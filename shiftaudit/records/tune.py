@@ -33,7 +33,10 @@ class TuneSettings:
     """Of the one-cycle schedule."""
     weight_decay: float = 1e-4
     strength: float | None = option(
-        None, "Where the filters end: 1 is full, less blends in plain subsampling [the copy's own].", above=0, most=1
+        None,
+        "Strength that the filters grow to: 1 is full, less blends in plain subsampling [the copy's own].",
+        above=0,
+        most=1,
     )
     """None: as the copy was patched."""
     grow: float | None = option(
@@ -86,7 +89,7 @@ class TuneSettings:
     checks: int = option(10, "How often the held-out images are scored.", group=_TRAINING, least=1)
     patience: int = option(4, "Checks without improvement before stopping.", group=_TRAINING, least=1)
     """At full filter strength."""
-    seed: int = option(0, "Of crops and views.", least=0)
+    seed: int = option(0, "Seed of the crops and views.", least=0)
 
     def __post_init__(self) -> None:
         check_values(self)

@@ -89,7 +89,7 @@ def short_preprocessing_text(used: Preprocessing) -> str:
 def shifts_text(report: AuditReport) -> str:
     """Which views were made, in one line."""
     info = report.protocol
-    count = f"{info.shifts} random shifts an image" if info.shifts.isdecimal() else f"shifts {info.shifts}"
+    count = f"{info.shifts} random shifts per image" if info.shifts.isdecimal() else f"shifts {info.shifts}"
     preset = f"preset {info.preset}, " if info.preset else ""
     return f"{preset}{count}, seed {info.seed}, canvas {info.canvas}×{info.canvas}, protocol {info.protocol_hash[:12]}"
 

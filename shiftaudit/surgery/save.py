@@ -9,7 +9,7 @@ import copy
 import io
 import warnings
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -17,42 +17,10 @@ from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from shiftaudit.errors import PatchError, first_line
 from shiftaudit.files import write_bytes_atomically
-from shiftaudit.models.archives import ONNX, PT2, SAFETENSORS, STATE_DICT, TORCHSCRIPT, FileKind
+from shiftaudit.models.archives import ONNX, PT2, STATE_DICT, TORCHSCRIPT
 from shiftaudit.models.carried import EXTRA_FILE, Carried
 from shiftaudit.models.onnx import HEADER
 from shiftaudit.surgery.blurpool import BlurPool
-
-FORMATS: tuple[FileKind, ...] = get_args(FileKind)
-_BY_SUFFIX: dict[str, FileKind] = {
-    ".pt": TORCHSCRIPT,
-    ".pth": TORCHSCRIPT,
-    ".ts": TORCHSCRIPT,
-    ".pt2": PT2,
-    ".onnx": ONNX,
-    ".safetensors": SAFETENSORS,
-}
-
-
-def format_for(path: Path, chosen: str | None = None) -> str:
-    """The format of a file: the one chosen, or the one its suffix stands for.
-
-    >>> format_for(Path("aa.pt")), format_for(Path("aa.pt"), "state-dict")
-    ('torchscript', 'state-dict')
-
-    Raises:
-        PatchError: no format was chosen and the suffix says nothing.
-    """
-    if chosen is not None:
-        if chosen not in FORMATS:
-            raise PatchError(f"unknown format {chosen!r}", hint=f"use one of {', '.join(FORMATS)}")
-        return chosen
-    try:
-        return _BY_SUFFIX[path.suffix.lower()]
-    except KeyError:
-        known = ", ".join(_BY_SUFFIX)
-        raise PatchError(
-            f"the suffix of {path.name} does not say what to write", hint=f"use {known}, or --file-format"
-        ) from None
 
 
 def check_storable(module: nn.Module, file_format: str) -> None:

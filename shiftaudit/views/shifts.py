@@ -86,7 +86,7 @@ def _grid(step: int, max_shift: int) -> tuple[Shift, ...]:
         raise InputError(f"grid:{step} holds no shift within ±{max_shift} px", hint="use a smaller step")
     if len(shifts) > MAX_GRID:
         raise InputError(
-            f"grid:{step} within ±{max_shift} px holds {len(shifts)} shifts, more than {MAX_GRID} an image"
+            f"grid:{step} within ±{max_shift} px holds {len(shifts)} shifts, more than {MAX_GRID} per image"
         )
     return shifts
 

@@ -73,5 +73,5 @@ def test_lists_of_numbers_are_parsed() -> None:
 
 @pytest.mark.parametrize("text", ["", "a", "0.5;0.5", "0.5,"])
 def test_a_malformed_list_of_numbers_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="one number or one a channel"):
+    with pytest.raises(ValueError, match="one number, or one per channel"):
         numbers(text)

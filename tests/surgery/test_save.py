@@ -13,10 +13,11 @@ import torch
 from torch import nn
 
 from shiftaudit.errors import PatchError
+from shiftaudit.models.archives import format_for
 from shiftaudit.models.carried import EXTRA_FILE, Carried
 from shiftaudit.records.report import Preprocessing
 from shiftaudit.surgery.patch import PatchOptions, patch
-from shiftaudit.surgery.save import format_for, save_model
+from shiftaudit.surgery.save import save_model
 
 PREPROCESSING = Preprocessing(16, 20, (0.5,), (0.25,), "bilinear", 3, "options")
 
