@@ -57,7 +57,7 @@ def _draw(console: Console, search: Search) -> None:
         table.add_row(*_cells(one))
     console.print(table)
     for sites in dict.fromkeys(one.sites for one in shown):
-        console.print(Text(clean(f"{len(sites)} sites: {', '.join(sites)}")))
+        console.print(Text(clean(f"{len(sites)} site{'' if len(sites) == 1 else 's'}: {', '.join(sites)}")))
     console.print(
         Text(f"Each end of the interval of {search.measure} holds with 95 % confidence; consistency: 95 % interval.")
     )

@@ -265,7 +265,8 @@ class _Judge:
     def _look_at(self, copy: _Copy, *, tested: bool) -> bool:
         """Whether a copy in the sequence passes."""
         harm, gain = self.run.compared(self.original, self.run.audit(copy.model, self.held))
-        fall = bounded_mean(harm, -1.0, 1.0)
+        # Answers that are not the original's cannot be fewer than none; accuracy may rise.
+        fall = bounded_mean(harm, -1.0 if self.run.measure == "accuracy" else 0.0, 1.0)
         change = Change(fall.mean, fall.bound(ERROR_RATE), fall.bound(1 - ERROR_RATE), fall.n)
         # The limit itself is within the bound; rounding of the quantile must not put it outside.
         verified = tested and fall.bound(1 - ERROR_RATE) <= self.run.max_drop + 1e-9

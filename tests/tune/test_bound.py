@@ -171,6 +171,7 @@ def test_where_nothing_helps_the_best_are_shown_and_nothing_is_written(
     code, out, _ = run(*command, "--json", "--filter-size", 2)
     record = json.loads(out)["search"]
     assert (code, record["measure"], record["chosen"], record["n_planned"]) == (3, "agreement", None, 1)
+    assert record["candidates"][0]["harm"]["ci_low"] >= 0  # no fewer than none of the answers can differ
     assert not (tmp_path / "out.pt").exists()
     code, _, error = run(*command, "--refit", "images")
     assert (code, "--refit" in error) == (2, True)
