@@ -51,7 +51,8 @@ def answers_of(views: Iterable[Views]) -> NDArray[np.int64]:
 def changes_of(predictions: Iterable[int], views: Sequence[Views]) -> NDArray[np.bool_]:
     """Whether each view has another answer than its unshifted image, shape (n_views,)."""
     unshifted = np.fromiter(predictions, dtype=np.int64)
-    changed: NDArray[np.bool_] = answers_of(views) != np.repeat(unshifted, [len(one.predictions) for one in views])
+    lengths = np.array([len(one.predictions) for one in views], dtype=np.int64)
+    changed: NDArray[np.bool_] = answers_of(views) != np.repeat(unshifted, lengths)
     return changed
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain, islice, pairwise
+
+import numpy as np
 
 from shiftaudit.records.gate import ViewCounts
 from shiftaudit.records.report import ImageResult, Views
@@ -63,16 +65,21 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values) if values else math.nan
 
 
-def change_of_probability(image: ImageResult, views: Views) -> list[float]:
-    """How far the probability of the unshifted answer moves under each shift, as a share in [0, 1]."""
-    return [abs(probability - image.probability) for probability in views.probabilities]
+def changes_of_probability(images: Sequence[ImageResult], views: Sequence[Views]) -> list[float]:
+    """How far the probability of each image's unshifted answer moves under a shift on average, as a share in [0, 1]."""
+    lengths = np.array([len(one.probabilities) for one in views], dtype=np.int64)
+    shifted = np.fromiter(chain.from_iterable(one.probabilities for one in views), dtype=np.float64)
+    changes = iter(np.abs(shifted - np.repeat([image.probability for image in images], lengths)).tolist())
+    return [mean(list(islice(changes, length))) for length in lengths.tolist()]
 
 
-def adjacent_flips(image: ImageResult, views: Views) -> list[float]:
-    """1 where a view's answer differs from that of the view before it, the unshifted one being the first; else 0."""
-    return [float(a != b) for a, b in itertools.pairwise((image.prediction, *views.predictions))]
+def adjacent_flips(images: Sequence[ImageResult], views: Sequence[Views]) -> list[float]:
+    """The share of each image's views whose answer differs from that of the view before, the unshifted one being the first."""
+    answers = [(image.prediction, *one.predictions) for image, one in zip(images, views, strict=True)]
+    return [mean([float(a != b) for a, b in pairwise(row)]) for row in answers]
 
 
-def adjacent_changes_of_probability(image: ImageResult, views: Views) -> list[float]:
-    """How far the probability of the unshifted answer moves from each view to the next, the unshifted one being the first."""
-    return [abs(a - b) for a, b in itertools.pairwise((image.probability, *views.probabilities))]
+def adjacent_changes_of_probability(images: Sequence[ImageResult], views: Sequence[Views]) -> list[float]:
+    """How far the probability of each image's unshifted answer moves from view to view on average, the unshifted one first."""
+    rows = [(image.probability, *one.probabilities) for image, one in zip(images, views, strict=True)]
+    return [mean([abs(a - b) for a, b in pairwise(row)]) for row in rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
@@ -46,13 +46,13 @@ class Measure(Term):
     image and shards are merged by putting their images together.
 
     The number of an image is made by one of two functions: `by_counts` from whether the unshifted answer is right and the
-    counts of the views, which a baseline keeps too, or `by_views` from the views of a report. A metric with neither is made
-    from all images at once.
+    counts of the views, which a baseline keeps too, or `by_views` from the views of a report, of many images in one call. A
+    metric with neither is made from all images at once.
     """
 
     higher_is_better: bool
     by_counts: Callable[[bool | None, ViewCounts], float] | None = None
-    by_views: Callable[[ImageResult, Views], float] | None = None
+    by_views: Callable[[Sequence[ImageResult], Sequence[Views]], list[float]] | None = None
     compared: Literal["pairs", "views", "images"] = "views"
     """What an image is counted by in `Metric.n_pairs`."""
     binary: bool = False
@@ -97,7 +97,7 @@ class Measure(Term):
         if views is None:
             return math.nan
         if self.by_views is not None:
-            return self.by_views(image, views)
+            return self.by_views([image], [views])[0]
         counts = counts or count_views(image.prediction, image.label, views.predictions)
         return self.of_counts(None if image.label is None else image.prediction == image.label, counts)
 

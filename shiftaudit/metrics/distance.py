@@ -70,23 +70,28 @@ class _Moved:
     """Place of the view's image."""
     shifts: NDArray[np.int64]
     """(dy, dx), shape (n_views, 2)."""
+    distance: NDArray[np.int64]
+    """As `distance`, of every view."""
     agrees: NDArray[np.float64]
     variation: NDArray[np.float64]
     """NaN where it was not measured."""
 
-    @property
-    def distance(self) -> NDArray[np.int64]:
-        """As `distance`, of every view."""
-        farther: NDArray[np.int64] = np.abs(self.shifts).max(axis=1, initial=0)
-        return farther
+    def n_within(self, between: Range) -> int:
+        """Images that have a view in a range of distances."""
+        return int(np.count_nonzero(np.bincount(self.image[self._kept(between)])))
+
+    def _kept(self, between: Range) -> NDArray[np.bool_]:
+        kept: NDArray[np.bool_] = (between[0] <= self.distance) & (self.distance <= between[1])
+        return kept
 
     def within(self, between: Range) -> _Moved:
         """The views of a range of distances."""
-        kept = (between[0] <= self.distance) & (self.distance <= between[1])
+        kept = self._kept(between)
         return replace(
             self,
             image=self.image[kept],
             shifts=self.shifts[kept],
+            distance=self.distance[kept],
             agrees=self.agrees[kept],
             variation=self.variation[kept],
         )
@@ -102,12 +107,14 @@ class _Moved:
 
 def _moved(images: Sequence[ImageResult], protocol: Protocol) -> _Moved:
     rows = [(place, image, image.views[protocol]) for place, image in enumerate(images) if protocol in image.views]
-    counts = [len(views.shifts) for _, _, views in rows]
+    counts = np.array([len(views.shifts) for _, _, views in rows], dtype=np.int64)
     moved = [views for _, _, views in rows]
+    shifts = shifts_of(moved)
     return _Moved(
         n_images=len(images),
         image=np.repeat(np.array([place for place, _, _ in rows], dtype=np.int64), counts),
-        shifts=shifts_of(moved),
+        shifts=shifts,
+        distance=np.maximum(np.abs(shifts[:, 0]), np.abs(shifts[:, 1])),
         agrees=(~changes_of((image.prediction for _, image, _ in rows), moved)).astype(np.float64),
         variation=np.fromiter(
             chain.from_iterable(views.variation or repeat(math.nan, len(views.shifts)) for views in moved), np.float64
@@ -117,14 +124,13 @@ def _moved(images: Sequence[ImageResult], protocol: Protocol) -> _Moved:
 
 def _ranges(moved: _Moved) -> list[Range]:
     """Ranges that double, put together until each has views of enough images."""
-    distances = moved.distance
-    reach = int(distances.max(initial=0))
-    enough = min(ENOUGH, len(np.unique(moved.image[distances > 0])))
+    reach = int(moved.distance.max(initial=0))
+    enough = min(ENOUGH, moved.n_within((1, reach)))
     found: list[Range] = []
     nearest, farthest = 1, 1
     while nearest <= reach:
         last = min(farthest, reach)
-        if len(np.unique(moved.within((nearest, last)).image)) >= enough:
+        if moved.n_within((nearest, last)) >= enough:
             found.append((nearest, last))
             nearest = last + 1
         elif last == reach:
@@ -152,7 +158,7 @@ def _bin(
         nearest=between[0],
         farthest=between[1],
         mean=int(views.distance.sum()) / n_views,
-        n_images=len(np.unique(views.image)),
+        n_images=views.n_within(between),
         n_views=n_views,
         variation=mean_metric(
             views.means(views.variation), n_pairs=n_views, higher_is_better=False, kind="real", high=1.0

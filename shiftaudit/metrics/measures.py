@@ -20,7 +20,6 @@ from shiftaudit.records.report import (
     Metric,
     ProtocolResult,
     ShiftCount,
-    Views,
     WorstShift,
 )
 from shiftaudit.records.words import Protocol
@@ -58,13 +57,15 @@ def protocol_result(
             high=measure.largest,
         )
     single = not shifts.split(":")[0].isdecimal() and not shifts.startswith("iid")
-    worst = worst_shift([(image, image.views[protocol]) for image in images], max_shift, single=single)
+    moves, changed = shifts_of(views), changes_of((image.prediction for image in images), views)
+    lengths = np.array([len(one.shifts) for one in views], dtype=np.int64)
+    worst = worst_shift(lengths, moves, changed, max_shift, single=single)
     if worst is not None:
         metrics["max_flips"] = _flips(worst)
     share, degenerate = _degenerate(images)
     return ProtocolResult(
         metrics=metrics,
-        by_shift=_by_shift(images, views),
+        by_shift=_by_shift(moves, changed),
         n_predictions=sum(1 + len(one.predictions) for one in views),
         n_near_ties=sum(image.near_tie for image in images) + sum(one.near_ties for one in views),
         top_class_share=share,
@@ -90,7 +91,11 @@ class ImageValues:
         """The measure of every image, shape (n_images,); NaN where an image has none."""
         if measure.by_views is None:
             return self.outcomes(protocol).of(measure)
-        return np.array([measure.of_image(image, protocol) for image in self.images], dtype=np.float64)
+        values = np.full(len(self.images), np.nan)
+        places = [place for place, image in enumerate(self.images) if protocol in image.views]
+        images = [self.images[place] for place in places]
+        values[places] = measure.by_views(images, [image.views[protocol] for image in images])
+        return values
 
 
 def _outcome(image: ImageResult, protocol: Protocol) -> Outcome:
@@ -98,11 +103,10 @@ def _outcome(image: ImageResult, protocol: Protocol) -> Outcome:
     return (None if image.label is None or counts is None else image.prediction == image.label), counts
 
 
-def _by_shift(images: Sequence[ImageResult], views: Sequence[Views]) -> tuple[ShiftCount, ...]:
-    shifts, place = distinct(shifts_of(views))
-    changed = changes_of((image.prediction for image in images), views)
-    seen, agree = (np.bincount(of, minlength=len(shifts)).tolist() for of in (place, place[~changed]))
-    return tuple(ShiftCount(dy, dx, seen[i], agree[i]) for i, (dy, dx) in enumerate(shifts.tolist()))
+def _by_shift(shifts: NDArray[np.int64], changed: NDArray[np.bool_]) -> tuple[ShiftCount, ...]:
+    found, place = distinct(shifts)
+    seen, agree = (np.bincount(of, minlength=len(found)).tolist() for of in (place, place[~changed]))
+    return tuple(ShiftCount(dy, dx, seen[i], agree[i]) for i, (dy, dx) in enumerate(found.tolist()))
 
 
 def _flips(worst: WorstShift) -> Metric:

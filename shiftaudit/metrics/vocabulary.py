@@ -11,7 +11,7 @@ from shiftaudit.errors import InputError
 from shiftaudit.metrics.counts import (
     adjacent_changes_of_probability,
     adjacent_flips,
-    change_of_probability,
+    changes_of_probability,
     mean,
 )
 from shiftaudit.metrics.definitions import Measure, Term, Unit
@@ -110,7 +110,7 @@ METRICS: tuple[Measure, ...] = (
             "not the other classes"
         ),
         higher_is_better=False,
-        by_views=lambda image, views: mean(change_of_probability(image, views)),
+        by_views=changes_of_probability,
     ),
     Measure(
         "js_divergence",
@@ -124,7 +124,7 @@ METRICS: tuple[Measure, ...] = (
         unit="nats",
         moved_by="what moves the change of probability, and all other classes too; not the labels",
         higher_is_better=False,
-        by_views=lambda _, views: mean(views.js_divergence),
+        by_views=lambda _, views: [mean(one.js_divergence) for one in views],
     ),
     Measure(
         "accuracy",
@@ -220,7 +220,7 @@ METRICS: tuple[Measure, ...] = (
         unit="share",
         moved_by="each change of the answer on the way, there and back; not how far the image has moved by then",
         higher_is_better=False,
-        by_views=lambda image, views: mean(adjacent_flips(image, views)),
+        by_views=adjacent_flips,
         only_diagonal=True,
     ),
     Measure(
@@ -233,7 +233,7 @@ METRICS: tuple[Measure, ...] = (
         unit="probability",
         moved_by="the model's confidence, and each move of it up or down; not the other classes, nor where the way ends",
         higher_is_better=False,
-        by_views=lambda image, views: mean(adjacent_changes_of_probability(image, views)),
+        by_views=adjacent_changes_of_probability,
         only_diagonal=True,
     ),
 )

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftaudit.metrics.columns import changes_of, distinct, shifts_of
-from shiftaudit.records.report import ImageResult, Views, WorstShift
+from shiftaudit.metrics.columns import distinct
+from shiftaudit.records.report import WorstShift
 
 _CELLS = 4
 _MIN_CELL_VIEWS = 10
@@ -29,7 +29,13 @@ Block = tuple[NDArray[np.int64], NDArray[np.bool_]]
 
 
 def worst_shift(
-    rows: Sequence[tuple[ImageResult, Views]], max_shift: int, *, single: bool, seed: int = 0
+    lengths: NDArray[np.int64],
+    shifts: NDArray[np.int64],
+    changed: NDArray[np.bool_],
+    max_shift: int,
+    *,
+    single: bool,
+    seed: int = 0,
 ) -> WorstShift | None:
     """The shift whose share of changed answers is highest; ties go to the one with more views, then the smaller shift.
 
@@ -37,38 +43,36 @@ def worst_shift(
     ten views say nothing and are left out.
 
     Args:
-        rows: images with their views.
+        lengths: how many views each image has, shape (n_images,); they stand one after another in what follows.
+        shifts: (dy, dx), shape (n_views, 2).
+        changed: whether the answer is another than without a shift, shape (n_views,).
         max_shift: in pixels; no shift is larger.
         single: all images were given the same shifts, and each is a cell of its own.
         seed: of the p-value's permutations.
     """
     width = 1 if single else math.ceil((2 * max_shift + 1) / _CELLS)
     offset = 0 if single else max_shift
-    if not any(views.shifts for _, views in rows):
+    if not len(shifts):
         return None
-    moved = [views for _, views in rows]
-    cells, cell_of = distinct((shifts_of(moved) + offset) // width)
-    flipped = changes_of((image.prediction for image, _ in rows), moved)
+    cells, cell_of = distinct((shifts + offset) // width)
     sizes = np.bincount(cell_of, minlength=len(cells))
-    flips = np.bincount(cell_of, weights=flipped, minlength=len(cells)).astype(np.int64)
+    flips = np.bincount(cell_of, weights=changed, minlength=len(cells)).astype(np.int64)
     kept = np.flatnonzero(sizes >= (1 if single else _MIN_CELL_VIEWS))
     if len(kept) == 0:
         return None
     best = min(kept.tolist(), key=lambda cell: (-flips[cell] / sizes[cell], -sizes[cell], cell))
-    n, changed = int(sizes[best]), int(flips[best])
+    n, n_changed = int(sizes[best]), int(flips[best])
     # The outermost cell reaches past the range where the width does not divide it; its middle must not.
     dy, dx = (min(int(index) * width - offset + width // 2, max_shift) for index in cells[best])
     p_value = None
     if len(kept) > 1:
-        blocks = _blocks([len(views.shifts) for _, views in rows], cell_of, flipped)
-        p_value = _p_value(blocks, sizes, kept, changed / n, seed)
+        p_value = _p_value(_blocks(lengths, cell_of, changed), sizes, kept, n_changed / n, seed)
     return WorstShift(
-        dy, dx, width // 2, n, n - changed, p_value, len(kept), "permutation" if len(kept) > 1 else "none"
+        dy, dx, width // 2, n, n - n_changed, p_value, len(kept), "permutation" if len(kept) > 1 else "none"
     )
 
 
-def _blocks(counts: Sequence[int], cell_of: NDArray[np.int64], flipped: NDArray[np.bool_]) -> list[Block]:
-    lengths = np.array(counts)
+def _blocks(lengths: NDArray[np.int64], cell_of: NDArray[np.int64], flipped: NDArray[np.bool_]) -> list[Block]:
     starts = np.cumsum(lengths) - lengths
     blocks = []
     for k in np.unique(lengths[lengths > 0]):
