@@ -27,7 +27,7 @@ TERMS: tuple[Term, ...] = (
         "Features of the moved image should be the moved features. The error says how far from that a stage is: 0 means "
         "they just move along (nothing aliases), 1 that they are no closer than the features of another image. It is "
         "given where features enter a stage and where they leave it. Channels that hold one value everywhere are left out "
-        "and counted.",
+        "and counted. Under crop, what interpolation alone can account for is stated: `floor` in JSON.",
         "mean over images and shifts of d / D, d² = mean over channels of min(2, mean over positions of (V − T R)² / var R): "
         "R and V the maps of the unshifted and the shifted view, T the fractional Fourier shift by (dy, dx)/stride (under "
         "crop: of the map continued by its mirror image, on the overlap), D the mean of d between the maps of the first 8 "

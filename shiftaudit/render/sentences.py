@@ -5,7 +5,7 @@ from __future__ import annotations
 from shiftaudit.records.cause import Cause, Damage
 from shiftaudit.records.metric import Metric
 from shiftaudit.records.report import AuditReport, Preprocessing, ProtocolResult, Stage
-from shiftaudit.records.words import CIRCULAR, Protocol
+from shiftaudit.records.words import CIRCULAR, CROP, Protocol
 from shiftaudit.render import findings
 from shiftaudit.render.numbers import (
     images_text,
@@ -216,6 +216,9 @@ def stage_notes(report: AuditReport) -> list[str]:
     ]
     if constant:
         lines.append(f"Channels that hold one value everywhere, left out of the error: {', '.join(constant)}.")
+    floors = [errors.floor for stage in report.stages for errors in stage.errors.values() if errors.floor]
+    if floors and findings.stage_protocol(report) == CROP:
+        lines.append(f"Of an error under crop, interpolation alone may account for up to {number(max(floors), 3)}.")
     if report.stages and report.n_calibration < 2:
         lines.append("Too few images to say what another image is; an error of 1 is that of uncorrelated maps.")
     return lines

@@ -123,16 +123,20 @@ def _cause(console: Console, report: AuditReport) -> None:
 
 
 def _distances(bins: Sequence[DistanceBin], width: int) -> Table:
-    """Change against distance."""
+    """Change against distance, in a wide terminal as bars, too."""
     table = _new_table()
+    top = max((one.variation.value or 0.0 for one in bins), default=0.0)
     columns = {"moved by": "distance", "views": "views", "change": "change", "95 %": "interval", "aliasing": "aliasing"}
     columns["border"] = "border"
     for heading in ("views", "95 %") if width < NARROW else ("views",) if width < _INTERVALS_FROM else ():
         del columns[heading]
     for heading in columns:
         table.add_column(heading, justify="left" if heading == "moved by" else "right", no_wrap=True)
+    if width >= WIDE:
+        table.add_column("", no_wrap=True)
     for one, row in zip(bins, distance.rows(bins), strict=True):
         cells = [str(getattr(row, field)) for field in columns.values()]
+        cells += [_bar(one.variation.value, top)] if width >= WIDE else []
         table.add_row(*map(Text, (distance.range_text(one) if width < NARROW else cells[0], *cells[1:])))
     return table
 
@@ -184,7 +188,7 @@ def _stage_table(report: AuditReport, protocol: Protocol | None, width: int) -> 
     top = max((findings.damage(stage) or 0.0 for stage in report.stages), default=0.0)
     rows = []
     for index, stage in enumerate(report.stages):
-        end = (_bar(stage, top) if wide else "") + ("◀" if index == worst else "")
+        end = (_bar(findings.damage(stage), top) if wide else "") + ("◀" if index == worst else "")
         (error_in, error_out), damage = _error_texts(stage, protocol), numbers.number(findings.damage(stage))
         interval = [sentences.damage_interval(stage)] if wide else []
         row = [clean(stage.op), _stride_text(stage), _size_text(stage), error_in, error_out, damage, *interval, end]
@@ -233,10 +237,9 @@ def _error_texts(stage: Stage, protocol: Protocol | None) -> tuple[str, str]:
     return numbers.number(errors.input.value, 3), numbers.number(errors.output.value, 3)
 
 
-def _bar(stage: Stage, top: float) -> str:
-    """A bar as long as the damage a stage does."""
-    value = findings.damage(stage) or 0.0
-    return "█" * round(value / top * _BAR_CELLS) + " " if value > 0 and top > 0 else ""
+def _bar(value: float | None, top: float) -> str:
+    """A bar as long as a value on a scale from 0 to `top`."""
+    return "█" * round(value / top * _BAR_CELLS) + " " if value and top > 0 else ""
 
 
 def _notes(console: Console, report: AuditReport) -> None:

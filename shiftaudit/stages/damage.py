@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from shiftaudit.errors import ModelError
 from shiftaudit.records.metric import Shift
 from shiftaudit.stages import ops
 from shiftaudit.stages.calls import CallWatcher
@@ -76,7 +77,9 @@ class PhaseMode(CallWatcher):
         site = site if site is not None and site.kind == call.kind else None
         if call.kind == ops.PAD:
             return self._padded(call)
-        if self._wrapped and wraps(call, self._sizes[call.index]):
+        # What returns no map, such as a slice of rows of numbers, has no size, and no border either.
+        size = self._sizes.get(call.index)
+        if self._wrapped and size is not None and wraps(call, size):
             return self._run_wrapped(site, call)
         out = call.run()
         result = ops.output_of(out)
@@ -89,7 +92,7 @@ class PhaseMode(CallWatcher):
 
     def _padded(self, call: OpCall) -> Any:
         """Run an explicit padding call and remember the map before it, for the operation that reads the result."""
-        border = pad_border(call)
+        border = pad_border(call) if call.args[0].dim() == 4 else None
         if border is None:
             return call.run()
         if self._wrapped:
@@ -215,6 +218,6 @@ def can_wrap(mode: PhaseMode, run: Any, example: Tensor) -> bool:
     try:
         with torch.inference_mode(), mode.moving([Move((0, 0))], wrapped=True):
             run(example)
-    except (NotImplementedError, RuntimeError, KeyError):
+    except (NotImplementedError, RuntimeError, KeyError, ModelError):
         return False
     return True

@@ -217,6 +217,34 @@ def test_channels_that_hold_one_value_are_counted_and_change_no_error(folder: Pa
     # Nothing but what interpolation is charged with has a floor, which is stated.
     assert stem.errors["crop"].floor is not None
     assert stem.errors["circular"].floor is None
+    alone = run(module, folder, protocol="crop", shifts="4", damage=0)
+    floor = max(stage.errors["crop"].floor or 0 for stage in alone.stages)
+    assert f"Of an error under crop, interpolation alone may account for up to {floor:.3f}." in sentences.stage_notes(
+        alone
+    )
+    assert not any("interpolation" in note for note in sentences.stage_notes(report))
+
+
+class Blind(Residual):
+    """The head does not look at what comes of the branch; it pads and slices what is no map."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = self.relu(self.norm(self.stem(x)))
+        unseen = self.branch(self.pool(seen)).mean((2, 3)) * 0
+        return self.head(F.pad(seen.mean((2, 3)), (1, 2))[:, :8] + unseen)
+
+
+def test_a_stage_that_no_answer_depends_on_has_an_error_and_no_damage(folder: Path) -> None:
+    """What a stage added to the error was once called its part; the error says nothing of the answers."""
+    report = run(seeded(Blind()), folder)
+    errors = {stage.name: stage.errors["circular"].output.value for stage in report.stages}
+    damage = {stage.name: stage.damage.variation.value for stage in report.stages if stage.damage}
+    assert errors["branch"] > errors["stem"] > 0
+    assert damage["branch"] == pytest.approx(0, abs=1e-6)
+    assert damage["stem"] > 1e-3
+    worst = findings.worst_stage(report)
+    assert worst is not None
+    assert report.stages[worst].name == "stem"
 
 
 def test_stages_between_the_same_strides_sample_together(plain: AuditReport) -> None:

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from shiftaudit.errors import ModelError
 from shiftaudit.models.pack import pack_eager
-from shiftaudit.stages.damage import PhaseMode, find_sites, rehearsed
+from shiftaudit.stages.damage import PhaseMode, can_wrap, find_sites, rehearsed
 from shiftaudit.stages.find import discover
 from shiftaudit.stages.grid import Grid, Move
 
@@ -151,6 +152,15 @@ def test_padded_circularly_a_network_has_no_border_left(form: str) -> None:
     moves = [Move(shift) for shift in SHIFTS]
     found = _sampled(FORMS[form](plain, image), image.repeat(len(moves), 1, 1, 1), moves, wrapped=True)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_a_network_that_cannot_pad_circularly_is_left_at_that_whoever_reports_it() -> None:
+    """A loaded model puts what its network raises into words of its own."""
+
+    def refused(_: Tensor) -> Tensor:
+        raise ModelError("the model failed")
+
+    assert not can_wrap(PhaseMode({}), refused, torch.randn(1, 3, SIZE, SIZE))
 
 
 def test_a_circular_network_is_the_same_when_it_is_padded_circularly() -> None:
