@@ -1,8 +1,9 @@
-"""Write result files so that a reader sees the old file or the whole new one, never half of it."""
+"""Write result files so that a reader sees the old file or the whole new one, never half of it; and what files are known by."""
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import secrets
 import stat
@@ -138,3 +139,13 @@ def _destination(path: Path) -> Path:
         return path.resolve()
     except (OSError, RuntimeError):
         return path.absolute()
+
+
+def sha256_of(*paths: Path) -> str:
+    """SHA-256 of the bytes of files, one behind the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()

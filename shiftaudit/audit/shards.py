@@ -38,18 +38,6 @@ def content_of(file: ImageFile) -> str:
         return ""
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, empty where it cannot be read."""
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-    except OSError:
-        return ""
-    return digest.hexdigest()
-
-
 def images_differ(a: SamplesHeader, b: SamplesHeader) -> str | None:
     """`images` or `labels`, if two runs are about different ones."""
     if a.images is None or b.images is None or a.images == b.images:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from shiftaudit.audit.shards import content_of, sha256_of
+from shiftaudit.audit.shards import content_of
 from shiftaudit.errors import ShiftAuditError, first_line
-from shiftaudit.files import write_text_atomically
+from shiftaudit.files import sha256_of, write_text_atomically
 from shiftaudit.images.file import ImageFile
 from shiftaudit.records.codec import dumps
 from shiftaudit.records.leaderboard import Entry, Leaderboard, entry_of, ranked
@@ -88,4 +88,7 @@ class Places:
 
 def _content(name: str | None) -> str:
     """The hash of the file that a value names, empty where it names something else."""
-    return sha256_of(Path(name)) if name else ""
+    try:
+        return sha256_of(Path(name)) if name else ""
+    except OSError:
+        return ""

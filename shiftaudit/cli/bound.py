@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from shiftaudit.cli import stdout
 from shiftaudit.cli.memory import keep_memory
 from shiftaudit.cli.progress import progress_bar
-from shiftaudit.cli.run_audit import ImageOptions
-from shiftaudit.cli.stderr import warn
+from shiftaudit.cli.run_audit import ImageOptions, warn_of_unusable
 from shiftaudit.errors import InputError, NoVerdictError
 from shiftaudit.records.bound import BoundOptions
 from shiftaudit.records.patch import PatchOptions
@@ -51,10 +50,7 @@ def copy_within_bound(
     keep_memory()
     images = ImageOptions(bound.images, bound.labels)
     files, unusable = images.found
-    if unusable:
-        warn(
-            f"{len(unusable)} files cannot be used; the first is {unusable[0].path}: {unusable[0].reason}", quiet=quiet
-        )
+    warn_of_unusable(unusable, quiet=quiet)
     labels = images.known_labels(loaded, quiet=quiet).by_path
     with progress_bar(quiet=quiet, what="preparing") as bar:
         observer = None if bar is None else lambda what: bar.update(0, None, what)

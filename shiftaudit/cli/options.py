@@ -25,6 +25,7 @@ Report = Annotated[Path, typer.Argument(metavar="REPORT.json", help="A report wr
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress and no warnings on stderr.", rich_help_panel="Running")
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")]
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def patch(
             "--file-format", help="torchscript, pt2, onnx, state-dict or safetensors; by default from the suffix."
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")] = False,
+    force: opt.Force = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, write nothing.")] = False,
     printed: opt.Printed,
     recovery: RecoveryOptions,

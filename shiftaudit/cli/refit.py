@@ -13,8 +13,7 @@ from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
 from shiftaudit.cli.memory import keep_memory
 from shiftaudit.cli.progress import progress_bar
-from shiftaudit.cli.run_audit import ImageOptions
-from shiftaudit.cli.stderr import warn
+from shiftaudit.cli.run_audit import ImageOptions, warn_of_unusable
 from shiftaudit.cli.takes import only, takes, without
 from shiftaudit.cli.teaching import Teacher, TeacherOptions, load_pair, save_copy
 from shiftaudit.errors import InputError
@@ -35,7 +34,7 @@ def refit(
     output_file: Annotated[Path | None, opt.output("The fitted copy: .pt or .pt2.")] = None,
     images: Annotated[ImageOptions, without("labels", limit={"help": "Use at most this many images."})],
     settings: RefitSettings,
-    force: Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")] = False,
+    force: opt.Force = False,
     printed: opt.Printed,
     options: TeacherOptions,
     where: Annotated[Settings, only("device")],
@@ -71,9 +70,7 @@ def fit(
     files, unusable = images.found
     with _observer(quiet=quiet) as observer:
         result = run(copy, original, files, settings, observer)
-    skipped = [*unusable, *result.skipped]
-    if skipped:
-        warn(f"{len(skipped)} files cannot be used; the first is {skipped[0].path}: {skipped[0].reason}", quiet=quiet)
+    warn_of_unusable([*unusable, *result.skipped], quiet=quiet)
     return result
 
 

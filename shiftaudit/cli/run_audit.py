@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -110,6 +111,12 @@ def run_audit(
     for warning in taught_warnings((report.model, [image.id for image in report.per_image])):
         warn(warning, quiet=quiet)
     return report
+
+
+def warn_of_unusable(files: Sequence[Skipped], *, quiet: bool) -> None:
+    """Say how many files a command that fits or searches goes without, and why."""
+    if files:
+        warn(f"{len(files)} files cannot be used; the first is {files[0].path}: {files[0].reason}", quiet=quiet)
 
 
 def _warn_of_skipped(report: AuditReport, *, quiet: bool) -> None:

@@ -16,7 +16,7 @@ from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
 from shiftaudit.cli.memory import keep_memory
 from shiftaudit.cli.progress import progress_bar
-from shiftaudit.cli.run_audit import ImageOptions
+from shiftaudit.cli.run_audit import ImageOptions, warn_of_unusable
 from shiftaudit.cli.stderr import say, warn
 from shiftaudit.cli.takes import but, only, takes
 from shiftaudit.cli.teaching import Teacher, TeacherOptions, load_pair, save_copy
@@ -55,7 +55,7 @@ def tune(
         Path | None, opt.output("Write the state to this file at every check.", "--checkpoint")
     ] = None,
     resume: Annotated[Path | None, typer.Option("--resume", help="Go on from a checkpoint.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")] = False,
+    force: opt.Force = False,
     printed: opt.Printed,
     options: TeacherOptions,
     where: Annotated[Settings, only("device")],
@@ -106,8 +106,7 @@ def _check_output(output: Path | None) -> tuple[Path, str]:
 
 def _images(images: ImageOptions, model: LoadedModel, *, quiet: bool) -> tuple[list[ImageFile], dict[str, int]]:
     files, skipped = images.found
-    if skipped:
-        warn(f"{len(skipped)} files cannot be used; the first is {skipped[0].path}: {skipped[0].reason}", quiet=quiet)
+    warn_of_unusable(skipped, quiet=quiet)
     return files, dict(images.known_labels(model, quiet=quiet).by_path)
 
 

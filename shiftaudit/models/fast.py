@@ -16,10 +16,8 @@ in float32 alone.
 from __future__ import annotations
 
 import copy
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -30,6 +28,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from shiftaudit.errors import ModelError
 from shiftaudit.models import LoadedModel
 from shiftaudit.models.pack import can_pack, pack_eager, pack_script
+from shiftaudit.models.torchscript import no_jit_warnings
 from shiftaudit.stages.calls import tensors_in
 from shiftaudit.stages.mode import Mode
 
@@ -104,7 +103,7 @@ class Followed:
         # Not of a script that has run: it would go on with the graph it has compiled.
         module = self._folded(keep_strided)
         if isinstance(self.model.module, torch.jit.ScriptModule):
-            with _no_jit_warnings():
+            with no_jit_warnings():
                 return module if module is not None and pack_script(module) else None
         module = copy.deepcopy(self.model.module) if module is None else module
         return module if pack_eager(module) else None
@@ -214,7 +213,7 @@ def _is_float32(module: torch.jit.ScriptModule) -> bool:
 
 
 def _folded_script(module: torch.jit.ScriptModule, keep_strided: bool) -> nn.Module:
-    with _no_jit_warnings():
+    with no_jit_warnings():
         frozen: nn.Module = torch.jit.freeze(module, optimize_numerics=False)
         graph: Any = frozen.graph
         held = 0
@@ -234,12 +233,3 @@ def _folded_script(module: torch.jit.ScriptModule, keep_strided: bool) -> nn.Mod
 def _is_strided(conv: Any) -> bool:
     stride = list(conv.inputs())[3].toIValue()
     return not isinstance(stride, list) or max(stride) > 1
-
-
-@contextmanager
-def _no_jit_warnings() -> Iterator[None]:
-    with warnings.catch_warnings():
-        # torch.jit is deprecated but is what people's files are.
-        warnings.filterwarnings("ignore", message=r".*torch\.jit", category=FutureWarning)
-        warnings.filterwarnings("ignore", message=r".*torch\.jit", category=DeprecationWarning)
-        yield

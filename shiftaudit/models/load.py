@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from shiftaudit.errors import InputError
+from shiftaudit.files import sha256_of
 from shiftaudit.images.class_names import read_class_names
 from shiftaudit.models import archives, checkpoint, named
 from shiftaudit.models.carried import Carried
@@ -128,7 +128,7 @@ def _from_file(path: Path, options: ModelOptions, device: str) -> LoadedModel:
         from shiftaudit.models.onnx.load import load_onnx
 
         return load_onnx(path, options, device)
-    sha256 = _file_sha256(path)
+    sha256 = sha256_of(path)
     if kind not in (archives.TORCHSCRIPT, archives.PT2):
         return _from_checkpoint(path, kind, sha256, options)
     _check_whole(path, options)
@@ -194,11 +194,3 @@ def _check_whole(path: Path, options: ModelOptions) -> None:
 
 def _info(path: Path, kind: ModelKind, sha256: str, arch: str | None, preprocessing: Preprocessing) -> ModelInfo:
     return ModelInfo(path.name, kind, sha256, arch, None, preprocessing)
-
-
-def _file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

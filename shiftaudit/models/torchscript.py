@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,14 @@ _BATCHES = (1, 4, 8, 16, 32, 64, 3, 5, 6)
 _SIZES = (224, 28, 32, 48, 64, 96, 112, 128, 160, 192, 240, 256, 288, 299, 320, 384)
 
 
+@contextmanager
+def no_jit_warnings() -> Iterator[None]:
+    """Without what torch says of torch.jit: it is deprecated, but is what people's files are."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*torch\.jit")
+        yield
+
+
 def load_torchscript(path: Path, device: str) -> tuple[nn.Module, Carried]:
     """A TorchScript file in eval mode. It runs TorchScript when called, never Python.
 
@@ -27,10 +37,7 @@ def load_torchscript(path: Path, device: str) -> tuple[nn.Module, Carried]:
     """
     extra: dict[str, Any] = {EXTRA_FILE: ""}
     try:
-        with warnings.catch_warnings():
-            # torch.jit is deprecated but is what people's files are.
-            warnings.filterwarnings("ignore", message=r".*torch\.jit", category=FutureWarning)
-            warnings.filterwarnings("ignore", message=r".*torch\.jit", category=DeprecationWarning)
+        with no_jit_warnings():
             module = _load(path, device, extra)
     except Exception as error:
         raise ModelError(

@@ -56,30 +56,19 @@ def next_steps(output: str, file_format: str, model: str, *, folded: bool = Fals
         return (
             "The file holds weights alone, which cannot be scored or fitted: write a .pt file to check and recover.",
         )
-    path = shlex.quote(output)
-    if folded:
-        trust = " --trust" if file_format == "pt2" else ""
-        return (
-            f"check:   shiftaudit score {path}{trust} IMAGES",
-            "recover: patch again with --refit IMAGES beside --fold: it fits the copy before it folds",
-        )
+    path, suffix, trust, teacher = shlex.quote(output), ".pt", "", model
     if file_format == "pt2":
-        trusted = model if "--trust" in shlex.split(model) else f"{model} --trust"
-        return (
-            f"check:   shiftaudit score {path} --trust IMAGES",
-            f"recover: shiftaudit refit {path} --teacher {trusted} IMAGES -o fitted.pt2",
-            f"further: shiftaudit tune fitted.pt2 --teacher {trusted} IMAGES -o tuned.pt2",
-        )
+        suffix, trust = ".pt2", " --trust"
+        teacher += "" if "--trust" in shlex.split(model) else trust
+    elif file_format == "onnx":
+        suffix = ".onnx"
+    check = f"check:   shiftaudit score {path}{trust} IMAGES"
+    if folded:
+        return check, "recover: patch again with --refit IMAGES beside --fold: it fits the copy before it folds"
+    recover = f"recover: shiftaudit refit {path} --teacher {teacher} IMAGES -o fitted{suffix}"
     if file_format == "onnx":
-        return (
-            f"check:   shiftaudit score {path} IMAGES",
-            f"recover: shiftaudit refit {path} --teacher {model} IMAGES -o fitted.onnx",
-        )
-    return (
-        f"check:   shiftaudit score {path} IMAGES",
-        f"recover: shiftaudit refit {path} --teacher {model} IMAGES -o fitted.pt",
-        f"further: shiftaudit tune fitted.pt --teacher {model} IMAGES -o tuned.pt",
-    )
+        return check, recover
+    return check, recover, f"further: shiftaudit tune fitted{suffix} --teacher {teacher} IMAGES -o tuned{suffix}"
 
 
 def _draw(console: Console, record: PatchRecord, steps: tuple[str, ...], *, tuned: bool) -> None:

@@ -20,6 +20,7 @@ from shiftaudit.files import write_bytes_atomically
 from shiftaudit.models.archives import ONNX, PT2, STATE_DICT, TORCHSCRIPT
 from shiftaudit.models.carried import EXTRA_FILE, Carried
 from shiftaudit.models.onnx import HEADER
+from shiftaudit.models.torchscript import no_jit_warnings
 from shiftaudit.surgery.blurpool import BlurPool
 
 
@@ -68,8 +69,7 @@ def save_model(
 def _torchscript(module: nn.Module, carried: Carried, example: Tensor, notes: list[str]) -> bytes:
     buffer = io.BytesIO()
     extra = {EXTRA_FILE: carried.to_json()}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torch\\.jit.*")
+    with no_jit_warnings():
         warnings.filterwarnings("ignore", message="The TorchScript type system")  # about fx's own GraphModule
         warnings.filterwarnings("ignore", category=TracerWarning)
         scripted = _scripted(module, example, notes)

@@ -33,6 +33,10 @@ class State:
     patched: HoldoutScore
 
 
+_FIELDS = ("step", "steps", "weights", "optimiser", "schedule", "best_step", "best_weights")
+"""Of `State`, those that are written as they are."""
+
+
 def save_state(path: Path, state: State, settings: TuneSettings) -> None:
     """Write a checkpoint atomically.
 
@@ -42,13 +46,7 @@ def save_state(path: Path, state: State, settings: TuneSettings) -> None:
     payload = {
         "shiftaudit_checkpoint": VERSION,
         "settings": plain(settings),
-        "step": state.step,
-        "steps": state.steps,
-        "weights": state.weights,
-        "optimiser": state.optimiser,
-        "schedule": state.schedule,
-        "best_step": state.best_step,
-        "best_weights": state.best_weights,
+        **{name: getattr(state, name) for name in _FIELDS},
         # Unrounded, so that a resumed run is the same to the bit.
         "history": [asdict(check) for check in state.history],
         "patched": asdict(state.patched),
@@ -74,13 +72,7 @@ def load_state(path: Path, settings: TuneSettings) -> State:
         raise InputError(f"--resume: {path} is not a checkpoint of shiftaudit tune")
     _check_settings(payload["settings"], plain(settings), path)
     return State(
-        step=payload["step"],
-        steps=payload["steps"],
-        weights=payload["weights"],
-        optimiser=payload["optimiser"],
-        schedule=payload["schedule"],
-        best_step=payload["best_step"],
-        best_weights=payload["best_weights"],
+        **{name: payload[name] for name in _FIELDS},
         history=tuple(structure(check, Check, str(path)) for check in payload["history"]),
         patched=structure(payload["patched"], HoldoutScore, str(path)),
     )

@@ -50,6 +50,16 @@ class Batch:
     """Shape (N,), int64; `NO_LABEL` where there is none."""
 
 
+def check_channels(patched: Preprocessing, original: Preprocessing) -> None:
+    """Refuse a copy that takes other images than its original.
+
+    Raises:
+        InputError: one takes grey images, the other colour.
+    """
+    if patched.channels != original.channels:
+        raise InputError(f"the patched model takes {patched.channels} channels, the original {original.channels}")
+
+
 def split(
     files: Sequence[ImageFile], holdout: float, seed: int
 ) -> tuple[list[ImageFile], list[ImageFile], list[Skipped]]:

@@ -19,7 +19,7 @@ from shiftaudit.records.report import Skipped
 from shiftaudit.records.tune import REESTIMATE, HoldoutScore, Stopped, TuneRecord, TuneSettings
 from shiftaudit.records.words import CROP
 from shiftaudit.tune.checkpoint import State, load_state
-from shiftaudit.tune.data import CropSource, split
+from shiftaudit.tune.data import CropSource, check_channels, split
 from shiftaudit.tune.filters import set_strength
 from shiftaudit.tune.holdout import Holdout
 from shiftaudit.tune.layout import settle_layout
@@ -231,5 +231,4 @@ def _check(settings: TuneSettings, patched: LoadedModel, teacher: LoadedModel) -
     for model, what in ((patched, "the patched model"), (teacher, "the original")):
         if model.fixed_batch is not None:
             raise InputError(f"{what} takes batches of {model.fixed_batch} only, so it cannot be trained")
-    if (a := patched.preprocessing).channels != (b := teacher.preprocessing).channels:
-        raise InputError(f"the patched model takes {a.channels} channels, the original {b.channels}")
+    check_channels(patched.preprocessing, teacher.preprocessing)

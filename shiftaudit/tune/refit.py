@@ -17,7 +17,7 @@ from shiftaudit.records.report import Skipped
 from shiftaudit.records.words import CIRCULAR
 from shiftaudit.surgery.refit.run import fit_layers
 from shiftaudit.surgery.refit.walk import Batches, Observer
-from shiftaudit.tune.data import CropSource, split
+from shiftaudit.tune.data import CropSource, check_channels, split
 from shiftaudit.tune.objective import rolled
 from shiftaudit.views.shifts import default_max_shift
 
@@ -52,7 +52,7 @@ def refit(
         ModelError: the two are not the same network but for the patch, or hold NaN.
     """
     settings = settings or RefitSettings()
-    _check(patched, teacher)
+    check_channels(patched.preprocessing, teacher.preprocessing)
     share = settings.holdout if settings.ridge is None else 0.0
     fitting, held, skipped = split(images, share, settings.seed)
     files = [*fitting, *(file for file in held if file not in fitting)]
@@ -111,8 +111,3 @@ class _Crops:
         generator = np.random.default_rng([self.settings.seed, number, 3])
         moved = rolled(crops, self.settings.roll, self._limit, generator)
         return moved.to(self._like.device, self._like.dtype)
-
-
-def _check(patched: LoadedModel, teacher: LoadedModel) -> None:
-    if (a := patched.preprocessing).channels != (b := teacher.preprocessing).channels:
-        raise InputError(f"the patched model takes {a.channels} channels, the original {b.channels}")

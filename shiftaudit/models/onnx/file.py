@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from shiftaudit.errors import InputError, ModelError
+from shiftaudit.files import sha256_of
 from shiftaudit.models.carried import EXTRA_FILE, Carried
 
 INSTALL_HINT = "pip install 'shiftaudit[onnx]'"
@@ -61,7 +61,7 @@ def open_onnx(path: Path) -> OnnxFile:
     name, shape = _input(model, path)
     properties = {entry.key: entry.value for entry in model.metadata_props}
     carried = Carried.from_json(properties.get(EXTRA_FILE), path)
-    return OnnxFile(model, name, shape, carried, _sha256([path, *outside]))
+    return OnnxFile(model, name, shape, carried, sha256_of(path, *outside))
 
 
 def _external(model: Any, path: Path) -> Iterator[Path]:
@@ -101,12 +101,3 @@ def _input(model: Any, path: Path) -> tuple[str, tuple[int | None, ...]]:
 
 def _sizes(shape: tuple[int | None, ...]) -> str:
     return "(" + ", ".join("any" if side is None else str(side) for side in shape) + ")"
-
-
-def _sha256(paths: list[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()

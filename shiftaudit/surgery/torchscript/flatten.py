@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from shiftaudit.errors import PatchError
+from shiftaudit.models.torchscript import no_jit_warnings
 from shiftaudit.stages.names import static_kind
 from shiftaudit.surgery.graph import Shape
 
@@ -48,8 +48,7 @@ def copied(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     """
     buffer = io.BytesIO()
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*torch\\.jit.*")
+        with no_jit_warnings():
             torch.jit.save(module, buffer)
             buffer.seek(0)
             loaded: torch.jit.ScriptModule = torch.jit.load(buffer)
@@ -63,8 +62,7 @@ def copied(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
 
 def scripted(layer: nn.Module) -> torch.jit.ScriptModule:
     """`torch.jit.script`, without its notice of deprecation."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torch\\.jit.*")
+    with no_jit_warnings():
         result: torch.jit.ScriptModule = torch.jit.script(layer)
     return result
 
