@@ -44,7 +44,8 @@ def patch(
     """A copy of `module` with BlurPool at its downsampling sites; `module` itself is not touched.
 
     Eager modules and exported programs (`torch.export.load(...).module()`) come back as `torch.fx.GraphModule`s, scripted and
-    traced ones as ScriptModules. The copy has the original's state-dict keys, so a checkpoint of one loads strictly into the
+    traced ones as ScriptModules; an eager module that torch.fx cannot follow is exported first, else scripted or traced, and the
+    record's notes say so. The copy has the original's state-dict keys, so a checkpoint of one loads strictly into the
     other. Without training it answers worse than the original: the weights were learned for aliased features.
 
     Args:
@@ -103,7 +104,7 @@ def _plan(
 
 
 def open_graph(module: nn.Module, example: Tensor) -> Graph:
-    """The graph of a copy of `module`, run once on `example` (N, C, H, W).
+    """The graph of a copy of `module`, run once on `example` (N, C, H, W); its notes tell where it is not torch.fx that reads it.
 
     Raises:
         PatchError: the module cannot be traced or run, or is quantised.
@@ -117,8 +118,16 @@ def open_graph(module: nn.Module, example: Tensor) -> Graph:
 
         return OnnxGraph(module, example)
     from shiftaudit.surgery.fx.graph import FxGraph
+    from shiftaudit.surgery.fx.trace import NotFollowedError
 
-    return FxGraph(module, example)
+    try:
+        return FxGraph(module, example)
+    except NotFollowedError as error:
+        if isinstance(module, fx.GraphModule):
+            raise
+        from shiftaudit.surgery.forms import recorded
+
+        return recorded(module, example, error)
 
 
 def _not_run(count: int) -> tuple[str, ...]:

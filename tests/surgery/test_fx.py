@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from shiftaudit.errors import PatchError
 from shiftaudit.surgery.blurpool import BlurPool
+from shiftaudit.surgery.fx.graph import FxGraph
+from shiftaudit.surgery.fx.trace import NotFollowedError
 from shiftaudit.surgery.patch import PatchOptions, patch, plan_patch
 
 EVERYTHING = PatchOptions(filter_size=1, stem=True, patchify=True)
@@ -191,7 +193,7 @@ def test_modules_without_a_site_keep_their_own_control_flow() -> None:
         torch.testing.assert_close(patched(x), model(x))
 
 
-def test_control_flow_around_a_site_is_refused_with_the_way_out() -> None:
+def test_control_flow_around_a_site_is_kept_by_a_script() -> None:
     class Branch(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -200,8 +202,11 @@ def test_control_flow_around_a_site_is_refused_with_the_way_out() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.conv(x) if bool(x.detach().sum() > 0) else x
 
-    with pytest.raises(PatchError, match=r"control flow .*torch\.jit\.script"):
-        patch(Branch(), example_input=torch.ones(1, 3, 8, 8))
+    model, x = Branch().eval(), torch.rand(1, 3, 8, 8)
+    result = patch(model, EVERYTHING, example_input=x)
+    assert "it was read by torch.jit.script" in result.record.notes[0]
+    for image in (x, -x):
+        torch.testing.assert_close(result.module(image), model(image))
 
 
 class NormAct(nn.Module):
@@ -249,8 +254,12 @@ class TypeBranch(nn.Module):
 
 
 def test_a_wrong_trace_is_noticed() -> None:
-    with pytest.raises(PatchError, match="another computation"):
-        patch(TypeBranch(), PatchOptions(stem=True), input_size=16)
+    model, x = TypeBranch().eval(), torch.rand(2, 3, 16, 16)
+    with pytest.raises(NotFollowedError, match="another computation"):
+        FxGraph(model, x)
+    result = patch(model, EVERYTHING, input_size=16)
+    assert "it was read by torch.export" in result.record.notes[0]
+    torch.testing.assert_close(result.module(x), model(x))
 
 
 class OwnPadding(nn.Conv2d):

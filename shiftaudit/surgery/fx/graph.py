@@ -16,7 +16,7 @@ from shiftaudit.stages.names import holds_weight
 from shiftaudit.surgery.fx.lost import lost
 from shiftaudit.surgery.fx.nodes import source_of
 from shiftaudit.surgery.fx.record import Recording
-from shiftaudit.surgery.fx.trace import eval_mode, first_line, fixed_arguments, has_own_code, other_form, trace
+from shiftaudit.surgery.fx.trace import NotFollowedError, eval_mode, first_line, fixed_arguments, has_own_code, trace
 from shiftaudit.surgery.graph import Call, Graph, NewLayer, Shape, Size, Stored, Value
 from shiftaudit.surgery.plan import CONV
 
@@ -30,7 +30,8 @@ class FxGraph(Graph):
     """A copy of `module`, traced and run once on `example` (N, C, H, W) in eval mode; `module` is untouched.
 
     Raises:
-        PatchError: the module cannot be traced or run, or computes with quantised tensors.
+        PatchError: the module does not run, or computes with quantised tensors.
+        NotFollowedError: it cannot be traced.
     """
 
     backend: Backend = "fx"
@@ -45,16 +46,15 @@ class FxGraph(Graph):
             try:
                 self.output = self.recording.run(example)
             except Exception as error:
-                raise PatchError(
-                    f"the traced model does not run on an input of shape {tuple(example.shape)}: {first_line(error)}",
-                    hint=other_form(module, example),
+                raise NotFollowedError(
+                    f"the traced model does not run on an input of shape {tuple(example.shape)}: {first_line(error)}"
                 ) from error
         if self.recording.quantised:
             raise PatchError(
                 "the model computes with quantised tensors and cannot be patched", hint="patch the float model"
             )
         if not _is_same(expected, self.output):
-            raise PatchError("torch.fx recorded another computation than the model's", hint=other_form(module, example))
+            raise NotFollowedError("torch.fx recorded another computation than the model's")
         self.calls = self.recording.calls
         self.names = {child: name for name, child in self.copy.named_modules()}
         self.notes = self._notes()

@@ -6,8 +6,7 @@ import builtins
 import inspect
 import operator
 import sys
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,20 +19,9 @@ from shiftaudit.errors import PatchError
 from shiftaudit.models.copies import deep_copy
 from shiftaudit.stages.calls import record_calls
 
-_FORMS: tuple[tuple[str, Callable[[nn.Module, Tensor], object]], ...] = (
-    (
-        "save it with torch.jit.script and patch the file, which may hold any control flow",
-        lambda m, _: torch.jit.script(m),
-    ),
-    (
-        "export it with torch.export.export at the size it is used with, and patch the .pt2 file",
-        lambda m, x: torch.export.export(m, (x,)),
-    ),
-    (
-        "save it with torch.jit.trace at the size it is used with, and patch the file",
-        lambda m, x: torch.jit.trace(m, x, check_trace=False),
-    ),
-)
+
+class NotFollowedError(PatchError):
+    """torch.fx cannot follow a network; another form of it may do."""
 
 
 class _Tracer(fx.Tracer):
@@ -96,7 +84,8 @@ def trace(module: nn.Module, example: Tensor) -> tuple[fx.GraphModule, Any]:
     their parameters are.
 
     Raises:
-        PatchError: the module does not run on the example, or has control flow that fx cannot follow.
+        PatchError: the module does not run on the example.
+        NotFollowedError: it has control flow that fx cannot follow.
     """
     work = independent(module)
     training = {name: child.training for name, child in work.named_modules()}
@@ -142,7 +131,7 @@ def _traced(work: nn.Module, example: Tensor, open_modules: set[str], or_else: s
                 failed.append(error)
     kind, said = type(failed[0]).__name__, first_line(failed[0])
     message = f"the model's control flow cannot be followed by torch.fx ({kind}: {said})"
-    raise PatchError(message, hint=other_form(work, example)) from failed[0]
+    raise NotFollowedError(message) from failed[0]
 
 
 def independent(module: nn.Module) -> nn.Module:
@@ -155,19 +144,6 @@ def independent(module: nn.Module) -> nn.Module:
         return deep_copy(module)
     except Exception as error:
         raise PatchError(f"the model cannot be copied ({type(error).__name__}: {first_line(error)})") from error
-
-
-def other_form(module: nn.Module, example: Tensor) -> str | None:
-    """What to save a network as that fx cannot follow, so that it can be patched; tried here, for none takes every network."""
-    for words, save in _FORMS:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                save(module, example)
-        except Exception:
-            continue
-        return words
-    return None
 
 
 def fixed_arguments(module: nn.Module) -> dict[str, Any]:

@@ -1,0 +1,143 @@
+"""Networks that torch.fx cannot follow, recorded in another way: by torch.export, as a script, or as a trace."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_leaves
+
+from shiftaudit.errors import PatchError
+from shiftaudit.surgery.fx.graph import FxGraph
+from shiftaudit.surgery.fx.trace import NotFollowedError, independent
+from shiftaudit.surgery.torchscript.graph import ScriptGraph
+
+_BATCHES = (2, 5)
+"""Sizes of the batches, in examples, on which a recorded network has to answer as the original does."""
+
+
+@dataclass(frozen=True)
+class _Form:
+    record: Callable[[nn.Module, Tensor], nn.Module]
+    note: str
+    advice: str
+    """For a network that is recorded, but answers the example's batch alone."""
+
+
+def _exported(module: nn.Module, example: Tensor) -> nn.Module:
+    with suppress(Exception):
+        several = torch.cat([example, example])
+        batch = torch.export.Dim("batch", min=1)
+        return torch.export.export(module, (several,), dynamic_shapes=({0: batch},)).module()
+    return torch.export.export(module, (example,)).module()
+
+
+def _scripted(module: nn.Module, example: Tensor) -> nn.Module:
+    script: nn.Module = torch.jit.script(module)
+    return script
+
+
+def _traced(module: nn.Module, example: Tensor) -> nn.Module:
+    trace: nn.Module = torch.jit.trace(module, example, check_trace=False)
+    return trace
+
+
+# In this order: an export refuses what it cannot follow, and a script holds all control flow; a trace may hold less than all.
+_FORMS = (
+    _Form(
+        _exported,
+        "torch.fx cannot follow the network; it was read by torch.export",
+        "export it with torch.export.export at the size it is used with, and patch the .pt2 file",
+    ),
+    _Form(
+        _scripted,
+        "torch.fx and torch.export cannot follow the network; it was read by torch.jit.script",
+        "save it with torch.jit.script and patch the file, which may hold any control flow",
+    ),
+    _Form(
+        _traced,
+        "torch.fx and torch.export cannot follow the network; it was read by torch.jit.trace, as it ran on random numbers: "
+        "branches that depend on the image are fixed",
+        "save it with torch.jit.trace at the size it is used with, and patch the file",
+    ),
+)
+
+
+def recorded(module: nn.Module, example: Tensor, refused: NotFollowedError) -> FxGraph | ScriptGraph:
+    """The graph of a copy of `module` in the first form that takes it and answers as it does, whatever the batch.
+
+    Args:
+        example: (N, C, H, W).
+        refused: why torch.fx does not take it.
+
+    Raises:
+        PatchError: no form does; `refused`, with what to do about it.
+    """
+    own = independent(module)
+    for child in own.modules():
+        child.training = False
+    advice = None
+    with _silent(), torch.no_grad():
+        batches = [example, *(_mixed(example, count) for count in _BATCHES)]
+        expected = [_answers(own, batch) for batch in batches]
+        for form in _FORMS:
+            try:
+                network = form.record(own, example)
+            except Exception:
+                continue
+            advice = advice or form.advice
+            try:
+                if not all(
+                    _alike(_answers(network, batch), answers) for batch, answers in zip(batches, expected, strict=True)
+                ):
+                    continue
+                graph = (
+                    FxGraph(network, example)
+                    if isinstance(network, fx.GraphModule)
+                    else _script_graph(network, example)
+                )
+            except Exception:
+                continue
+            graph.notes = (form.note, *graph.notes)
+            return graph
+    raise PatchError(refused.message, hint=advice) from refused
+
+
+def _script_graph(network: nn.Module, example: Tensor) -> ScriptGraph:
+    assert isinstance(network, torch.jit.ScriptModule)
+    return ScriptGraph(network, example)
+
+
+def _mixed(example: Tensor, count: int) -> Tensor:
+    """A batch of `count` examples, each of another strength and every second one negative, for other branches to run."""
+    return torch.cat([example * ((-1) ** index * index) for index in range(1, count + 1)])
+
+
+def _answers(network: nn.Module, batch: Tensor) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(network(batch)) if isinstance(leaf, Tensor)]
+
+
+def _alike(got: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
+    """Whether both have the same values but for rounding."""
+    return len(got) == len(expected) and all(
+        a.shape == b.shape and torch.allclose(a, b, rtol=1e-3, atol=1e-4, equal_nan=True)
+        for a, b in zip(got, expected, strict=True)
+    )
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without warnings and tracebacks of what is tried here and may fail."""
+    logger = logging.getLogger("torch")
+    before, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = before
