@@ -54,7 +54,8 @@ def interval_text(name: str, metric: Metric) -> str:
     """A metric's interval as `[low, high]`; of too few images for one their number, and empty where there is neither."""
     if metric.ci_low is None or metric.ci_high is None:
         few = metric.value is None or metric.n_images < SMALLEST_APPROXIMATE
-        return f"of {metric.n_images:,}" if few and metric.n_images else ""
+        text = f"of {metric.n_images:,}" if unit_of(name) == "share" else images_text(metric.n_images)
+        return text if few and metric.n_images else ""
     if unit_of(name) == "share":
         return f"[{metric.ci_low * 100:.1f}, {metric.ci_high * 100:.1f}]"
     mark = about(metric.method)

@@ -71,7 +71,7 @@ def test_the_report_command_shows_several(tmp_path: Path) -> None:
     done = in_process("report", "a.json", "b.json", "--format", "csv", cwd=tmp_path)
     assert done.stdout == shiftaudit.format_report(read, "csv"), done.stderr
     assert in_process("report", "a.json", "b.json", "b.json", "-o", "all.html", cwd=tmp_path).returncode == 0
-    assert "3 models, moved images" in (tmp_path / "all.html").read_text(encoding="utf-8")
+    assert "3 models on shifted images" in (tmp_path / "all.html").read_text(encoding="utf-8")
     refused = in_process("report", "a.json", "b.json", "-o", "all.pdf", cwd=tmp_path)
     assert refused.returncode == 2
     assert "several models cannot be written to all.pdf; end its name in .csv" in refused.stderr

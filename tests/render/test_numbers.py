@@ -99,3 +99,6 @@ def test_too_few_images_for_a_value_show_their_number():
         "of 3",
     )
     assert interval_text("consistency_incorrect", Metric(None, None, None, 0, 0, "none", True)) == ""
+    assert interval_text("js_divergence", Metric(0.1, None, None, 16, 84, "none", False)) == "16 images", (
+        "0.1 of 16 is not meant"
+    )

@@ -207,10 +207,10 @@ def test_a_stage_s_damage_is_told_with_an_interval_that_is_marked_as_approximate
     assert first.damage is not None
     damage = replace(first.damage, variation=replace(first.damage.variation, method="approximate-t"))
     page = render(replace(report, stages=(replace(first, damage=damage),)))
-    assert '<span class="dim small">≈[0.0590,0.0990]</span>' in page
+    assert '0.0790<span class="dim">≈[0.0590,0.0990]</span>' in page
     changed = "2.4 % [0.4, 4.4] of answers change, n 64 on 8 images"
     assert f"<title>conv1: damage 0.0790 ≈[0.0590,0.0990], {changed}</title>" in page
-    assert '<span class="dim small">[0.0590, 0.0990]</span>' in render(report)
+    assert '0.0790<span class="dim">[0.0590, 0.0990]</span>' in render(report)
 
 
 def test_every_cell_says_its_value_and_how_many_views_it_is_made_of() -> None:
