@@ -6,7 +6,8 @@ margin add up to one far beyond it. The gate judges against the anchor too, by r
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 from shiftaudit.errors import InputError, NoVerdictError
 from shiftaudit.gate.comparable import require_same_images, require_same_protocol
@@ -24,17 +25,8 @@ def anchored_by(new: Baseline, old: Baseline) -> Baseline:
         require_comparable_anchor(new, first)
     except NoVerdictError as error:
         raise InputError(error.message, hint="pass --re-anchor to make the new measurement the anchor") from error
-    anchor = Anchor(
-        tool_version=first.tool_version,
-        model=first.model,
-        data=first.data,
-        protocol=first.protocol,
-        degenerate=first.degenerate,
-        top_class_share=first.top_class_share,
-        stages=first.stages,
-        images={key: image for key, image in first.images.items() if image != new.images[key]},
-    )
-    return replace(new, anchored=True, anchor=anchor)
+    differing = {key: image for key, image in first.images.items() if image != new.images[key]}
+    return replace(new, anchored=True, anchor=Anchor(**_kept(first), images=differing))
 
 
 def first_measurement(baseline: Baseline) -> Baseline:
@@ -42,19 +34,12 @@ def first_measurement(baseline: Baseline) -> Baseline:
     anchor = baseline.anchor
     if anchor is None:
         return baseline
-    return replace(
-        baseline,
-        tool_version=anchor.tool_version,
-        model=anchor.model,
-        data=anchor.data,
-        protocol=anchor.protocol,
-        degenerate=anchor.degenerate,
-        top_class_share=anchor.top_class_share,
-        stages=anchor.stages,
-        images=baseline.images | anchor.images,
-        metrics={},
-        anchor=None,
-    )
+    return replace(baseline, **_kept(anchor), images=baseline.images | anchor.images, metrics={}, anchor=None)
+
+
+def _kept(measured: Baseline | Anchor) -> dict[str, Any]:
+    """What an anchor and a baseline both say, by field, but for the images."""
+    return {field.name: getattr(measured, field.name) for field in fields(Anchor) if field.name != "images"}
 
 
 def anchor_use(baseline: Baseline, rules: Rules) -> AnchorUse:

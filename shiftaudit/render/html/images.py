@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from shiftaudit.records.report import AuditReport, ImageResult, Shift, Views
 from shiftaudit.records.words import Protocol
@@ -33,38 +34,38 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Card:
-    """One image."""
+class _Shown:
+    """What is said of every image."""
 
     path: str
     answer: str
-    probability: str
     label: str | None
     """The right class by its name; None without a label."""
     right: bool
     changed: tuple[int, int]
     """(views whose answer differs from the unshifted one, views)."""
+    after: tuple[int, int] | None
+    """As `changed`, in the second report."""
+
+
+@dataclass(frozen=True)
+class Card(_Shown):
+    """One image."""
+
+    probability: str
     instead: tuple[tuple[str, int], ...]
     """The answers it changes to and how often, the most frequent first."""
     more: bool
     """Whether there are other answers still."""
-    after: tuple[int, int] | None
-    """As `changed`, in the second report."""
     thumbnail: str | None
     """JPEG as base64."""
     charts: tuple[Chart, ...]
 
 
 @dataclass(frozen=True)
-class Line:
+class Line(_Shown):
     """One image in the table of all."""
 
-    path: str
-    answer: str
-    label: str | None
-    right: bool
-    changed: tuple[int, int]
-    after: tuple[int, int] | None
     instead: str
     """The other answers, the most frequent first."""
 
@@ -99,16 +100,20 @@ def images_part(report: AuditReport, other: AuditReport | None, thumbnails: Mapp
     )
 
 
+def _shown(report: AuditReport, image: ImageResult, later: ImageResult | None) -> dict[str, Any]:
+    return {
+        "path": image.path,
+        "answer": class_name(report, image.prediction),
+        "label": None if image.label is None else class_name(report, image.label),
+        "right": image.label == image.prediction,
+        "changed": findings.flips(image),
+        "after": None if later is None else findings.flips(later),
+    }
+
+
 def _line(report: AuditReport, image: ImageResult, later: ImageResult | None) -> Line:
-    return Line(
-        path=image.path,
-        answer=class_name(report, image.prediction),
-        label=None if image.label is None else class_name(report, image.label),
-        right=image.label == image.prediction,
-        changed=findings.flips(image),
-        after=None if later is None else findings.flips(later),
-        instead=", ".join(f"{class_name(report, answer)} {count}×" for answer, count in _instead(image)),
-    )
+    instead = ", ".join(f"{class_name(report, answer)} {count}×" for answer, count in _instead(image))
+    return Line(**_shown(report, image, later), instead=instead)
 
 
 def _instead(image: ImageResult) -> list[tuple[int, int]]:
@@ -120,15 +125,10 @@ def _instead(image: ImageResult) -> list[tuple[int, int]]:
 def _card(report: AuditReport, image: ImageResult, later: ImageResult | None, jpeg: bytes | None) -> Card:
     instead = _instead(image)
     return Card(
-        path=image.path,
-        answer=class_name(report, image.prediction),
+        **_shown(report, image, later),
         probability=percent(image.probability),
-        label=None if image.label is None else class_name(report, image.label),
-        right=image.label == image.prediction,
-        changed=findings.flips(image),
         instead=tuple((class_name(report, answer), count) for answer, count in instead[:_ANSWERS_NAMED]),
         more=len(instead) > _ANSWERS_NAMED,
-        after=None if later is None else findings.flips(later),
         thumbnail=None if jpeg is None else base64.b64encode(jpeg).decode("ascii"),
         charts=tuple(_chart(protocol, views, image) for protocol, views in image.views.items() if views.shifts),
     )
