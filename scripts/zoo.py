@@ -1,26 +1,30 @@
 """Sweep public networks and write docs/zoo.md: what shiftaudit finds in each, in every form that the network can be put in.
 
-    python scripts/zoo.py sweep rows.jsonl --minutes 60     # goes on where it was stopped
+    python scripts/zoo.py sweep rows.jsonl --minutes 60     # goes on where it was stopped, and adds forms that rows have not
     python scripts/zoo.py write rows.jsonl                  # writes docs/zoo.md
 
 Networks have random weights and run on one random image. For each of them:
 - plausible strides: the stride of every stage times the size of its map is the size of the input, within the border;
-- parity: `patch` finds the sites of the eager network in every other form, and decides alike;
+- names: every stage has the name of a site;
+- parity: `patch` finds the sites of the eager network in every other form, and decides alike, and the stages are the same;
 - identity: a copy with filter size 1 computes what the original computes.
-A network runs in a process of its own for a limited time, so that one that hangs or ends its process costs one row.
+A network runs in a process of its own with limits of time and memory, so that one that hangs or ends its process costs one row.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import io
 import json
 import multiprocessing
+import resource
 import sys
+import tempfile
 import time
 import warnings
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -29,8 +33,10 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from shiftaudit.errors import PatchError
+from shiftaudit.errors import PatchError, ShiftAuditError
+from shiftaudit.models import load_model
 from shiftaudit.records.patch import PatchOptions, PatchRecord
+from shiftaudit.records.settings import ModelOptions
 from shiftaudit.stages.find import Discovery, discover
 from shiftaudit.surgery.fx.graph import FxGraph
 from shiftaudit.surgery.patch import patch, plan_patch
@@ -39,13 +45,17 @@ from shiftaudit.surgery.torchscript.graph import ScriptGraph
 LOADED_ONCE = (FxGraph, ScriptGraph)
 """What `patch` imports when it is needed, imported before networks get processes of their own."""
 PAGE = Path(__file__).parent.parent / "docs" / "zoo.md"
-FORMS = ("eager", "traced", "exported", "scripted")
+FORMS = ("eager", "traced", "exported", "scripted", "onnx")
 SMALL = ("atto", "femto", "nano", "pico", "xxtiny", "xxs", "xx_small", "tiny", "small", "18", "b0", "_s", "xs", "lite")
 OPTIONS = PatchOptions(filter_size=1, stem=True, patchify=True)
 TOLERANCE = 1e-5
 """Largest difference of the outputs of original and copy, in units of the largest output."""
-TOO_MANY = 40e6
+TOO_MANY = 60e6
 """Parameters above which a network is left out: it takes too long."""
+MEMORY = 6 << 30
+"""Bytes a network may take."""
+OWN_SIZE = ("hieradet",)
+"""Networks that pad a smaller image's maps to whole windows, in which nothing lies."""
 
 Row = dict[str, Any]
 
@@ -73,7 +83,7 @@ def _by_size(names: list[str]) -> list[str]:
     def rank(name: str) -> tuple[int, str]:
         return next((i for i, word in enumerate(SMALL) if word in name), len(SMALL)), name
 
-    return sorted((name for name in names if not name.startswith("test_")), key=rank)
+    return sorted(names, key=rank)
 
 
 TORCHVISION = (
@@ -123,8 +133,12 @@ def build(spec: str) -> tuple[nn.Module, list[int]]:
         return _Logits(transformers.AutoModelForImageClassification.from_config(config)), [224]
     import timm
 
-    network = timm.create_model(name)
-    return network, [128, int(network.default_cfg["input_size"][-1])]
+    name, _, given = name.partition("?")  # "timm:NAME?depth=2": with fewer blocks than the published one
+    network = timm.create_model(
+        name, **{key: int(value) for key, value in (one.split("=") for one in given.split(",") if one)}
+    )
+    size = int(network.default_cfg["input_size"][-1])
+    return network, [size] if name.startswith(OWN_SIZE) else [128, size]
 
 
 # --- what is looked at ---
@@ -144,8 +158,8 @@ def examine(spec: str, forms: Sequence[str]) -> Row:
     row["unmeasured"] = len(found.unmeasured)
     reference: PatchRecord | None = None
     for how in forms:
-        row["forms"][how], record = _form(network, how, x, reference)
-        reference = record if how == "eager" else reference
+        row["forms"][how], record = _form(network, how, x, found, reference)
+        reference = record if reference is None else reference
         yield_row(row)
     return row
 
@@ -181,21 +195,38 @@ def implausible(found: Discovery, size: int) -> list[str]:
     ]
 
 
-def _form(network: nn.Module, how: str, x: Tensor, reference: PatchRecord | None) -> tuple[str, PatchRecord | None]:
+def _form(
+    network: nn.Module, how: str, x: Tensor, found: Discovery, reference: PatchRecord | None
+) -> tuple[str, PatchRecord | None]:
     """A word for one form (`same`, `refused`, `wrong`, `crash`, `none` where the network has no such form), and its plan."""
     try:
         module = put_in_form(network, how, x)
+    except ShiftAuditError as error:
+        return f"refused: {error.message}", None
     except Exception as error:
         return f"none: {_said(error)}", None
     try:
+        seen = found if how == "eager" else discover(module, module, x)
         record, distance = _patched(module, x)
     except PatchError as error:
         return f"refused: {error.message}", None
     except Exception as error:
         return f"crash: {type(error).__name__}: {_said(error)}", None
-    if reference is not None and _decided(record) != _decided(reference):
-        return f"wrong: sites differ from the eager network's ({len(record.sites)}, {len(reference.sites)})", record
-    return ("same" if distance <= TOLERANCE else f"wrong: filter size 1 differs by {distance:.2g}"), record
+    return _judged(how, record, reference, (seen, found), distance), record
+
+
+def _judged(
+    how: str, record: PatchRecord, reference: PatchRecord | None, found: tuple[Discovery, Discovery], distance: float
+) -> str:
+    names = {site.name for site in record.sites}
+    unnamed = [stage.name for stage in found[0].stages if stage.name not in names]
+    if reference is not None and _decided(record, how) != _decided(reference, how):
+        return f"wrong: sites differ from the eager network's ({len(record.sites)}, {len(reference.sites)})"
+    if unnamed:
+        return f"wrong: no site has the name of stage {unnamed[0]}"
+    if _measured(found[0]) != _measured(found[1]):
+        return "wrong: stages differ from the eager network's"
+    return "same" if distance <= TOLERANCE else f"wrong: filter size 1 differs by {distance:.2g}"
 
 
 def _patched(module: nn.Module, x: Tensor) -> tuple[PatchRecord, float]:
@@ -216,11 +247,34 @@ def put_in_form(network: nn.Module, how: str, x: Tensor) -> nn.Module:
         return network
     if how == "exported":
         return torch.export.export(network, (x,)).module()
+    if how == "onnx":
+        return _as_onnx(network, x)
     return torch.jit.trace(network, x, check_trace=False) if how == "traced" else torch.jit.script(network)
 
 
-def _decided(record: PatchRecord) -> list[tuple[str, str]]:
+def _as_onnx(network: nn.Module, x: Tensor) -> nn.Module:
+    """The program of the file that the TorchScript-based exporter writes."""
+    buffer = io.BytesIO()
+    torch.onnx.export(network, (x,), buffer, dynamo=False)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        path.write_bytes(buffer.getvalue())
+        model = load_model(str(path), ModelOptions(size=x.shape[-1]))
+    if model.unseen is not None:
+        raise PatchError(model.unseen)
+    return model.module
+
+
+def _decided(record: PatchRecord, how: str) -> list[tuple[Any, ...]]:
+    """Sites and decisions. Nodes of ONNX files have names of their own, and an export folds norms into convolutions."""
+    if how == "onnx":
+        return [(s.op, s.stride, s.output_size, s.action.replace("after_tail", "after_op")) for s in record.sites]
     return sorted((site.name, site.action) for site in record.sites)
+
+
+def _measured(found: Discovery) -> list[tuple[Any, ...]]:
+    outputs = [(stage, found.slots[stage.output_slot]) for stage in found.stages]
+    return [(stage.op, stage.layer_stride, slot.stride, slot.size) for stage, slot in outputs]
 
 
 def _distance(a: Any, b: Any) -> float:
@@ -238,16 +292,31 @@ def _said(error: Exception) -> str:
 
 def sweep(path: Path, chosen: list[str], forms: Sequence[str], minutes: float, limit: float) -> None:
     """Add a row for every network that the file has none of, until the time is up."""
-    done = {json.loads(line)["name"] for line in path.read_text().splitlines()} if path.exists() else set()
+    done = rows_of(path) if path.exists() else {}
     end = time.monotonic() + 60 * minutes
     for spec in chosen or networks():
         if time.monotonic() > end:
             return
-        if spec not in done:
-            row = {"name": spec, **_in_child(spec, forms, limit)}
+        known = done.get(spec, {"forms": {}})
+        missing = [how for how in forms if how not in known["forms"]]
+        if missing and "note" not in known:
+            first = [] if "eager" in missing else ["eager"]  # what the others are compared with
+            row = {"name": spec, **_in_child(spec, [*first, *missing], limit)}
             with path.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             print(spec, row.get("forms"), row.get("implausible"), row.get("note", ""), flush=True)
+
+
+def rows_of(path: Path) -> dict[str, Row]:
+    """What is known of every network: the newest word on each of its forms."""
+    rows: dict[str, Row] = {}
+    for line in path.read_text().splitlines():
+        row = json.loads(line)
+        if not row["forms"] and rows.get(row["name"], row)["forms"]:
+            continue  # another form took too long
+        row["forms"] = {**rows.get(row["name"], row)["forms"], **row["forms"]}
+        rows[row["name"]] = row
+    return rows
 
 
 def _in_child(spec: str, forms: Sequence[str], limit: float) -> Row:
@@ -274,6 +343,7 @@ def _in_child(spec: str, forms: Sequence[str], limit: float) -> Row:
 def _run(spec: str, forms: Sequence[str], parent: Connection) -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     _TO_PARENT.append(parent)
     try:
         parent.send(examine(spec, forms))
@@ -284,33 +354,39 @@ def _run(spec: str, forms: Sequence[str], parent: Connection) -> None:
 # --- the page ---
 
 
+WORDS = ("same", "refused", "wrong", "crash", "none")
+
+
 def write(path: Path) -> None:
     """Write docs/zoo.md from the rows of a sweep."""
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = list(rows_of(path).values())
     ran = [row for row in rows if row["forms"]]
-    words = ("same", "refused", "wrong", "crash", "none")
-    lines = [_HEAD.format(date=time.strftime("%Y-%m-%d"), n=len(ran), torch=torch.__version__)]
-    lines += ["| form | same | refused | wrong | crash | has no such form |", "| --- " + "| ---: " * len(words) + "|"]
+    n_timm = sum(row["name"].startswith("timm:") for row in ran)
+    lines = [
+        _HEAD.format(date=time.strftime("%Y-%m-%d"), n=len(ran), n_timm=n_timm, torch=torch.__version__.split("+")[0])
+    ]
+    lines += ["| form | networks | same | refused | wrong | crash | has no such form |", "| --- " + "| ---: " * 6 + "|"]
     for how in FORMS:
         counts = Counter(_word(row["forms"][how]) for row in ran if how in row["forms"])
-        lines.append(f"| {how} | " + " | ".join(str(counts[word]) for word in words) + " |")
+        lines.append(f"| {how} | {counts.total()} | " + " | ".join(str(counts[word]) for word in WORDS) + " |")
     odd = [row for row in ran if row["implausible"]]
-    lines += ["", f"Implausible strides: {len(odd)} of {len(ran)} networks.", ""]
+    lines += ["", f"Implausible strides: {len(odd)} of {len(ran)} networks."]
     lines += [f"- {row['name']}: {row['implausible'][0]}" for row in odd]
-    lines += ["", "| network | input | stages | stride | " + " | ".join(FORMS) + " |"]
-    lines += ["| --- " + "| ---: " * 3 + "| --- " * len(FORMS) + "|"]
-    lines += [_line(row) for row in sorted(ran, key=lambda row: str(row["name"]))]
+    lines += ["", *_told(ran), "", *_table(ran)]
     left = [row for row in rows if not row["forms"]]
-    lines += ["", "Not in the table: " + "; ".join(f"{row['name']} ({row['note']})" for row in left) if left else ""]
+    lines += (
+        ["", "Not in the table: " + "; ".join(f"{row['name']} ({row['note']})" for row in left) + "."] if left else []
+    )
     PAGE.write_text("\n".join(lines).rstrip() + "\n")
 
 
 _HEAD = """# The zoo
 
-What `scripts/zoo.py` found in {n} public networks with random weights ({date}, torch {torch}, CPU). A network is the same in a
-form where `patch` finds the sites of the eager network, decides alike, and a copy with filter size 1 computes what the
-original computes. Where it is refused, the sentence stands below. A network that torch itself cannot trace, export or script
-has no such form (–); an empty cell was not tried. Strides are implausible where stride times map is not the size of the input.
+What `scripts/zoo.py` found in {n} public networks with random weights, {n_timm} of them timm's ({date}, torch {torch}, CPU; the
+smallest of every family first). A network is the same in a form where `patch` finds the sites of the eager network under the
+names that `stages` shows, decides alike, the stages have the same sizes and strides, and a copy with filter size 1 computes
+what the original computes, to 1e-5. Where it is refused, the sentence stands below. A network that torch itself cannot trace,
+export, script or write as ONNX has no such form. Strides are implausible where stride times map is not the size of the input.
 """
 
 
@@ -318,16 +394,52 @@ def _word(text: str) -> str:
     return text.partition(":")[0]
 
 
-def _line(row: Row) -> str:
-    stride = "×".join(f"{value:g}" for value in dict.fromkeys(row["stride"]))
-    forms = " | ".join(_cell(row["forms"].get(how, "")) for how in FORMS)
-    return f"| {row['name']} | {row['size']} | {row['stages']} | {stride} | {forms} |"
+def _told(ran: list[Row]) -> list[str]:
+    """What is said of networks that are not the same, one line a sentence."""
+    told: dict[str, list[str]] = defaultdict(list)
+    for row in ran:
+        for how, text in row["forms"].items():
+            if _word(text) in ("refused", "wrong", "crash"):
+                told[text.replace("\n", " ")].append(f"{row['name']} ({how})")
+    return [f"- {', '.join(names)}: {text}" for text, names in told.items()]
 
 
-def _cell(text: str) -> str:
-    if _word(text) == "none":
-        return "–"
-    return text.replace("|", "\\|").replace("\n", " ")
+def _table(ran: list[Row]) -> list[str]:
+    """One line a family: how many networks, of what strides, and in which forms they are the same."""
+    families: dict[str, list[Row]] = defaultdict(list)
+    for row in sorted(ran, key=lambda row: str(row["name"])):
+        families[family_of(row["name"])].append(row)
+    lines = ["| family | networks | stages | stride | " + " | ".join(FORMS) + " |"]
+    lines.append("| --- | --- " + "| ---: " * 2 + "| --- " * len(FORMS) + "|")
+    for family, rows in sorted(families.items()):
+        names = ", ".join(row["name"].partition(":")[2] for row in rows)
+        stages, strides = _span(row["stages"] for row in rows), _span(max(row["stride"]) for row in rows)
+        cells = " | ".join(_cell([row["forms"][how] for row in rows if how in row["forms"]]) for how in FORMS)
+        lines.append(f"| {family} | {names} | {stages} | {strides} | {cells} |")
+    return lines
+
+
+def family_of(spec: str) -> str:
+    """The family of a network: timm's module, or where it is from."""
+    kind, name = spec.split(":", 1)
+    if kind != "timm":
+        return kind
+    from timm.models import _registry
+
+    return f"timm {_registry._model_to_module.get(name.partition('?')[0], '')}".strip()
+
+
+def _span(values: Iterable[float]) -> str:
+    known = sorted(set(values))
+    return f"{known[0]:g}" if len(known) == 1 else f"{known[0]:g}–{known[-1]:g}"
+
+
+def _cell(texts: list[str]) -> str:
+    """`same`, or how many are what."""
+    counts = Counter(map(_word, texts))
+    if len(counts) <= 1:
+        return next(iter(counts), "").replace("none", "–") + (f" {len(texts)}" if len(texts) > 1 else "")
+    return ", ".join(f"{word} {counts[word]}" for word in WORDS if counts[word])
 
 
 def main() -> None:

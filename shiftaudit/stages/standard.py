@@ -22,6 +22,10 @@ from shiftaudit.stages import equivariance
 DEAD = 1e-6
 """A channel whose spread is below this share of the map's largest magnitude is constant, but for rounding."""
 
+ROUNDED = 1e-5
+"""So is one whose spread is below this share of its own mean: a norm that is folded in may lift what training has switched off, with
+weights of 1e-7 or so, and adds a number in whose rounding it goes under."""
+
 UNRELATED = math.sqrt(2)
 """The distance of two standardised maps that have nothing to do with each other."""
 
@@ -53,7 +57,7 @@ def spread_of(features: Tensor) -> Spread:
     centred = features - mean
     variance = _channel_means(centred.mul_(centred))
     largest = float((mean.square() + variance).max())
-    live = variance > DEAD**2 * largest
+    live = (variance > DEAD**2 * largest) & (variance > ROUNDED**2 * mean.square())
     return Spread(torch.where(live, 1 / variance, torch.zeros_like(variance)), int(live.sum()))
 
 

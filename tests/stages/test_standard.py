@@ -66,6 +66,12 @@ def test_constant_channels_are_left_out_and_counted():
     assert spread_of(flat).n_live == 0
 
 
+def test_a_channel_that_training_switched_off_is_constant_with_its_norm_folded_in_as_well():
+    as_it_is = _map(0) * torch.tensor([1, 1, 1, 1, 5e-6, 2e-8])
+    folded = _map(0) * torch.tensor([1, 1, 1, 1, 5e-4, 2e-6]) + torch.tensor([0, 0, 0, 0, 0.7, 0.7])
+    assert Reference(as_it_is).n_constant == Reference(folded).n_constant == 1
+
+
 def test_a_constant_map_moves_along_whatever_happens():
     assert Reference(torch.full((8, 8, 3), 0.1)).compare(torch.full((8, 8, 3), 0.1), 0.5, 0.5, wraps=True) == 0
 
