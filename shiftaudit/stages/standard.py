@@ -23,8 +23,8 @@ DEAD = 1e-6
 """A channel whose spread is below this share of the map's largest magnitude is constant, but for rounding."""
 
 ROUNDED = 1e-5
-"""So is one whose spread is below this share of its own mean: a norm that is folded in may lift what training has switched off, with
-weights of 1e-7 or so, and adds a number in whose rounding it goes under."""
+"""So is one whose spread is below this share of its own mean: a norm that is folded in may lift what training has switched off,
+with weights of 1e-7 or so, and adds a number in whose rounding it goes under."""
 
 UNRELATED = math.sqrt(2)
 """The distance of two standardised maps that have nothing to do with each other."""

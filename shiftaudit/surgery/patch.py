@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from shiftaudit.errors import PatchError
 from shiftaudit.models.onnx import HEADER
 from shiftaudit.models.runner import RunnerModule
-from shiftaudit.records.patch import PatchOptions, PatchRecord
+from shiftaudit.records.patch import BLUR_AFTER_TAIL, PatchOptions, PatchRecord
 from shiftaudit.surgery.apply import apply
 from shiftaudit.surgery.cost import make_record, network_macs
 from shiftaudit.surgery.fold import fold_plan
@@ -92,7 +92,7 @@ def _plan(
     found = read_sites(graph)
     plan = make_plan(found.sites, options or PatchOptions())
     plan = fold_plan(plan) if plan.options.fold else plan
-    notes = (*graph.notes, *_not_run(found.not_run))
+    notes = (*graph.notes, *_not_run(found.not_run), *_in_training(module, plan))
     record = make_record(
         plan,
         backend=graph.backend,
@@ -135,6 +135,14 @@ def _not_run(count: int) -> tuple[str, ...]:
         return ()
     which = "operation is" if count == 1 else "operations are"
     return (f"{count} downsampling {which} in branches that did not run on the example, and left as they were",)
+
+
+def _in_training(module: nn.Module, plan: Plan) -> tuple[str, ...]:
+    """What a copy of a network in train mode does differently, whatever its filters."""
+    norms = any("BatchNorm" in getattr(child, "original_name", type(child).__name__) for child in module.modules())
+    if not module.training or not norms or all(decision.action != BLUR_AFTER_TAIL for decision in plan.decisions):
+        return ()
+    return ("in train mode a batch-norm in front of a blur takes its statistics before the map is made smaller",)
 
 
 def _check_module(module: Any) -> None:

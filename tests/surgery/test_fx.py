@@ -159,6 +159,20 @@ def test_copy_trains_and_switches_mode() -> None:
     assert not torch.equal(weight, before)
 
 
+def test_a_copy_in_train_mode_is_said_to_have_other_batch_statistics() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 1))
+    options, x = PatchOptions(filter_size=1, stem=True), torch.randn(2, 3, 16, 16)
+    for module in (network, torch.jit.script(network)):
+        (note,) = [note for note in plan_patch(module, options, example_input=x).notes if "train mode" in note]
+        assert "statistics before the map is made smaller" in note
+    result = patch(network, options, example_input=x)
+    assert not torch.allclose(result.module(x), network(x), atol=1e-3)
+    result.module.load_state_dict(network.state_dict())
+    torch.testing.assert_close(result.module.eval()(x), network.eval()(x))
+    assert not any("train mode" in note for note in plan_patch(network, options, example_input=x).notes)
+
+
 def test_blur_goes_before_a_value_is_used_twice() -> None:
     record = patch(randomise(Chain()), input_size=16).record
     assert [site.reason for site in record.sites] == ["conv at stride 1 → bn → blur"]
