@@ -19,7 +19,7 @@ _VERDICT_METRICS = ("consistency", "agreement_with_unshifted", "accuracy", "accu
 WARNING = (
     "An untrained patch is worse than the original: its weights were learned for aliased features. An ImageNet "
     "EfficientNet-Lite0 that answered 90 % of 20 images right answered 45 % right with filter size 3 at its four sites "
-    "behind the stem, and its consistency fell. `refit` won it back in two minutes, without labels."
+    "behind the stem, and its consistency fell. `refit` won it back in 80 seconds, without labels."
 )
 
 
