@@ -191,6 +191,12 @@ def apart_text(report: AuditReport) -> str | None:
     )
 
 
+def damage_images(stage: Stage) -> str:
+    """How many images a stage's damage is of, where they are too few for an interval; empty otherwise."""
+    variation = None if stage.damage is None else stage.damage.variation
+    return images_text(variation.n_images) if variation is not None and variation.ci_low is None else ""
+
+
 def damage_interval(stage: Stage) -> str:
     """The interval of a stage's damage in probability; empty where there is none."""
     return "" if stage.damage is None else interval_text("damage", stage.damage.variation)

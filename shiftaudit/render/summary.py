@@ -52,7 +52,9 @@ def _facts(report: AuditReport, room: int) -> Iterator[tuple[str, str, str]]:
     if worst is not None:
         stage = report.stages[worst]
         moved = numbers.percent(findings.damage(stage))
-        yield "worst stage", f"{fold_name(stage.name, room)}: damage {moved} of the probability", ""
+        few = sentences.damage_images(stage)
+        text = f"{fold_name(stage.name, room)}: damage {moved} {f'({few})' if few else 'of the probability'}"
+        yield "worst stage", text, ""
     yield from (("stages", f"not measured: {entry.reason}", "") for entry in report.skipped_stages if entry.op is None)
     if report.against is not None:
         yield "against", f"{report.against.source}: {' '.join(against_texts(report.against))}", ""

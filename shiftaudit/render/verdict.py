@@ -9,6 +9,7 @@ from typing import Literal
 from shiftaudit.records.report import AuditReport, ProtocolResult
 from shiftaudit.render import findings
 from shiftaudit.render.numbers import images_text, interval_text, percent, points, points_interval
+from shiftaudit.render.sentences import damage_images
 
 Part = Literal["none", "no sign", "unsure", "some", "most"]
 """What aliasing has to do with the answers that change."""
@@ -118,7 +119,10 @@ def lead_text(report: AuditReport) -> str:
     """The verdict, and where most of the damage is done."""
     worst = findings.worst_stage(report)
     text = verdict_text(report)
-    return text if worst is None else f"{text} The stage `{report.stages[worst].name}` does most damage."
+    if worst is None:
+        return text
+    few = damage_images(report.stages[worst])
+    return f"{text} The stage `{report.stages[worst].name}` does most damage{f' (on {few})' if few else ''}."
 
 
 def next_step(report: AuditReport) -> str:

@@ -103,3 +103,14 @@ def test_without_the_cause_no_patch_is_advised() -> None:
     report = fake_report(stages=False)
     report = replace(report, cause=None, protocol=replace(report.protocol, stages=False))
     assert verdict.next_step(report).startswith("Next: score without `--no-stages`")
+
+
+def test_a_damage_of_few_images_says_so() -> None:
+    report = fake_report()
+    first = report.stages[0]
+    assert first.damage is not None
+    few = replace(first.damage.variation, value=0.9, ci_low=None, ci_high=None, n_images=4)
+    bare = replace(report, stages=(replace(first, damage=replace(first.damage, variation=few)), *report.stages[1:]))
+    assert "damage 90.0 % (4 images)" in render(bare)
+    assert verdict.lead_text(bare).endswith(f"The stage `{first.name}` does most damage (on 4 images).")
+    assert " images" not in verdict.lead_text(report).partition("The stage")[2]

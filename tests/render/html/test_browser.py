@@ -13,9 +13,11 @@ import pytest
 from PIL import Image
 from report_builder import fake_report
 
+from shiftaudit import Settings, sample, score
 from shiftaudit.gate.compare import compare
 from shiftaudit.records.report import AuditReport
 from shiftaudit.render.html.page import render
+from shiftaudit.reports import web_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -170,3 +172,16 @@ def test_the_page_is_complete_without_scripts(tmp_path: Path) -> None:
     assert "<button" not in dumped
     assert len(re.findall(r"<tr data-changed", dumped)) == 12
     assert re.search(r"<title>(around )?\(.+?\): [\d.]+ %, n \d+</title>", dumped)
+
+
+def test_the_page_of_the_bundled_sample_is_short_on_screen_and_on_paper(tmp_path: Path) -> None:
+    report = score(sample.model_path(), sample.images_path(), Settings(damage=1, workers=0))
+    page, pdf = tmp_path / "report.html", tmp_path / "report.pdf"
+    page.write_text(web_page(report, images=[sample.images_path()]), encoding="utf-8")
+    browse(page, 1280, 900, f"--print-to-pdf={pdf}", "--no-pdf-header-footer")
+    assert len(re.findall(rb"/Type\s*/Page\b", pdf.read_bytes())) <= 4
+    inner, _ = re.subn(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text(encoding="utf-8"))
+    probe = "<script>document.title = document.documentElement.scrollHeight</script></body>"
+    page.write_text(inner.replace("</body>", probe), encoding="utf-8")
+    dumped = browse(page, 1280, 900, "--dump-dom")
+    assert 1000 < int(dumped.split("<title>")[1].split("</title>")[0]) < 3000
