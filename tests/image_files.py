@@ -39,6 +39,7 @@ def save(path: Path, pixels: np.ndarray, **options: object) -> ImageFile:
 
 def packed(folder: Path, path: Path, *, beside: Mapping[str, bytes] | None = None) -> Path:
     """A folder's files as an archive of the kind that `path` ends in, with more members beside them."""
+    path.parent.mkdir(exist_ok=True)
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     contents = {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
     contents |= beside or {}

@@ -13,6 +13,7 @@ from shiftaudit.audit.shards import content_of
 from shiftaudit.errors import ShiftAuditError, first_line
 from shiftaudit.files import sha256_of, write_text_atomically
 from shiftaudit.images.file import ImageFile
+from shiftaudit.models.source import is_model_folder
 from shiftaudit.records.codec import dumps
 from shiftaudit.records.leaderboard import Entry, Leaderboard, entry_of, ranked
 from shiftaudit.records.reading import read_report
@@ -87,8 +88,10 @@ class Places:
 
 
 def _content(name: str | None) -> str:
-    """The hash of the file that a value names, empty where it names something else."""
+    """The hash of the file that a value names, or of the files in a model's folder; empty where it names something else."""
     try:
+        if name and is_model_folder(name):
+            return "".join(f"{path.name} {sha256_of(path)} " for path in sorted(Path(name).iterdir()))
         return sha256_of(Path(name)) if name else ""
     except OSError:
         return ""

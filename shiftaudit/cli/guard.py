@@ -56,6 +56,7 @@ def _named_paths(ctx: Any, *, written: bool) -> Iterator[tuple[str, Path]]:
 
 def _inputs(ctx: Any) -> Iterator[tuple[str, Path]]:
     from shiftaudit.images.find import find_images
+    from shiftaudit.models.source import is_model_folder
 
     if getattr(ctx.obj, "path", None) is not None:
         yield "config", ctx.obj.path
@@ -66,6 +67,8 @@ def _inputs(ctx: Any) -> Iterator[tuple[str, Path]]:
             continue  # no path at all, such as a long list of numbers
         if is_file:
             yield name, path
+        elif is_folder and is_model_folder(path):
+            yield from ((name, file) for file in path.iterdir())
         elif is_folder:
             with suppress(InputError):
                 yield from ((name, found) for found in {file.path for file in find_images(path)[0]})

@@ -10,7 +10,7 @@ from pathlib import Path
 from shiftaudit.cli.run_audit import ImageOptions
 from shiftaudit.cli.stderr import warn
 from shiftaudit.errors import InputError
-from shiftaudit.models.source import is_file
+from shiftaudit.models.source import is_file, is_model_folder
 from shiftaudit.records.report import AuditReport
 from shiftaudit.records.settings import ModelOptions
 
@@ -54,4 +54,4 @@ def isolated(
 
 
 def _absolute(name: str) -> str:
-    return str(Path(name).absolute()) if is_file(name) else name
+    return str(Path(name).absolute()) if is_file(name) or is_model_folder(name) else name

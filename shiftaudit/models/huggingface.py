@@ -19,15 +19,9 @@ from shiftaudit.models.loaded import last_line
 from shiftaudit.models.named import DEFAULT, NO_WEIGHTS, TIMM_FOLDER, Built, seeded, timm_model
 from shiftaudit.models.preprocessing import preset, resized
 from shiftaudit.models.processor import Processed, measured
-from shiftaudit.models.source import is_file
 
 HF = "hf:"
 _CONFIG = "config.json"
-
-
-def is_model_folder(path: Path) -> bool:
-    """Whether a folder is laid out as `save_pretrained` does it."""
-    return is_file(path / _CONFIG)
 
 
 def hf_model(

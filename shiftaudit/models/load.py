@@ -14,13 +14,13 @@ from shiftaudit.images.class_names import read_class_names
 from shiftaudit.models import archives, checkpoint, named
 from shiftaudit.models.carried import Carried
 from shiftaudit.models.exported import load_exported
-from shiftaudit.models.huggingface import HF, hf_model, is_model_folder
+from shiftaudit.models.huggingface import HF, hf_model
 from shiftaudit.models.importing import imported_model
 from shiftaudit.models.loaded import LoadedModel, input_channels, state_sha256
 from shiftaudit.models.named import Built
 from shiftaudit.models.preprocessing import preset, with_options
 from shiftaudit.models.runner import RunnerModule
-from shiftaudit.models.source import FORMS, check_source, is_file, is_folder
+from shiftaudit.models.source import FORMS, check_source, is_file, is_folder, is_model_folder
 from shiftaudit.models.torchscript import load_torchscript, settle_batch
 from shiftaudit.records.report import ModelInfo, Preprocessing
 from shiftaudit.records.settings import ModelOptions

@@ -58,6 +58,11 @@ def is_file(path: str | Path) -> bool:
         return False
 
 
+def is_model_folder(path: str | Path) -> bool:
+    """Whether a folder is laid out as Hugging Face's `save_pretrained` does it."""
+    return is_file(Path(path) / "config.json")
+
+
 def is_folder(path: str | Path) -> bool:
     """Whether there is a folder of this name; False for what is too long to be one."""
     try:

@@ -87,7 +87,13 @@ def test_a_report_is_found_again_only_if_everything_is_the_same(tmp_path: Path) 
         labels_of.write_text(f"path,label\na.png,{label}\n")
         others.add(place(labels=str(labels_of)))
         others.add(place(options=ModelOptions(weights=str(labels_of))))
-    assert len(others | {first}) == 12
+    hub = tmp_path / "hf"
+    hub.mkdir()
+    (hub / "config.json").write_text("{}")
+    for weights in (b"one", b"another"):
+        (hub / "model.safetensors").write_bytes(weights)
+        others.add(place(of=str(hub)))
+    assert len(others | {first}) == 14
     assert all(path.parent == tmp_path for path in others)
 
 

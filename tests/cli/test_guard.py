@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from cli_run import InProcess, installed
+from image_files import packed
 from networks import Residual, seeded, write_images
 from report_builder import fake_report
 
@@ -17,6 +18,10 @@ from shiftaudit.records.codec import dumps
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     write_images(tmp_path / "images", n=2)
+    packed(tmp_path / "images", tmp_path / "images.zip")
+    packed(tmp_path / "images", tmp_path / "shards" / "0.tar")
+    (tmp_path / "hf").mkdir()
+    (tmp_path / "hf" / "config.json").write_text("{}")
     (tmp_path / "labels.csv").write_text("00.png,0\n")
     torch.jit.save(torch.jit.script(seeded(Residual())), tmp_path / "model.pt")
     (tmp_path / "link.pt").symlink_to("model.pt")
@@ -49,6 +54,12 @@ def folder(tmp_path: Path) -> Path:
         ("tune a.json images --teacher model.pt -o model.pt --force", "model.pt: it is read as --teacher"),
         ("tune model.pt images --teacher resnet18 -o t.pt --checkpoint model.pt", "model.pt: it is read as PATCHED"),
         ("refit model.pt images --teacher resnet18 -o images/00.png --force", "images/00.png: it is read as IMAGES"),
+        (
+            "patch hf -o ./hf/config.json --force --file-format state-dict",
+            "cannot write hf/config.json: it is read as MODEL",
+        ),
+        ("score model.pt images.zip --samples images.zip", "cannot write images.zip: it is read as IMAGES"),
+        ("score model.pt shards --samples shards/0.tar", "cannot write shards/0.tar: it is read as IMAGES"),
         ("score model.pt images -o x.json --samples x.json", "two results would be written to x.json"),
         ("score model.pt images -o x.json --html images/../x.json", "two results would be written to"),
         ("report a.json -o x/", "cannot write 'x/': it names a folder"),
