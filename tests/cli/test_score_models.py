@@ -88,3 +88,11 @@ def test_a_network_that_prints_does_not_spoil_the_json(folder: Path) -> None:
     assert report["data"]["n_images"] == 2
     assert "{building" in done.stderr
     assert "{not json" in done.stderr
+
+
+def test_stages_takes_a_network_of_ones_own(folder: Path) -> None:
+    done = in_process("stages", "answering:raises", "--size", 16, cwd=folder)
+    assert (done.returncode, "broken in the middle" in done.stderr) == (2, True)
+    done = in_process("stages", "answering:nan", "--size", 16, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "answering:nan: 1 downsampling stage" in done.stdout

@@ -219,3 +219,64 @@ def test_a_slice_of_a_slice_is_a_site_of_its_own(how: str) -> None:
         ("blur_before_slice", (2, 2), (8, 8)),
         ("blur_before_slice", (2, 2), (4, 4)),
     ]
+
+
+class OneSide(nn.Module):
+    """An adaptive pool that leaves one side as it is, and a clamp whose bound is a map of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, padding=1)
+        self.pool = nn.AdaptiveAvgPool2d((None, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        return self.pool(self.second(torch.clamp(y, min=y.roll(1, 2)))).flatten(1)
+
+
+class Experts(nn.Module):
+    """A convolution whose weight every image mixes for itself (CondConv): all images of a batch are groups of one call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.routing = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 2)
+        self.experts = nn.Parameter(torch.randn(2, 6 * 4 * 9))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        n, c, h, w = x.shape
+        weight = (self.routing(x.mean((2, 3))).sigmoid() @ self.experts).view(n * 6, c, 3, 3)
+        y = nn.functional.conv2d(x.reshape(1, n * c, h, w), weight, stride=2, padding=1, groups=n)
+        return y.view(n, 6, y.shape[-2], y.shape[-1])
+
+
+@pytest.mark.parametrize("how", ["eager", "traced", "exported"])  # torch.jit.script does not take such a pool
+def test_a_pool_along_one_axis_and_a_clamp_by_a_map_are_exact(how: str) -> None:
+    torch.manual_seed(0)
+    record = check(OneSide().eval(), torch.randn(1, 3, 16, 16), how)
+    assert actions(record) == {"first": "blur_after_op", "pool": "blur_after_pool"}
+
+
+@pytest.mark.parametrize("how", FORMS)
+def test_a_convolution_that_every_image_has_a_weight_of_its_own_for_is_exact(how: str) -> None:
+    torch.manual_seed(0)
+    (site,) = check(Experts().eval(), torch.randn(2, 3, 16, 16), how).sites
+    assert (site.output_size, site.action) == ((8, 8), "blur_after_op")
+
+
+@pytest.mark.filterwarnings("ignore")  # the trace fixes the size of the batch
+def test_a_trace_that_was_made_in_train_mode_is_exact() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)).train()
+    x = torch.randn(2, 3, 17, 17)
+    traced = torch.jit.trace(network, x, check_trace=False)
+    result = patch(traced, PatchOptions(filter_size=1, stem=True), example_input=x)
+    torch.testing.assert_close(result.module(x), traced(x), rtol=1e-5, atol=1e-5)
+    assert [site.action for site in result.record.sites] == ["blur_after_op", "blur_after_pool"]
+
+
+def test_what_optimize_for_inference_made_is_refused_in_a_sentence() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)).eval()
+    with pytest.raises(PatchError, match="cannot be copied") as caught:
+        patch(torch.jit.optimize_for_inference(torch.jit.script(network)), input_size=16)
+    assert "patch the network before that" in str(caught.value)
