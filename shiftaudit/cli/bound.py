@@ -57,5 +57,8 @@ def copy_within_bound(
         done = search(loaded, files, bound, choices, labels=labels, seed=seed, observer=observer)
     if done.model is None:
         stdout.show({"search": done.record}, partial(render_search, done.record), as_json=as_json)
-        raise NoVerdictError(verdict(done.record), hint="nothing was written; give more images or a larger --max-drop")
+        longer = ", a longer --budget" if done.record.n_fitted < done.record.n_planned else ""
+        raise NoVerdictError(
+            verdict(done.record), hint=f"nothing was written; give more images{longer} or a larger --max-drop"
+        )
     return done.model

@@ -168,6 +168,9 @@ def test_where_nothing_helps_the_best_are_shown_and_nothing_is_written(
     assert code == 3, error
     assert "no copy within the bound is surely more consistent" in error
     assert "3 tested on 6 held-out images" in out
+    assert "--budget" not in error
+    code, out, error = run(*command, "--labels", "none", "--budget", 1e-6)
+    assert (code, "1 of 4 copies" in out, "a longer --budget" in error) == (3, True, True)
     code, out, _ = run(*command, "--json", "--filter-size", 2)
     record = json.loads(out)["search"]
     assert (code, record["measure"], record["chosen"], record["n_planned"]) == (3, "agreement", None, 1)
