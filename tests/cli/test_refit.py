@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cli_run import InProcess, environment
 from PIL import Image
 from torch import nn
 
 from shiftaudit.cli.memory import keep_memory
-from tests.cli_run import InProcess, environment
 
 SIZE = ("--size", "16", "--resize", "20")
 Run = Callable[..., tuple[int, str, str]]

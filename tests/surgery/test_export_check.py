@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from patch_networks import randomise
 from torch import Tensor, nn
 
 from shiftaudit.errors import PatchError
 from shiftaudit.surgery.export_check import check_onnx
 from shiftaudit.surgery.patch import PatchOptions, patch
-from tests.patch_networks import randomise
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")

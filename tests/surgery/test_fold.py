@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from patch_networks import form
 from torch import Tensor, nn
 
 from shiftaudit.errors import PatchError
@@ -19,7 +20,6 @@ from shiftaudit.records.patch import PatchOptions, SiteRecord
 from shiftaudit.surgery.blurpool import BlurPool, blur_kernel
 from shiftaudit.surgery.fold import merged
 from shiftaudit.surgery.patch import PatchResult, patch
-from tests.patch_networks import form
 
 FORMS = ("eager", "exported", "scripted", "traced")
 PRE = PatchOptions(placement="pre-conv", fold=True)

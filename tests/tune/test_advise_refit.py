@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patch_networks import randomise
 from PIL import Image
 from torch import nn
 
@@ -22,7 +23,6 @@ from shiftaudit.surgery.patch import plan_patch
 from shiftaudit.tune import advise_refit
 from shiftaudit.tune.advise import advise
 from shiftaudit.tune.advise_refit import with_refit
-from tests.patch_networks import randomise
 
 SETTINGS = Settings(shifts="2", max_shift=3, stages=False, workers=0)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cli_run import InProcess
 from PIL import Image
 from torch import nn
 
@@ -27,7 +28,6 @@ from shiftaudit.tune import bound as bound_module
 from shiftaudit.tune import data
 from shiftaudit.tune.advise import consistency_of, correct_of
 from shiftaudit.tune.bound import search, shares
-from tests.cli_run import InProcess
 
 
 class Sampled(nn.Module):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from patch_networks import randomise
 from torch import Tensor, nn
 
 from shiftaudit.surgery.refit.fuse import fused
 from shiftaudit.surgery.refit.tape import Pass, Tape, record
-from tests.patch_networks import randomise
 
 
 class Branches(nn.Module):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from patch_networks import randomise
 from torch import Tensor, nn
 
 from shiftaudit.errors import InputError, ModelError
@@ -17,7 +18,6 @@ from shiftaudit.surgery.patch import PatchOptions, patch
 from shiftaudit.surgery.refit import match
 from shiftaudit.surgery.refit.run import fit_layers
 from shiftaudit.surgery.refit.walk import Batches
-from tests.patch_networks import randomise
 
 RIDGE = 1e-3
 SETTINGS = RefitSettings(layers="all", ridge=RIDGE)
