@@ -140,7 +140,11 @@ def _not_run(count: int) -> tuple[str, ...]:
 def _in_training(module: nn.Module, plan: Plan) -> tuple[str, ...]:
     """What a copy of a network in train mode does differently, whatever its filters."""
     norms = any("BatchNorm" in getattr(child, "original_name", type(child).__name__) for child in module.modules())
-    if not module.training or not norms or all(decision.action != BLUR_AFTER_TAIL for decision in plan.decisions):
+    if (
+        not getattr(module, "training", False)
+        or not norms
+        or all(decision.action != BLUR_AFTER_TAIL for decision in plan.decisions)
+    ):
         return ()
     return ("in train mode a batch-norm in front of a blur takes its statistics before the map is made smaller",)
 
