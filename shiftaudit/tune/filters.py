@@ -28,7 +28,7 @@ def set_strength(module: nn.Module, strength: float) -> int:
         return len(layers) + len(filters)
     raise PatchError(
         "the model to tune holds no BlurPool whose strength can be set",
-        hint="patch it first; where `patch` had to trace, save the original as TorchScript and patch that file",
+        hint="patch it first; where `patch` had to trace, write the copy as .pt2",
     )
 
 
