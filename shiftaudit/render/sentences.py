@@ -157,7 +157,8 @@ def ceiling_text(ceiling: Metric) -> str:
     if not ceiling.value:
         return "A filter has nothing to win on these images: where stages sample changes no answer."
     interval = f" {points_interval(ceiling)}" if ceiling.ci_low is not None else ""
-    return f"A perfect filter could win at most {points(ceiling)} points{interval} of consistency on these images."
+    most = f"{points(ceiling)} points{interval}"
+    return f"A perfect filter could win at most {most} of agreement with the unshifted answer on these images."
 
 
 def causes_text(before: Cause | None, after: Cause | None) -> str:

@@ -220,3 +220,6 @@ def test_where_a_filter_may_win_nothing_none_is_proposed(
         advice = advise(model, images, SETTINGS)
         assert advice.proposal == proposal
         assert ("do not show that a filter could win" in render_advice(advice)) == (not proposal)
+        # Not of consistency, which compares shifted views with each other.
+        assert "5.0 points" in render_advice(advice).replace("\n", " ")
+        assert "of agreement with the unshifted answer" in render_advice(advice).replace("\n", " ")
