@@ -62,13 +62,18 @@ class ImageOptions:
                 pass
 
     def known_labels(self, model: LoadedModel, *, n_classes: int | None = None, quiet: bool) -> Labels:
-        """Classes by relative path; a note on stderr says where they came from, or why there are none."""
+        """Classes by relative path; a note on stderr, once for all models, says where they came from, or why there are none."""
         from shiftaudit.images.labels import read_labels
 
         labels = read_labels(self.labels, self.found[0], class_names=model.class_names, n_classes=n_classes)
-        if labels.note:
+        if labels.note and labels.note not in self._told:
             note(labels.note, quiet=quiet)
+            self._told.add(labels.note)
         return labels
+
+    @cached_property
+    def _told(self) -> set[str]:
+        return set()
 
 
 def run_audit(

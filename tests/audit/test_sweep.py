@@ -114,6 +114,7 @@ def test_the_command_ranks_models_and_lists_failures(tmp_path: Path) -> None:
     )  # fmt: skip
     done = in_process(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert done.stderr.count("labels from") == 1
     header, *rows = (tmp_path / "sweep.csv").read_text(encoding="utf-8").splitlines()
     assert header.startswith("model,weights,n_images,accuracy,accuracy_low,accuracy_high,circular.consistency")
     assert [("antialiased" in row, "no such file" in row) for row in rows] == [
