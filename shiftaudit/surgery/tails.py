@@ -8,7 +8,7 @@ a gate of the network's own, not a norm, and the blur belongs in front of it; `y
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shiftaudit.surgery.graph import Call, Graph, Uses, Value
 from shiftaudit.surgery.pointwise import ACTIVATIONS, USUAL, Layout, carried, is_norm, label, reads_only_size
@@ -21,6 +21,8 @@ class Tail:
     end: Value
     """Of the last step; the operation's own where there is none."""
     names: tuple[str, ...] = ()
+    inside: Call | None = None
+    """What goes on with it inside a step of the graph, where no layer can be inserted."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,7 @@ def find_tail(value: Value, graph: Graph, uses: Uses) -> Tail:
     while (step := _next_step(value, graph, uses, bool(names))) is not None:
         value = step.end
         names += _names(step, graph)
-        if graph.can_insert_after(value):
-            tail = Tail(value, tuple(names))
+        tail = Tail(value, tuple(names)) if graph.can_insert_after(value) else replace(tail, inside=step.calls[-1])
         if step.calls[0].name in ACTIVATIONS:
             break
     return tail

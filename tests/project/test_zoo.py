@@ -13,7 +13,7 @@ pytest.importorskip("timm")
 
 ZOO = Path(__file__).parents[2] / "scripts" / "zoo.py"
 IN_ALL_FORMS = ("test_byobnet", "test_efficientnet", "test_resnet")
-IN_TWO = ("test_convnext", "test_mambaout", "test_efficientnet_evos")
+IN_TWO = ("test_convnext", "test_mambaout", "test_nfnet", "test_vit")
 AS_IT_IS = ("coat_tiny", "dla46x_c", "edgenext_xx_small", "efficientvit_m0", "pvt_v2_b0", "starnet_s050", "tresnet_m")
 """One each of families whose strides, names or filters once were wrong, or that are written in a way of their own."""
 

@@ -405,3 +405,37 @@ def test_stages_and_patch_number_operations_of_one_name_alike(how: str) -> None:
     wanted = ["interpolate", "max_pool", "max_pool@2", "slice", "slice@2"]
     assert sorted(stage.name for stage in discover(module, module, x).stages) == wanted
     assert sorted(site.name for site in plan_patch(module, example_input=x).sites) == wanted
+
+
+class _ActsFirst(nn.Module):
+    """A block that begins with the activation of whatever came before it, as those of networks without norms do."""
+
+    def __init__(self, *, asks: bool = False) -> None:
+        super().__init__()
+        self.act, self.conv, self.asks = nn.SiLU(), nn.Conv2d(4, 4, 3, padding=1), asks
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(x)
+        if self.asks and bool(x.sum() > 1e9):
+            return x
+        return x + self.conv(x)
+
+
+def test_an_activation_that_the_next_block_begins_with_is_part_of_the_tail_in_every_form() -> None:
+    torch.manual_seed(0)
+    model, x = (
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, 2, 1), _ActsFirst()).eval(),
+        torch.randn(1, 3, 16, 16),
+    )
+    assert check_parity(model, x) == [("1", "blur_after_tail")]
+    same = patch(model, PatchOptions(filter_size=1), example_input=x)
+    torch.testing.assert_close(same.module(x), model(x))
+    assert set(same.module.state_dict()) == set(model.state_dict())
+
+
+def test_a_block_that_fx_cannot_look_into_keeps_its_activation() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, 2, 1), _ActsFirst(asks=True)).eval()
+    record = plan_patch(model, input_size=16)
+    assert [(site.name, site.action) for site in record.sites] == [("1", "blur_after_op")]
+    assert (record.backend, record.notes) == ("fx", ())

@@ -17,8 +17,9 @@ from shiftaudit.surgery.fx.lost import lost
 from shiftaudit.surgery.fx.nodes import source_of
 from shiftaudit.surgery.fx.record import Recording
 from shiftaudit.surgery.fx.trace import NotFollowedError, eval_mode, first_line, fixed_arguments, has_own_code, trace
-from shiftaudit.surgery.graph import Call, Graph, NewLayer, Shape, Size, Stored, Value
+from shiftaudit.surgery.graph import Call, Graph, NewLayer, Shape, Size, Stored, Uses, Value, computed
 from shiftaudit.surgery.plan import CONV
+from shiftaudit.surgery.tails import find_tail
 
 _ONE_STEP = "it is part of a step that cannot be changed here: save the model with torch.jit.script and patch the file"
 _OWN_CODE = "its stride is fixed in code"
@@ -40,7 +41,21 @@ class FxGraph(Graph):
     def __init__(self, module: nn.Module, example: Tensor) -> None:
         self.original = module
         self.example = example
-        self.copy, expected = trace(module, example)
+        self._read(frozenset())
+        opened = frozenset() if isinstance(module, fx.GraphModule) else self._with_a_tail()
+        if opened:
+            whole = dict(self.__dict__)
+            try:
+                self._read(opened)
+            except NotFollowedError:
+                self.__dict__ = whole
+        self.names = {child: name for name, child in self.copy.named_modules()}
+        self.notes = self._notes()
+
+    def _read(self, opened: frozenset[str]) -> None:
+        """Trace the original, with a look inside these modules too, and run the copy once."""
+        module, example = self.original, self.example
+        self.copy, expected = trace(module, example, opened)
         with eval_mode(self.copy):
             self.recording = Recording(self.copy)
             try:
@@ -56,8 +71,17 @@ class FxGraph(Graph):
         if not _is_same(expected, self.output):
             raise NotFollowedError("torch.fx recorded another computation than the model's")
         self.calls = self.recording.calls
-        self.names = {child: name for name, child in self.copy.named_modules()}
-        self.notes = self._notes()
+
+    def _with_a_tail(self) -> frozenset[str]:
+        """Modules, one step of the graph each, that begin with the norm or activation of a strided convolution before them."""
+        uses = Uses(self.calls)
+        strided = [call for call in self.calls if "conv" in call.name and _is_strided(call)]
+        going_on = [
+            find_tail(call.outs[0], self, uses).inside for call in strided if self.shape(call.outs[0]) is not None
+        ]
+        return frozenset(
+            str(call.node.target) for call in going_on if call is not None and call.node.op == "call_module"
+        )
 
     def shape(self, value: Value) -> Shape | None:
         return self.recording.shapes.get(value)
@@ -189,6 +213,11 @@ def _set_argument(call: Call, name: str, value: Size) -> None:
         call.node.update_arg(at, list(value))
     else:
         call.node.update_kwarg(name, list(value))
+
+
+def _is_strided(call: Call) -> bool:
+    stride = call.numbers.get("stride")
+    return isinstance(stride, (list, tuple)) and not computed(stride) and max(stride, default=1) > 1
 
 
 def _holds(module: nn.Module, path: str) -> bool:

@@ -75,13 +75,16 @@ def has_own_code(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv2d) and (kind.forward, kind._conv_forward) != ways
 
 
-def trace(module: nn.Module, example: Tensor) -> tuple[fx.GraphModule, Any]:
+def trace(module: nn.Module, example: Tensor, opened: frozenset[str] = frozenset()) -> tuple[fx.GraphModule, Any]:
     """A deep copy of `module` as a GraphModule with the same state-dict keys, and what `module` returns for the example.
 
     `module` itself is untouched; nothing is returned in the second place for a module that is a graph already.
 
     The graph is the one that runs in eval mode: branches that run in training only (auxiliary classifiers) are not in it,
     their parameters are.
+
+    Args:
+        opened: modules to look inside, beside those that hold a downsampling operation.
 
     Raises:
         PatchError: the module does not run on the example.
@@ -91,7 +94,7 @@ def trace(module: nn.Module, example: Tensor) -> tuple[fx.GraphModule, Any]:
     training = {name: child.training for name, child in work.named_modules()}
     for child in work.modules():
         child.training = False  # not `.eval()`, which exported programs refuse
-    graph_module, output = (work, None) if isinstance(work, fx.GraphModule) else _symbolic(work, example)
+    graph_module, output = (work, None) if isinstance(work, fx.GraphModule) else _symbolic(work, example, opened)
     _keep_unused_state(work, graph_module)
     _hide_constants(graph_module, set(module.state_dict()))
     for name, child in graph_module.named_modules():
@@ -99,7 +102,7 @@ def trace(module: nn.Module, example: Tensor) -> tuple[fx.GraphModule, Any]:
     return graph_module, output
 
 
-def _symbolic(work: nn.Module, example: Tensor) -> tuple[fx.GraphModule, Any]:
+def _symbolic(work: nn.Module, example: Tensor, opened: frozenset[str]) -> tuple[fx.GraphModule, Any]:
     try:
         with torch.no_grad(), record_calls(work) as calls:
             output = work(example)
@@ -107,7 +110,7 @@ def _symbolic(work: nn.Module, example: Tensor) -> tuple[fx.GraphModule, Any]:
         raise PatchError(
             f"the model does not run on an input of shape {tuple(example.shape)}: {first_line(error)}"
         ) from error
-    open_modules = {name for call in calls if call.shrinks for name in call.modules}
+    open_modules = {name for call in calls if call.shrinks for name in call.modules} | opened
     convolutions = {name for name, child in work.named_modules() if has_own_code(child)}
     graph = _traced(work, example, open_modules, open_modules - convolutions)
     _drop_fixed_arguments(graph)
