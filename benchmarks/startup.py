@@ -22,7 +22,7 @@ LINES: dict[str, tuple[str, ...]] = {
     "`shiftaudit --help`": ("-m", "shiftaudit", "--help"),
     "`shiftaudit score missing.pt images/`": ("-m", "shiftaudit", "score", "missing.pt", "."),
     "`shiftaudit score model.pt images/ --shifts x`": ("-m", "shiftaudit", "score", "model.pt", ".", "--shifts", "x"),
-    "`shiftaudit demo`, 80 images of 64×64": ("-m", "shiftaudit", "demo"),
+    "`shiftaudit demo`, 80 images × 22 answers": ("-m", "shiftaudit", "demo"),
 }
 
 

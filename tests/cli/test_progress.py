@@ -104,3 +104,16 @@ def test_something_turns_before_torch_is_imported(command: str, tmp_path: Path) 
     os.close(ours)
     assert "TORCH" in told
     assert any(words in told.partition("TORCH")[0] for words in ("loading", "looking"))
+
+
+IMPORTS = """
+import gc
+from shiftaudit.cli.progress import load_torch
+load_torch(quiet=True)
+print(gc.isenabled(), gc.get_freeze_count() > 100_000)
+"""
+
+
+def test_what_is_imported_is_not_searched_for_cycles_and_what_comes_later_is() -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "True True\n"), done.stderr
