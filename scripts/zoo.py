@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 from shiftaudit.errors import PatchError, ShiftAuditError
 from shiftaudit.models import load_model
+from shiftaudit.models.copies import deep_copy
 from shiftaudit.records.patch import PatchOptions, PatchRecord
 from shiftaudit.records.settings import ModelOptions
 from shiftaudit.stages.find import Discovery, discover
@@ -152,7 +153,8 @@ def examine(spec: str, forms: Sequence[str]) -> Row:
         return {"forms": {}, "note": "too large for this sweep"}
     network.eval()
     x = _fitting(network, sizes)
-    found = discover(network, network, x)
+    watched = deep_copy(network)  # what it keeps from a run in inference mode cannot be traced
+    found = discover(watched, watched, x)
     row: Row = {"size": x.shape[-1], "stages": len(found.stages), "stride": found.total_stride, "forms": {}}
     row["implausible"] = implausible(found, x.shape[-1])
     row["unmeasured"] = len(found.unmeasured)
@@ -176,7 +178,7 @@ _TO_PARENT: list[Connection] = []
 def _fitting(network: nn.Module, sizes: list[int]) -> Tensor:
     for size in sizes[:-1]:
         try:
-            with torch.inference_mode():
+            with torch.no_grad():
                 network(torch.randn(1, 3, size, size))
             return torch.randn(1, 3, size, size)
         except (AssertionError, RuntimeError, ValueError):
@@ -237,7 +239,7 @@ def _patched(module: nn.Module, x: Tensor) -> tuple[PatchRecord, float]:
         if error.message.startswith("nothing to patch"):
             return plan_patch(module, OPTIONS, example_input=x), 0.0
         raise
-    with torch.inference_mode():
+    with torch.no_grad():
         return result.record, _distance(module(x), result.module(x))
 
 
