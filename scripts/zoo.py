@@ -388,7 +388,8 @@ What `scripts/zoo.py` found in {n} public networks with random weights, {n_timm}
 smallest of every family first). A network is the same in a form where `patch` finds the sites of the eager network under the
 names that `stages` shows, decides alike, the stages have the same sizes and strides, and a copy with filter size 1 computes
 what the original computes, to 1e-5. Where it is refused, the sentence stands below. A network that torch itself cannot trace,
-export, script or write as ONNX has no such form. Strides are implausible where stride times map is not the size of the input.
+export, script or write as ONNX has no such form; an empty cell was not tried. Strides are implausible where stride times map is
+not the size of the input. `?depth=2` stands for two blocks of the published network's many.
 """
 
 
