@@ -17,6 +17,7 @@ from torch import Tensor, fx, nn
 
 from shiftaudit.errors import ModelError
 from shiftaudit.stages.names import is_exported
+from shiftaudit.surgery.torchscript.flatten import straight_graph
 
 _WEIGHT = ".weight"
 _SCRIPT_OPS = ("aten::conv1d", "aten::conv2d", "aten::conv3d", "aten::_convolution", "aten::linear", "aten::addmm")
@@ -116,28 +117,22 @@ class _ScriptTaps:
         self._module = module
         self._select = select
         self._functions: dict[tuple[str, ...], Any] = {}
-        self.names = tuple(_script_taps(_inlined(module)))
+        self.names = tuple(_script_taps(straight_graph(module)))
 
     def run(self, x: Tensor, taps: Sequence[str]) -> tuple[Tensor, list[Tensor | None]]:
         key = tuple(taps)
         if key not in self._functions:
-            self._functions[key] = _function_with_taps(_inlined(self._module), key)
+            self._functions[key] = _function_with_taps(straight_graph(self._module), key)
         # Unoptimised: the profiling executor would specialise the graph for every new batch shape.
         with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             output, *tensors = self._functions[key](self._module._c, x)
         return self._select(output, len(x)), tensors
 
 
-def _inlined(module: torch.jit.ScriptModule) -> Any:
-    graph = module._c._get_method("forward").graph.copy()
-    torch._C._jit_pass_inline(graph)
-    return graph
-
-
 def _script_taps(graph: Any) -> dict[str, Any]:
     """The tensor that each convolution or linear layer reads, by the layer's name, in the order of execution.
 
-    Layers inside branches and loops are left out: what they read does not exist outside.
+    Layers inside loops, and inside branches that an image decides, are left out: what they read does not exist outside.
     """
     found: dict[str, Any] = {}
     for node in graph.nodes():  # the top block alone

@@ -137,3 +137,36 @@ def test_networks_that_share_nothing_are_refused() -> None:
         choose_taps(tapped(tiny(True), logits), tapped(nn.Sequential(nn.Conv2d(3, 5, 1)), logits), X)
     with pytest.raises(ModelError, match="share no layer"):
         choose_taps(tapped(tiny(False), logits), tapped(tiny(False), logits), X)
+
+
+class Residual(nn.Module):
+    """As torchvision writes MobileNetV2's blocks: whether there is a shortcut is an attribute, and each answer a branch."""
+
+    def __init__(self, *, shortcut: bool) -> None:
+        super().__init__()
+        self.shortcut = shortcut
+        self.width = 4
+        self.conv = nn.Sequential(
+            nn.Conv2d(self.width, self.width, 3, padding=1), nn.BatchNorm2d(self.width), nn.Dropout(0.5)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.shortcut and self.width == 4:
+            return x + self.conv(x)
+        else:  # noqa: RET505
+            return self.conv(x)
+
+
+def test_layers_in_branches_that_attributes_decide_are_compared_in_scripts_too() -> None:
+    torch.manual_seed(0)
+    eager = nn.Sequential(nn.Conv2d(3, 4, 3), Residual(shortcut=True), Residual(shortcut=False), nn.Flatten())
+    script = reloaded(eager)
+    ours, theirs = tapped(script, logits), tapped(eager.eval(), logits)
+    assert ours.names == theirs.names == ("0", "1.conv.0", "2.conv.0")
+    for module in (eager, script):
+        module.train()  # what the mode decides is still decided when it runs
+    torch.manual_seed(1)
+    answer, taps = ours.run(X, ours.names)
+    torch.manual_seed(1)
+    expected, wanted = theirs.run(X, theirs.names)
+    torch.testing.assert_close((answer, *taps), (expected, *wanted))

@@ -14,6 +14,8 @@ from shiftaudit.models.torchscript import no_jit_warnings
 from shiftaudit.stages.names import static_kind
 from shiftaudit.surgery.graph import Shape
 
+# Attributes that are set on a module from outside: its mode, and how far the filter of a BlurPool has grown.
+_SET_ANEW = ("training", "strength")
 _PLAIN = ("IntType", "BoolType", "FloatType", "ListType", "StringType")
 
 
@@ -71,18 +73,32 @@ def flat_graph(module: torch.jit.ScriptModule) -> Any:
     """The graph of `forward`, changed in place: calls inlined, constants folded, so that each operation can be rewritten."""
     graph = module._c._get_method("forward").graph
     torch._C._jit_pass_inline(graph)
-    _fold_attributes(module, graph)
+    _fold_attributes(
+        module, graph, [node for node in walk(graph) if static_kind(node.kind()) or node.kind() == "aten::pad"]
+    )
     torch._C._jit_pass_constant_propagation(graph)
     return graph
 
 
-def _fold_attributes(module: torch.jit.ScriptModule, graph: Any) -> None:
-    """Give operations the numbers they make from attributes (`self.kernel // 2`) as constants, unless the graph sets them."""
-    written = {node.s("name") for node in graph.findAllNodes("prim::SetAttr")}
+def straight_graph(module: torch.jit.ScriptModule) -> Any:
+    """A copy of the graph of `forward` without the branches that the module's attributes decide (`if self.has_shortcut:`).
+
+    What depends on tensors, the mode or a filter's strength is left to be decided when it runs.
+    """
+    graph = module._c._get_method("forward").graph.copy()
+    torch._C._jit_pass_inline(graph)
+    _fold_attributes(module, graph, list(graph.findAllNodes("prim::If")))
+    torch._C._jit_pass_constant_propagation(graph)
+    return graph
+
+
+def _fold_attributes(module: torch.jit.ScriptModule, graph: Any, pending: list[Any]) -> None:
+    """Give nodes what they make from attributes (`self.kernel // 2`) as constants, unless it may be set anew."""
+    written = {*_SET_ANEW, *(node.s("name") for node in graph.findAllNodes("prim::SetAttr"))}
     seen: set[int] = set()
-    pending = [node for node in walk(graph) if static_kind(node.kind()) is not None or node.kind() == "aten::pad"]
     while pending:
         holder = pending.pop()
+        pending += [block.returnNode() for block in holder.blocks()]
         for at, value in enumerate(list(holder.inputs())):
             maker = value.node()
             if maker.kind() == "prim::GetAttr" and maker.s("name") not in written:
