@@ -26,11 +26,13 @@ LINES: dict[str, tuple[str, ...]] = {
 }
 
 
-def cpu_seconds(arguments: tuple[str, ...]) -> float:
-    """Of a Python with these arguments, its children included; what it prints and how it ends is its own business."""
+def cpu_seconds(arguments: tuple[str, ...], *, check: bool = False) -> float:
+    """Of a Python with these arguments, its children included; what it prints is its own business, and without `check` how it ends."""
     nowhere = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_WRONLY, 0) for stream in (1, 2)]
     pid = os.posix_spawn(sys.executable, [sys.executable, *arguments], os.environ, file_actions=nowhere)
-    _, _, used = os.wait4(pid, 0)
+    _, status, used = os.wait4(pid, 0)
+    if check and status:
+        raise RuntimeError(f"{' '.join(arguments)} ended with {os.waitstatus_to_exitcode(status)}")
     return used.ru_utime + used.ru_stime
 
 
