@@ -27,7 +27,7 @@ LINES: dict[str, tuple[str, ...]] = {
 
 
 def cpu_seconds(arguments: tuple[str, ...], *, check: bool = False) -> float:
-    """Of a Python with these arguments, its children included; what it prints is its own business, and without `check` how it ends."""
+    """Of a Python with these arguments, its children included. What it prints is its own business; `check` how it ends."""
     nowhere = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_WRONLY, 0) for stream in (1, 2)]
     pid = os.posix_spawn(sys.executable, [sys.executable, *arguments], os.environ, file_actions=nowhere)
     _, status, used = os.wait4(pid, 0)
