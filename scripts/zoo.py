@@ -103,8 +103,7 @@ HF: dict[str, dict[str, Any]] = {
     "Segformer": {"hidden_sizes": [8, 16, 16, 32], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 1, 2, 2]},
     "Swin": {"embed_dim": 16, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2]},
     "PoolFormer": {"hidden_sizes": [8, 16, 16, 32], "depths": [1, 1, 1, 1]},
-    "LevitForImage": {},
-    "EfficientNet": {"width_coefficient": 0.25, "depth_coefficient": 0.25},
+    "EfficientNet": {"width_coefficient": 0.25, "depth_coefficient": 0.25, "hidden_dim": 320},
 }
 """Tiny configurations for `AutoModelForImageClassification`."""
 

@@ -97,6 +97,7 @@ class _ScriptReader:
         graph = _with_functions_inlined(module.cpp._get_method(method).graph)
         if self.merged:
             torch._C._jit_pass_cse(graph)
+            _merge_slices(graph)
         values: dict[str, _Value] = {}
         for value, bound in zip(graph.inputs(), [module, *arguments], strict=False):
             if bound is not None:
@@ -144,6 +145,21 @@ def _with_functions_inlined(graph: Any) -> Any:
     _rename_calls(graph, _PROTECTED_CALL, _METHOD_CALL)
     torch._C._jit_pass_constant_propagation(graph)
     return graph
+
+
+def _merge_slices(graph: Any) -> None:
+    """Make equal slices one. Common subexpressions are left apart where a method might write to what they read, since its call is
+    not inlined here; the interpreter, which inlines it, sees that it does not."""
+    first: dict[tuple[str, ...], Any] = {}
+    for node in list(graph.nodes()):
+        if node.kind() != "aten::slice":
+            continue
+        constants = [value.node().kind() == "prim::Constant" for value in node.inputs()]
+        reads = [repr(v.toIValue()) if c else v.debugName() for v, c in zip(node.inputs(), constants, strict=True)]
+        kept = first.setdefault(tuple(reads), node)
+        if kept is not node:
+            node.output().replaceAllUsesWith(kept.output())
+            node.destroy()
 
 
 def _rename_calls(graph: Any, old: str, new: str) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import small_families as small
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from shiftaudit.stages.align import align
 from shiftaudit.stages.find import discover
@@ -142,6 +144,37 @@ def test_merged_slices_are_listed_as_they_run() -> None:
     scripted = torch.jit.script(Merging())
     assert len(scripted_ops(scripted)) == 6
     assert len(scripted_ops(scripted, merged=False)) == 8
+
+
+class Merging(nn.Module):
+    """Hugging Face's patch merging: four phases of a view of the tokens, then layers that are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(12)
+        self.reduction = nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.view(x.shape[0], 8, 8, x.shape[2])
+        phases = [x[:, row::2, column::2, :] for column in (0, 1) for row in (0, 1)]
+        out: Tensor = self.reduction(self.norm(torch.cat(phases, -1).view(x.shape[0], -1, 12)))
+        return out
+
+
+def test_slices_of_a_view_are_merged_as_the_interpreter_does_it() -> None:
+    x = torch.zeros(1, 64, 3)
+    traced = torch.jit.trace(nn.Sequential(Merging()), x)
+    ran: list[int] = []
+
+    class Count(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func is torch.ops.aten.slice.Tensor and args[4:] == (2,):
+                ran.append(1)
+            return func(*args, **(kwargs or {}))
+
+    with torch.inference_mode(), Count():
+        traced(x)
+    assert len(scripted_ops(traced)) == len(ran) == 6
 
 
 def test_alignment_never_joins_different_kinds_or_weights() -> None:
