@@ -130,7 +130,7 @@ class LoadedModel:
 
     def __call__(self, batch: Tensor) -> Tensor:
         n, step = len(batch), self.fixed_batch
-        batch = batch.to(self._dtype())
+        batch = batch.to(self.dtype)
         batch = batch.contiguous() if self.channels_first else batch
         if step is None:
             return self.logits_of(self._run(batch), n)
@@ -142,7 +142,9 @@ class LoadedModel:
         groups = [self.logits_of(self._run(group), step) for group in batch.split(step)]
         return torch.cat(groups)[:n]
 
-    def _dtype(self) -> torch.dtype:
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the network computes in, and its images are given as."""
         return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
 
     def _run(self, batch: Tensor) -> Any:

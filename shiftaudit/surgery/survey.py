@@ -85,7 +85,7 @@ def _sites(
     model: LoadedModel, example: Tensor, options: PatchOptions | None
 ) -> tuple[dict[str, SiteRecord], str | None]:
     try:
-        record = plan_patch(model.module, options, example_input=example)
+        record = plan_patch(model.module, options, example_input=example.to(model.dtype))
     except PatchError as error:
         return {}, error.message
     return {site.name: site for site in record.sites}, None

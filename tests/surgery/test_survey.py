@@ -96,3 +96,10 @@ def test_a_network_without_stages_is_said_to_alias_nothing() -> None:
     found = listed(flat)
     assert found.stages == ()
     assert "nothing aliases" in render(found.source, found.stages, found.skipped, found.patch_note, Terminal())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_networks_of_any_precision_are_said_to_be_what_patch_can_do(dtype: torch.dtype) -> None:
+    found = listed(Mixed().to(dtype))
+    assert found.patch_note is None
+    assert [stage.patch_action for stage in found.stages] == [stage.patch_action for stage in listed(Mixed()).stages]
