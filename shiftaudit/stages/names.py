@@ -154,9 +154,11 @@ def _merge_slices(graph: Any) -> None:
     for node in list(graph.nodes()):
         if node.kind() != "aten::slice":
             continue
-        constants = [value.node().kind() == "prim::Constant" for value in node.inputs()]
-        reads = [repr(v.toIValue()) if c else v.debugName() for v, c in zip(node.inputs(), constants, strict=True)]
-        kept = first.setdefault(tuple(reads), node)
+        reads = tuple(
+            repr(value.toIValue()) if value.node().kind() == "prim::Constant" else value.debugName()
+            for value in node.inputs()
+        )
+        kept = first.setdefault(reads, node)
         if kept is not node:
             node.output().replaceAllUsesWith(kept.output())
             node.destroy()
