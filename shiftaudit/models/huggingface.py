@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from shiftaudit.models.loaded import last_line
 from shiftaudit.models.named import DEFAULT, NO_WEIGHTS, TIMM_FOLDER, Built, seeded, timm_model
 from shiftaudit.models.preprocessing import preset, resized
 from shiftaudit.models.processor import Processed, measured
+from shiftaudit.records.json_files import read_json
 
 HF = "hf:"
 _CONFIG = "config.json"
@@ -74,9 +74,9 @@ def _transformers() -> Any:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} cannot be read: {last_line(error)}") from error
+        told = read_json(path)
+    except InputError as error:
+        raise ModelError(f"{path} cannot be read: {last_line(error.__cause__ or error)}") from error
     if not isinstance(told, dict):
         raise ModelError(f"{path} holds no configuration")
     return told
