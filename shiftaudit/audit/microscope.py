@@ -10,10 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from shiftaudit.audit.scorer import Scorer
-from shiftaudit.images.decode import decode
-from shiftaudit.images.file import ImageFile
+from shiftaudit.errors import InputError
+from shiftaudit.images.decode import DecodedImage, decode
+from shiftaudit.images.file import ImageFile, UnreadableImageError
+from shiftaudit.models import LoadedModel
 from shiftaudit.models.given import AnyModel, as_loaded
-from shiftaudit.records.report import Preprocessing, Shift, Views
+from shiftaudit.records.report import ImageResult, Preprocessing, Shift, Views
 from shiftaudit.records.settings import Settings
 from shiftaudit.records.words import BOTH, Protocol
 from shiftaudit.views.choices import chosen_protocols
@@ -82,11 +84,8 @@ def look(
     settings = Settings(
         protocol, f"grid:{step}", max_shift, stages=False, batch_size=batch_size, workers=0, device=device
     )
-    used, info = resolve(settings, size)
-    decoded = decode(file, model.preprocessing, info.canvas)
-    grid = Scorer(model, info, used).score(decoded.pixels, decoded.id, decoded.relative, None).image
-    used, info = resolve(replace(settings, shifts="diagonal"), size)
-    line = Scorer(model, info, used).score(decoded.pixels, decoded.id, decoded.relative, None).image
+    decoded = _decoded(file, model.preprocessing, resolve(settings, size)[1].canvas)
+    grid, line = (_scored(model, decoded, replace(settings, shifts=spec)) for spec in (settings.shifts, "diagonal"))
     return Microscope(
         decoded.relative,
         grid.prediction,
@@ -98,6 +97,18 @@ def look(
         decoded.pixels,
         size,
     )
+
+
+def _decoded(file: ImageFile, preprocessing: Preprocessing, canvas: int) -> DecodedImage:
+    try:
+        return decode(file, preprocessing, canvas)
+    except UnreadableImageError as error:
+        raise InputError(f"cannot read {file.path}: {error.message}") from error
+
+
+def _scored(model: LoadedModel, image: DecodedImage, settings: Settings) -> ImageResult:
+    used, info = resolve(settings, model.preprocessing.size)
+    return Scorer(model, info, used).score(image.pixels, image.id, image.relative, None).image
 
 
 def _grid_step(protocol: str, max_shift: int | None, size: int) -> int:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from shiftaudit.models import LoadedModel
+    from shiftaudit.records.advise import Change
     from shiftaudit.records.cause import Cause
     from shiftaudit.records.gate import Comparison
     from shiftaudit.records.patch import PatchRecord
@@ -176,10 +177,11 @@ def _verify(
 ) -> _Verified:
     """The original (A) and the copy (B) on the same views of the same images."""
     from shiftaudit.gate.compare import compare
+    from shiftaudit.tune.advise import agreement_of
 
     copy = replace(copy, info=replace(copy.info, source=output.name))
     original, patched = (run_audit(one, ImageOptions(images), Settings(), quiet=quiet) for one in (loaded, copy))
-    return _Verified(compare(original, patched), original.cause, patched.cause)
+    return _Verified(agreement_of(patched, original), compare(original, patched), original.cause, patched.cause)
 
 
 def _example(loaded: LoadedModel) -> Tensor:
@@ -202,6 +204,8 @@ def _print_plan(record: PatchRecord, *, as_json: bool) -> None:
 class _Verified:
     """The original and the copy on the same views, and why the answers of each change."""
 
+    agreement: Change
+    """Share of the images whose unshifted answer is the same."""
     comparison: Comparison
     before: Cause | None
     after: Cause | None
@@ -222,9 +226,8 @@ def _print_copy(copy: LoadedModel, written: _Written, *, as_json: bool) -> None:
     from shiftaudit.records.codec import dumps, plain
     from shiftaudit.render.bound import render_search
     from shiftaudit.render.compare import render_comparison
-    from shiftaudit.render.patch import render_patch, verdict
+    from shiftaudit.render.patch import render_patch, render_verified
     from shiftaudit.render.refit import render_refit
-    from shiftaudit.render.sentences import causes_text
     from shiftaudit.render.terminal import detect
     from shiftaudit.render.tune import render_tune
 
@@ -234,7 +237,8 @@ def _print_copy(copy: LoadedModel, written: _Written, *, as_json: bool) -> None:
         extras: dict[str, object] = {"search": search, "refit": fitted, "tune": tuned}
         if written.verified is not None:
             known = written.verified
-            extras |= {"comparison": known.comparison, "cause": known.before, "cause_after": known.after}
+            extras |= {"agreement": known.agreement, "comparison": known.comparison}
+            extras |= {"cause": known.before, "cause_after": known.after}
         both = {"patch": plain(record)} | {name: plain(value) for name, value in extras.items() if value is not None}
         stdout.write(dumps(record if len(both) == 1 else both), utf8=True)
         return
@@ -248,6 +252,6 @@ def _print_copy(copy: LoadedModel, written: _Written, *, as_json: bool) -> None:
     if tuned is not None:
         parts.append(render_tune(tuned, terminal))
     if (found := written.verified) is not None:
-        text = render_comparison(found.comparison, "table", terminal)
-        parts += ["\n" + text + verdict(found.comparison) + "\n", causes_text(found.before, found.after) + "\n"]
+        parts.append("\n" + render_comparison(found.comparison, "table", terminal))
+        parts.append(render_verified(found.agreement, found.comparison, found.before, found.after, terminal))
     stdout.write("".join(parts))

@@ -15,6 +15,7 @@ from shiftaudit.cli.stderr import say
 from shiftaudit.cli.takes import only, takes
 from shiftaudit.errors import InputError
 from shiftaudit.files import write_bytes_atomically
+from shiftaudit.images.archives import ARCHIVES
 from shiftaudit.records.settings import ModelOptions, Settings
 from shiftaudit.records.words import Protocol
 
@@ -44,8 +45,9 @@ def show(
     """Show which shifts of IMAGE change MODEL's answer, and to what: on a grid of shifts and along the diagonal."""
     if output_file is not None and output_file.suffix.lower() not in (".gif", ".png"):
         raise InputError(f"-o got {output_file}; expected a name that ends in .gif or .png")
-    if not image.is_file():
-        raise InputError(f"{image} is not a file", hint="`shiftaudit score` takes folders")
+    if not image.is_file() or image.suffix.lower() in ARCHIVES:
+        what = "no single image" if image.exists() else "not a file"
+        raise InputError(f"{image} is {what}", hint="give one image; `shiftaudit score` takes folders and archives")
     from shiftaudit.models.source import check_source
 
     check_source(model, options)

@@ -9,10 +9,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from shiftaudit.records.advise import Change
+from shiftaudit.records.cause import Cause
 from shiftaudit.records.gate import Comparison
 from shiftaudit.records.patch import LEAVE, PatchRecord, SiteRecord
 from shiftaudit.render.characters import clean
+from shiftaudit.render.sentences import causes_text
 from shiftaudit.render.terminal import Terminal, to_text
+from shiftaudit.render.tune import share_text
 
 WIDE = 110
 _VERDICT_METRICS = ("consistency", "agreement_with_unshifted", "accuracy", "accuracy_shifted")
@@ -149,6 +153,19 @@ def _pair(values: tuple[float, float]) -> str:
 
 def _mega(macs: int) -> str:
     return f"{macs / 1e6:.1f}" if macs < 1e8 else f"{macs / 1e6:.0f}"
+
+
+def render_verified(
+    agreement: Change, comparison: Comparison, before: Cause | None, after: Cause | None, terminal: Terminal
+) -> str:
+    """What the same views say of an original (A) and its copy (B), in sentences: agreement, verdict, causes."""
+    sentences = (
+        f"Agreement of the copy with the original, images unmoved: {share_text(agreement)} of {agreement.n_images:,} images.",
+        verdict(comparison),
+        causes_text(before, after),
+    )
+    text = "\n".join(clean(sentence) for sentence in sentences if sentence)
+    return to_text(lambda console: console.print(Text(text)), terminal)
 
 
 def verdict(comparison: Comparison) -> str:

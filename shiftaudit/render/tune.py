@@ -112,7 +112,7 @@ def _draw_trial(console: Console, trial: Trial, remark: str) -> None:
     """The sites on a line of their own, since their names may be long, and two lines of values below it."""
     console.print(Text(clean(f" {' + '.join(trial.sites)}: {remark}")))
     left = [(name, _signed(trial.consistency[name])) for name in _PROTOCOLS if name in trial.consistency]
-    right = [("agreement", _share(trial.agreement))]
+    right = [("agreement", share_text(trial.agreement))]
     right += [] if trial.accuracy is None else [("accuracy", _signed(trial.accuracy))]
     for one, other in zip_longest(left, right, fillvalue=("", "")):
         console.print(Text(f"   {one[0]:<10}{one[1]:<24}{other[0]:<11}{other[1]}".rstrip()))
@@ -152,7 +152,8 @@ def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
-def _share(change: Change) -> str:
+def share_text(change: Change) -> str:
+    """A share with its interval, in per cent."""
     return f"{100 * change.value:.1f} %" + _interval(change, signed=False)
 
 

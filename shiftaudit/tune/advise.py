@@ -204,7 +204,7 @@ class Trials:
         differences = [consistency_of(report, p) - consistency_of(self.original, p) for p in protocols]
         per_protocol = {p: change_of(values) for p, values in zip(protocols, differences, strict=True)}
         mean = change_of(np.mean(differences, axis=0))
-        agreement = change_of((predictions_of(report) == predictions_of(self.original)).astype(np.float64), low=0.0)
+        agreement = agreement_of(report, self.original)
         accuracy = None
         if self.accuracy is not None:
             accuracy = change_of(correct_of(report) - correct_of(self.original))
@@ -236,6 +236,11 @@ def consistency_of(report: AuditReport, protocol: Protocol) -> NDArray[np.float6
 def predictions_of(report: AuditReport) -> NDArray[np.int64]:
     """Per image, the class of the unshifted view."""
     return np.array([image.prediction for image in _images(report)], dtype=np.int64)
+
+
+def agreement_of(copy: AuditReport, original: AuditReport) -> Change:
+    """Share of the images to which both give the same unshifted answer."""
+    return change_of((predictions_of(copy) == predictions_of(original)).astype(np.float64), low=0.0)
 
 
 def correct_of(report: AuditReport) -> NDArray[np.float64]:

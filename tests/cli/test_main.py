@@ -48,6 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_images(where / "images", n=2)
     (where / "raising.py").write_text(RAISING)
     (where / "some.pt").write_bytes(b"no model")
+    (where / "photos.zip").write_bytes(b"")
     return where
 
 
@@ -84,6 +85,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("advise missing.pt images", "no such file"),
         ("show missing.pt images/00.png", "no such file"),
         ("show resnet18 missing.png", "missing.png is not a file"),
+        (
+            "show resnet18 images",
+            "images is no single image; give one image; `shiftaudit score` takes folders",
+        ),
+        ("show resnet18 photos.zip", "photos.zip is no single image; give one image; `shiftaudit score` takes"),
         ("stages missing.pt", "no such file"),
         ("merge missing.jsonl -o x.json", "missing.jsonl is not a readable samples file"),
         ("report missing.json", "missing.json does not exist"),

@@ -171,10 +171,14 @@ def test_verify_scores_both_on_the_same_views_and_gives_a_verdict(run, tmp_path:
     assert code == 0
     assert "\n circular\n" in out
     assert "   consistency " in out
+    assert "Agreement of the copy with the original, images unmoved: 100.0 % [" in out
     assert "Verdict: no measurable difference" in out
+    assert max(map(len, out.splitlines())) <= 80
     code, out, _ = run(*arguments, "--force", "--json")
-    comparison = json.loads(out)["comparison"]
+    told = json.loads(out)
+    comparison = told["comparison"]
     assert code == 0
+    assert (told["agreement"]["value"], told["agreement"]["n_images"]) == (1.0, 3)
     assert comparison["n_shared"] == 3
     assert all(abs(metric["difference"] or 0) < 1e-6 for metric in comparison["metrics"])
 
