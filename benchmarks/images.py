@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from shiftaudit.images.stream import ImageFile, find_images
+from shiftaudit.images.file import ImageFile
+from shiftaudit.images.find import find_images
 
 _SIDES = ((375, 500), (480, 640), (333, 500), (500, 500))
 

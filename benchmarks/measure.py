@@ -20,7 +20,7 @@ from torchvision import transforms
 
 from shiftaudit.audit.audit import Audit
 from shiftaudit.audit.run import run
-from shiftaudit.images.stream import ImageFile
+from shiftaudit.images.file import ImageFile
 from shiftaudit.metrics.counts import view_counts
 from shiftaudit.models import LoadedModel, load_model
 from shiftaudit.records.settings import Settings
@@ -190,7 +190,7 @@ def against_usual_loop(
 def _variance(_files: Sequence[ImageFile], k: int) -> float:
     """Variance between images of the share of agreeing pairs among `k` views, on the bundled network and its images."""
     from shiftaudit import sample
-    from shiftaudit.images.stream import find_images
+    from shiftaudit.images.find import find_images
 
     model = load_model(str(sample.model_path()))
     files = find_images(Path(sample.images_path()))[0]

@@ -24,7 +24,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from shiftaudit.files import write_bytes_atomically
-from shiftaudit.images.stream import decode, find_images
+from shiftaudit.images.decode import decode
+from shiftaudit.images.find import find_images
 from shiftaudit.models.carried import EXTRA_FILE, Carried
 from shiftaudit.records.report import Preprocessing
 from shiftaudit.surgery.blurpool import BlurPool

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from shiftaudit.gate.baseline import baseline_of, read_baseline
     from shiftaudit.gate.compare import compare
     from shiftaudit.gate.judge import judge
-    from shiftaudit.images.find import ImageFile, find_images
+    from shiftaudit.images.file import ImageFile
+    from shiftaudit.images.find import find_images
     from shiftaudit.models import LoadedModel, load_model
     from shiftaudit.models.runner import Runner
     from shiftaudit.records.codec import dumps
@@ -60,7 +61,8 @@ _PUBLIC = {
     "gate.baseline": ("baseline_of", "read_baseline"),
     "gate.compare": ("compare",),
     "gate.judge": ("judge",),
-    "images.find": ("ImageFile", "find_images"),
+    "images.file": ("ImageFile",),
+    "images.find": ("find_images",),
     "models": ("LoadedModel", "load_model"),
     "models.runner": ("Runner",),
     "records.codec": ("dumps",),

@@ -13,7 +13,7 @@ import pyarrow
 from PIL import Image
 from pyarrow import parquet
 
-from shiftaudit.images.stream import ImageFile
+from shiftaudit.images.file import ImageFile
 from shiftaudit.records.report import Preprocessing
 
 

@@ -10,7 +10,7 @@ from shiftaudit import assert_shift_invariant, sample
 from shiftaudit.audit.audit import audit
 from shiftaudit.errors import InputError, NoVerdictError
 from shiftaudit.gate.baseline import baseline_of, baseline_text
-from shiftaudit.images.stream import find_images
+from shiftaudit.images.find import find_images
 from shiftaudit.models import load_model
 from shiftaudit.records.report import Preprocessing
 from shiftaudit.records.settings import Settings

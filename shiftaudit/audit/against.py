@@ -9,8 +9,9 @@ import numpy as np
 
 from shiftaudit.audit.scorer import Scorer
 from shiftaudit.errors import InputError
+from shiftaudit.images.decode import DecodedImage
 from shiftaudit.images.file import ImageFile
-from shiftaudit.images.stream import DecodedImage, stream
+from shiftaudit.images.stream import stream
 from shiftaudit.metrics.intervals import mean_metric
 from shiftaudit.models import LoadedModel
 from shiftaudit.records.against import Against, Farthest

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shiftaudit.audit.audit import Observer, audit
+from shiftaudit.images.find import find_images
 from shiftaudit.images.labels import read_labels
-from shiftaudit.images.stream import find_images
 from shiftaudit.models.given import AnyModel, as_loaded
 from shiftaudit.records.report import AuditReport, Preprocessing
 from shiftaudit.records.settings import Settings

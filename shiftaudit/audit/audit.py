@@ -17,7 +17,9 @@ from shiftaudit.audit.damages import share_of
 from shiftaudit.audit.samples import Line
 from shiftaudit.audit.scorer import Scorer
 from shiftaudit.audit.summary import summarise
-from shiftaudit.images.stream import DecodedImage, ImageFile, stream
+from shiftaudit.images.decode import DecodedImage
+from shiftaudit.images.file import ImageFile
+from shiftaudit.images.stream import stream
 from shiftaudit.models import LoadedModel
 from shiftaudit.models.precision import precision_of
 from shiftaudit.records.report import SCHEMA_VERSION, AuditReport, Environment, Skipped
@@ -135,7 +137,7 @@ def audit(
 
     Args:
         model: from `shiftaudit.models.load_model`.
-        files: from `shiftaudit.images.stream.find_images`.
+        files: from `shiftaudit.images.find.find_images`.
         settings: protocol and batch settings.
         labels: class index by relative path; images without one are scored without accuracy.
         skipped: files that were already found unusable, to be listed in the report.

@@ -15,11 +15,12 @@ from shiftaudit.images.file import (
     SUFFIXES,
     Archives,
     ImageFile,
+    Member,
     UnreadableImageError,
+    clean_name,
     label_keys,
     os_reason,
 )
-from shiftaudit.images.members import Member, clean_name
 from shiftaudit.images.tars import tar_members
 from shiftaudit.images.zips import zip_members
 from shiftaudit.records.report import Skipped

@@ -31,14 +31,7 @@ MAX_PIXELS = 89_478_485
 MAX_SIDE = math.isqrt(MAX_PIXELS)
 """Largest side of a square that is as large."""
 
-_INTERPOLATIONS = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "box": Image.Resampling.BOX,
-    "hamming": Image.Resampling.HAMMING,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+_INTERPOLATIONS = {filter_.name.lower(): filter_ for filter_ in Image.Resampling}
 
 _ORIENTATION_TAG = 0x0112
 _ORIENTATIONS = {

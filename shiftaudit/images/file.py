@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,8 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp",
 
 LABEL_SUFFIX = ".cls"
 LABEL_BYTES = 256
+
+_DRIVE = re.compile(r"[A-Za-z]:")
 
 MAX_BYTES = 512 * 2**20
 """Largest image that is read, as it is stored or unpacked."""
@@ -37,6 +40,16 @@ class Part(Protocol):
             OSError: the archive cannot be read.
             UnreadableImageError: the part is damaged, or too large.
         """
+
+
+@dataclass(frozen=True)
+class Member:
+    """One entry of an archive: a file, a folder (neither part nor reason), or what cannot be used (a reason)."""
+
+    name: str
+    part: Part | None
+    reason: str | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -132,3 +145,16 @@ def os_reason(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "no longer exists"
     return error.strerror or type(error).__name__
+
+
+def clean_name(name: str) -> tuple[str, str | None]:
+    """A member's name as a relative path, and what is wrong with it; nothing is ever written under it.
+
+    >>> clean_name("./cats//1.jpg"), clean_name("../1.jpg")
+    (('cats/1.jpg', None), ('../1.jpg', 'its name leads out of the archive'))
+    """
+    # As names of files are: bytes that are not UTF-8 are shown escaped, so that every report can hold them.
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    leads_out = text.startswith("/") or ".." in parts or bool(_DRIVE.match(text))
+    return ("/".join(parts), None) if not leads_out else (text, "its name leads out of the archive")

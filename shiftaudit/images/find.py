@@ -14,8 +14,6 @@ from shiftaudit.images.archives import ARCHIVES, images_in, is_archive
 from shiftaudit.images.file import LABEL_BYTES, LABEL_SUFFIX, SUFFIXES, ImageFile, label_keys, os_reason
 from shiftaudit.records.report import Skipped
 
-__all__ = ["SUFFIXES", "ImageFile", "find_images"]
-
 
 def find_images(root: Path | Sequence[Path], *, limit: int | None = None) -> tuple[list[ImageFile], list[Skipped]]:
     """All images under a folder, or in archives, or the given files, or several of them, sorted by relative path.

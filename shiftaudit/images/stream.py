@@ -1,4 +1,4 @@
-"""Images from a folder to pixels: find them, and decode them in order, in worker processes, while the model runs."""
+"""Images from files to pixels: decoded in order, in worker processes, while the model runs."""
 
 from __future__ import annotations
 
@@ -11,23 +11,11 @@ from functools import partial
 from typing import Any, TypeVar
 
 from shiftaudit.errors import InputError, ShiftAuditError
-from shiftaudit.images.decode import MAX_PIXELS, DecodedImage, decode
+from shiftaudit.images.decode import DecodedImage, decode
 from shiftaudit.images.duplicates import without_duplicates
-from shiftaudit.images.file import SUFFIXES, ImageFile, UnreadableImageError
-from shiftaudit.images.find import find_images
+from shiftaudit.images.file import ImageFile, UnreadableImageError
 from shiftaudit.processes import ENDING_SIGNALS, end_with_parent
 from shiftaudit.records.report import Preprocessing, Skipped
-
-__all__ = [
-    "MAX_PIXELS",
-    "SUFFIXES",
-    "DecodedImage",
-    "ImageFile",
-    "UnreadableImageError",
-    "decode",
-    "find_images",
-    "stream",
-]
 
 T = TypeVar("T")
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shiftaudit.errors import InputError, first_line
-from shiftaudit.images.file import UnreadableImageError, require_size
-from shiftaudit.images.members import Member, clean_name
+from shiftaudit.images.file import Member, UnreadableImageError, clean_name, require_size
 
 MAX_GROUP_BYTES = 2 * 2**30
 """Largest group of rows that is unpacked: it is what a process holds in memory at a time."""

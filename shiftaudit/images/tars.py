@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shiftaudit.errors import InputError, first_line
-from shiftaudit.images.file import UnreadableImageError, require_size
-from shiftaudit.images.members import Member, cut_off
+from shiftaudit.images.file import Member, UnreadableImageError, require_size
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def tar_members(path: Path) -> Iterator[Member]:
                     raise InputError(f"{path} is damaged: the size of {info.name!r} is negative")
                 before = tar.offset
                 if info.isreg() and info.offset_data + info.size > end:
-                    raise cut_off(path)
+                    raise _cut_off(path)
                 yield _member(info)
             # tarfile takes a damaged header for the end.
             with path.open("rb") as handle:
@@ -56,10 +55,14 @@ def tar_members(path: Path) -> Iterator[Member]:
                     raise InputError(f"{path} is damaged: there is no file's header at byte {tar.offset:,}")
     except tarfile.TarError as error:
         if "unexpected end" in str(error):
-            raise cut_off(path) from error
+            raise _cut_off(path) from error
         raise InputError(f"{path} is no tar file that can be read: {first_line(error)}") from error
     except (ValueError, OverflowError) as error:
         raise InputError(f"{path} is damaged: {first_line(error)}") from error
+
+
+def _cut_off(path: Path) -> InputError:
+    return InputError(f"{path} ends within a file: it was cut off", hint="copy it once more")
 
 
 def _member(info: tarfile.TarInfo) -> Member:

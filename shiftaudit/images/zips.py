@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shiftaudit.errors import InputError, first_line
-from shiftaudit.images.file import UnreadableImageError, require_size
-from shiftaudit.images.members import Member
+from shiftaudit.images.file import Member, UnreadableImageError, require_size
 
 _HEADER, _MAGIC = 30, b"PK\x03\x04"
 _NAME_LENGTHS = struct.Struct("<26xHH")

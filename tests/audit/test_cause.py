@@ -18,7 +18,8 @@ from shiftaudit.audit.audit import Audit, audit
 from shiftaudit.audit.damages import share_of
 from shiftaudit.gate.baseline import baseline_of
 from shiftaudit.gate.judge import judge
-from shiftaudit.images.stream import ImageFile, find_images
+from shiftaudit.images.file import ImageFile
+from shiftaudit.images.find import find_images
 from shiftaudit.models import LoadedModel
 from shiftaudit.records.cause import ImageDamage
 from shiftaudit.records.gate import Rules

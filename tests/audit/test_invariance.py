@@ -13,7 +13,7 @@ from networks import Residual, loaded, preprocessing, seeded, write_images
 from torch import Tensor, nn
 
 from shiftaudit.audit.audit import audit
-from shiftaudit.images.stream import find_images
+from shiftaudit.images.find import find_images
 from shiftaudit.models import ModelOptions, load_model
 from shiftaudit.records import codec
 from shiftaudit.records.report import AuditReport, ImageResult

@@ -146,7 +146,7 @@ def test_the_strip_holds_all_panels_framed_by_their_verdict() -> None:
 
 def test_a_image_that_is_none_is_refused(model: LoadedModel, tmp_path: Path) -> None:
     from shiftaudit.errors import InputError
-    from shiftaudit.images.find import ImageFile
+    from shiftaudit.images.file import ImageFile
 
     bad = tmp_path / "x.png"
     bad.write_text("no image")

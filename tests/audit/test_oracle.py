@@ -18,7 +18,7 @@ from PIL import Image
 from torch import nn
 
 from shiftaudit.audit.audit import audit
-from shiftaudit.images.stream import find_images
+from shiftaudit.images.find import find_images
 from shiftaudit.models import LoadedModel, ModelOptions, load_model
 from shiftaudit.records.report import AuditReport
 from shiftaudit.records.settings import Settings

@@ -16,7 +16,7 @@ from shiftaudit.audit.run import run
 from shiftaudit.audit.samples import partial_path
 from shiftaudit.audit.shards import merge
 from shiftaudit.errors import InputError
-from shiftaudit.images.stream import find_images
+from shiftaudit.images.find import find_images
 from shiftaudit.records.codec import dumps
 from shiftaudit.records.report import AuditReport
 from shiftaudit.records.settings import RunOptions, Settings, Shard, parse_shard

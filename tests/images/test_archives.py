@@ -13,8 +13,10 @@ from image_files import EXACT, noise, packed, preset, save
 from shiftaudit.audit.api import score
 from shiftaudit.errors import InputError
 from shiftaudit.images import file as image_file
+from shiftaudit.images.decode import DecodedImage
+from shiftaudit.images.find import find_images
 from shiftaudit.images.labels import read_labels
-from shiftaudit.images.stream import DecodedImage, find_images, stream
+from shiftaudit.images.stream import stream
 from shiftaudit.records.codec import dumps
 from shiftaudit.records.report import Skipped
 from shiftaudit.records.settings import Settings
@@ -176,7 +178,7 @@ def test_an_image_of_an_archive_that_is_too_large_is_skipped(
 MEMORY = """
 import resource, sys
 from pathlib import Path
-from shiftaudit.images.stream import find_images
+from shiftaudit.images.find import find_images
 files, _ = find_images(Path(sys.argv[1]))
 for file in files[:2]:
     file.read()

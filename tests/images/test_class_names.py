@@ -8,7 +8,7 @@ import pytest
 
 from shiftaudit.errors import InputError
 from shiftaudit.images.class_names import read_class_names
-from shiftaudit.images.find import ImageFile
+from shiftaudit.images.file import ImageFile
 from shiftaudit.images.labels import read_labels
 
 

@@ -19,7 +19,8 @@ from torchvision.transforms import InterpolationMode
 
 from shiftaudit.errors import InputError
 from shiftaudit.images import file as image_file
-from shiftaudit.images.stream import ImageFile, UnreadableImageError, decode
+from shiftaudit.images.decode import decode
+from shiftaudit.images.file import ImageFile, UnreadableImageError
 from shiftaudit.records.report import Preprocessing
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from shiftaudit.errors import InputError
 from shiftaudit.images import find as image_files
-from shiftaudit.images.stream import find_images
+from shiftaudit.images.find import find_images
 from shiftaudit.records.report import Skipped
 
 

@@ -8,7 +8,8 @@ import pytest
 from torchvision.datasets import ImageFolder
 
 from shiftaudit.errors import InputError
-from shiftaudit.images.find import ImageFile, find_images
+from shiftaudit.images.file import ImageFile
+from shiftaudit.images.find import find_images
 from shiftaudit.images.labels import Labels, read_labels
 
 PETS = ("cat", "dog", "polar bear")

@@ -11,7 +11,10 @@ import pytest
 from image_files import EXACT, noise, preset, save
 
 from shiftaudit.errors import InputError, ShiftAuditError
-from shiftaudit.images.stream import DecodedImage, ImageFile, decode, find_images, stream
+from shiftaudit.images.decode import DecodedImage, decode
+from shiftaudit.images.file import ImageFile
+from shiftaudit.images.find import find_images
+from shiftaudit.images.stream import stream
 from shiftaudit.records.report import Preprocessing, Skipped
 
 
@@ -113,7 +116,8 @@ def test_a_negative_number_of_workers_is_refused() -> None:
 INTERRUPTED = """
 import os, signal, sys
 from pathlib import Path
-from shiftaudit.images.stream import find_images, stream
+from shiftaudit.images.find import find_images
+from shiftaudit.images.stream import stream
 from shiftaudit.records.report import Preprocessing
 files, _ = find_images(Path(sys.argv[1]))
 try:

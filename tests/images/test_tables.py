@@ -13,8 +13,9 @@ from pyarrow import parquet
 
 from shiftaudit.errors import InputError
 from shiftaudit.images import tables
+from shiftaudit.images.find import find_images
 from shiftaudit.images.labels import Labels, read_labels
-from shiftaudit.images.stream import find_images, stream
+from shiftaudit.images.stream import stream
 from shiftaudit.records.report import Skipped
 
 PETS = ["cat", "dog", "polar bear"]

@@ -10,7 +10,9 @@ import pytest
 from image_files import EXACT, noise, packed, save
 
 from shiftaudit.errors import InputError
-from shiftaudit.images.stream import DecodedImage, find_images, stream
+from shiftaudit.images.decode import DecodedImage
+from shiftaudit.images.find import find_images
+from shiftaudit.images.stream import stream
 from shiftaudit.records.report import Skipped
 
 

@@ -12,7 +12,7 @@ from networks import Residual, loaded, preprocessing, seeded, write_images
 from torch import Tensor, nn
 
 from shiftaudit.audit.audit import audit
-from shiftaudit.images.stream import find_images
+from shiftaudit.images.find import find_images
 from shiftaudit.models import LoadedModel
 from shiftaudit.models import pack as packed
 from shiftaudit.models.fast import answers_of, follow

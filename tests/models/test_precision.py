@@ -15,7 +15,7 @@ from shiftaudit.audit.audit import Audit, audit
 from shiftaudit.audit.run import run
 from shiftaudit.audit.shards import merge
 from shiftaudit.errors import InputError
-from shiftaudit.images.stream import find_images
+from shiftaudit.images.find import find_images
 from shiftaudit.records.report import AuditReport
 from shiftaudit.records.settings import RunOptions, Settings, Shard
 from shiftaudit.stages.standard import Spread

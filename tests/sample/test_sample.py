@@ -14,8 +14,10 @@ import torch
 from PIL import Image
 
 from shiftaudit import sample
+from shiftaudit.images.decode import DecodedImage
+from shiftaudit.images.find import find_images
 from shiftaudit.images.labels import read_labels
-from shiftaudit.images.stream import DecodedImage, find_images, stream
+from shiftaudit.images.stream import stream
 from shiftaudit.records.codec import structure
 from shiftaudit.records.report import Preprocessing
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from shiftaudit.audit.audit import audit
-from shiftaudit.images.stream import find_images
+from shiftaudit.images.find import find_images
 from shiftaudit.models import LoadedModel
 from shiftaudit.records.report import AuditReport
 from shiftaudit.records.settings import Settings

@@ -14,7 +14,8 @@ from torch import nn
 from shiftaudit.audit.audit import audit
 from shiftaudit.errors import InputError, PatchError
 from shiftaudit.gate.compare import compare
-from shiftaudit.images.stream import ImageFile, find_images
+from shiftaudit.images.file import ImageFile
+from shiftaudit.images.find import find_images
 from shiftaudit.models import LoadedModel
 from shiftaudit.records.advise import Advice, Change, Trial
 from shiftaudit.records.codec import plain, structure

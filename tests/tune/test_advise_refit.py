@@ -11,7 +11,7 @@ from patch_networks import randomise
 from PIL import Image
 from torch import nn
 
-from shiftaudit.images.stream import find_images
+from shiftaudit.images.find import find_images
 from shiftaudit.models import LoadedModel
 from shiftaudit.records.advise import RefitTrial
 from shiftaudit.records.codec import plain, structure

@@ -15,8 +15,8 @@ from torch import nn
 from shiftaudit import sample
 from shiftaudit.audit.audit import audit
 from shiftaudit.errors import InputError, NoVerdictError
+from shiftaudit.images.file import ImageFile
 from shiftaudit.images.find import find_images
-from shiftaudit.images.stream import ImageFile
 from shiftaudit.models import LoadedModel, load_model
 from shiftaudit.models.carried import Carried
 from shiftaudit.records.bound import BoundOptions

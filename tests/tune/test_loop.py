@@ -12,7 +12,8 @@ from PIL import Image
 from torch import nn
 
 from shiftaudit.errors import InputError, ModelError, PatchError
-from shiftaudit.images.stream import ImageFile, find_images
+from shiftaudit.images.file import ImageFile
+from shiftaudit.images.find import find_images
 from shiftaudit.models import LoadedModel
 from shiftaudit.records.codec import plain, structure
 from shiftaudit.records.report import Preprocessing
