@@ -10,7 +10,6 @@ def test_my_model_is_shift_invariant():
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -101,9 +100,7 @@ def _check_demands(
 
 def _settings(own: Settings, against: Baseline | None) -> Settings:
     """The baseline's protocol where there is one, carried out as the caller says."""
-    if against is None:
-        return own
-    return replace(settings_of(against.protocol), batch_size=own.batch_size, workers=own.workers, device=own.device)
+    return own if against is None else settings_of(against.protocol, own)
 
 
 def _refuse_one_answer(candidate: Baseline, *, strict: bool) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from shiftaudit.audit.scorer import Scorer
 from shiftaudit.errors import InputError
-from shiftaudit.images.decode import DecodedImage
 from shiftaudit.images.file import ImageFile
-from shiftaudit.images.stream import stream
+from shiftaudit.images.stream import decoded
 from shiftaudit.metrics.intervals import mean_metric
 from shiftaudit.models import LoadedModel
 from shiftaudit.records.against import Against, Farthest
@@ -35,7 +34,7 @@ def answer_against(model: LoadedModel, other: LoadedModel, files: Sequence[Image
     if classes[0] != classes[1]:
         raise InputError(f"{model.info.source} has {classes[0]} classes and {other.info.source} {classes[1]}")
     shares, n_views, largest, farthest = [], 0, 0.0, None
-    for image in _decoded(model, files, info.canvas, settings):
+    for image in decoded(files, model.preprocessing, info.canvas, settings.workers):
         (views, first), (_, second) = (scorer.answers(image.pixels, image.id, image.relative) for scorer in both)
         first, second = first.double(), second.double()
         shares.append(float((first.argmax(-1) == second.argmax(-1)).double().mean()))
@@ -52,9 +51,3 @@ def answer_against(model: LoadedModel, other: LoadedModel, files: Sequence[Image
         raise InputError("no image could be read")
     agreement = mean_metric(np.array(shares), n_pairs=n_views, higher_is_better=True, kind="share")
     return Against(other.info.source, other.info.kind, other.info.sha256, agreement, largest, farthest)
-
-
-def _decoded(model: LoadedModel, files: Sequence[ImageFile], canvas: int, settings: Settings) -> Iterator[DecodedImage]:
-    for item in stream(files, model.preprocessing, canvas, settings.workers):
-        if isinstance(item, DecodedImage):
-            yield item

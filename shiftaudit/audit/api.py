@@ -45,7 +45,6 @@ def score(
     """
     settings = settings or Settings()
     loaded = as_loaded(model, preprocessing, settings.device)
-    paths = [Path(path) for path in ([images] if isinstance(images, (str, Path)) else images)]
-    files, skipped = find_images(paths)
+    files, skipped = find_images(images)
     found = read_labels(labels, files, class_names=loaded.class_names, n_classes=None)
     return audit(loaded, files, settings, labels=dict(found.by_path), skipped=skipped, observer=observer)

@@ -7,6 +7,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -19,7 +20,7 @@ from shiftaudit.audit.scorer import Scorer
 from shiftaudit.audit.summary import summarise
 from shiftaudit.images.decode import DecodedImage
 from shiftaudit.images.file import ImageFile
-from shiftaudit.images.stream import stream
+from shiftaudit.images.stream import decoded, stream
 from shiftaudit.models import LoadedModel
 from shiftaudit.models.precision import precision_of
 from shiftaudit.records.report import SCHEMA_VERSION, AuditReport, Environment, Skipped
@@ -33,23 +34,13 @@ CALIBRATION_IMAGES = 8
 
 
 class Observer(Protocol):
-    """Told how an audit goes on; draws the progress bar, or does nothing."""
+    """Told how an audit goes on."""
 
     def start(self, total: int) -> None:
         """`total` files are about to be scored."""
 
     def advance(self, line: Line) -> None:
         """One file was scored or skipped."""
-
-
-class SilentObserver:
-    """Draws nothing."""
-
-    def start(self, total: int) -> None:
-        """Draws nothing."""
-
-    def advance(self, line: Line) -> None:
-        """Draws nothing."""
 
 
 class Audit:
@@ -94,11 +85,7 @@ class Audit:
             self._scorer.damage.share = share_of(len(files), self.settings.damage)
         if not self.header.layout or self.header.calibration:
             return
-        images: list[DecodedImage] = []
-        for item in stream(files, self.model.preprocessing, self.protocol.canvas, 0):
-            images += [item] if isinstance(item, DecodedImage) else []
-            if len(images) == CALIBRATION_IMAGES:
-                break
+        images = list(islice(decoded(files, self.model.preprocessing, self.protocol.canvas, 0), CALIBRATION_IMAGES))
         found = self._scorer.calibrate([image.pixels for image in images])
         self.header = replace(self.header, calibration=found, n_calibration=len(images))
 
@@ -111,15 +98,15 @@ class Audit:
         self, files: Sequence[ImageFile], labels: Mapping[str, int], observer: Observer | None = None
     ) -> Generator[Line, None, None]:
         """Score files in order, one line each."""
-        observer = observer or SilentObserver()
-        observer.start(len(files))
+        if observer is not None:
+            observer.start(len(files))
         for item in stream(files, self.model.preprocessing, self.protocol.canvas, self.settings.workers):
-            line: Line
-            if isinstance(item, Skipped):
-                line = item
+            if isinstance(item, DecodedImage):
+                line: Line = self._scorer.score(item.pixels, item.id, item.relative, labels.get(item.relative))
             else:
-                line = self._scorer.score(item.pixels, item.id, item.relative, labels.get(item.relative))
-            observer.advance(line)
+                line = item
+            if observer is not None:
+                observer.advance(line)
             yield line
 
 
@@ -130,7 +117,6 @@ def audit(
     *,
     labels: Mapping[str, int] | None = None,
     skipped: Sequence[Skipped] = (),
-    limit: int | None = None,
     observer: Observer | None = None,
 ) -> AuditReport:
     """Score a model on image files.
@@ -141,13 +127,12 @@ def audit(
         settings: protocol and batch settings.
         labels: class index by relative path; images without one are scored without accuracy.
         skipped: files that were already found unusable, to be listed in the report.
-        limit: the limit the files were cut to, to be stated in the report.
 
     Raises:
         InputError: no image could be read, or the settings do not fit.
         ModelError: the model failed.
     """
-    run = Audit(model, settings or Settings(), limit=limit)
+    run = Audit(model, settings or Settings())
     run.begin(files)
     with closing(run.lines(files, labels or {}, observer)) as lines:
         return summarise(run.header, [*skipped, *lines])

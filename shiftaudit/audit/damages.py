@@ -19,6 +19,7 @@ from shiftaudit.records.report import SkippedStage
 from shiftaudit.records.settings import Settings
 from shiftaudit.stages.damage import PhaseMode, can_wrap, find_sites, rehearsed
 from shiftaudit.stages.grid import Grid, Move
+from shiftaudit.views.shifts import image_generator
 
 _STREAM, _CHOICE_STREAM = 17, 18
 """Keep these draws apart from those of shifts, which come from the same image and seed, and from each other."""
@@ -52,13 +53,12 @@ class DamageScorer:
     Args:
         prepared: the network.
         settings: how it runs, and how many views an image are taken apart.
-        example: (1, C, S, S), to try it on.
     """
 
-    def __init__(self, prepared: Prepared, settings: Settings, example: Tensor) -> None:
+    def __init__(self, prepared: Prepared, settings: Settings) -> None:
         self._prepared, self._settings = prepared, settings
         found, left_out = find_sites(prepared.stages)
-        image = random_image(example)
+        image = random_image(prepared.watched.example_input().to(settings.device))
         tried = rehearsed(found, self._run, image)
         sites, failed = tried.sites, tried.failed
         self._mode = PhaseMode(sites, tried.sizes)
@@ -89,9 +89,9 @@ class DamageScorer:
             logits: (1 + views, classes), the unshifted view first.
         """
         seed = self._settings.seed
-        if not self._grids or _generator(seed, image_id, _CHOICE_STREAM).random() >= self.share:
+        if not self._grids or image_generator(seed, _CHOICE_STREAM, image_id).random() >= self.share:
             return None
-        generator = _generator(seed, image_id, _STREAM)
+        generator = image_generator(seed, _STREAM, image_id)
         chosen = [int(k) for k in generator.permutation(len(shifts))[: self._views]]
         grids = generator.permutation(len(self._grids))
         phases = [_phase(self._grids[int(grids[i % len(grids)])], generator) for i in range(len(chosen))]
@@ -135,7 +135,6 @@ class DamageScorer:
         with torch.inference_mode():
             for part in even_parts(rows, self._prepared.batch):
                 batch = torch.cat([view(row.shift) for row in part])
-                batch = batch.contiguous(memory_format=torch.channels_last)
                 with self._mode.moving([row.move for row in part], wrapped=wrapped):
                     logits.append(self._run(batch))
         return torch.cat(logits).detach().float().cpu()
@@ -152,8 +151,3 @@ def _phase(grid: Grid, generator: np.random.Generator) -> tuple[Grid, Shift]:
     rows, columns = grid.phases
     others = [(row, column) for row in rows for column in columns if row or column]
     return grid, others[int(generator.integers(len(others)))]
-
-
-def _generator(seed: int, image_id: str, stream: int) -> np.random.Generator:
-    words = [int(image_id[i : i + 8], 16) for i in range(0, len(image_id), 8)]
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, stream, *words])))

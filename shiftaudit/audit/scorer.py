@@ -22,8 +22,9 @@ from shiftaudit.audit.damages import DamageScorer
 from shiftaudit.audit.prepare import forward, prepare
 from shiftaudit.errors import ModelError
 from shiftaudit.models import LoadedModel
+from shiftaudit.models.preprocessing import normalised
 from shiftaudit.records.cause import ImageDamage
-from shiftaudit.records.report import ImageResult, Preprocessing, ProtocolInfo, Shift, Views
+from shiftaudit.records.report import ImageResult, ProtocolInfo, Shift, Views
 from shiftaudit.records.samples import Calibration, ImageScore, SlotErrors
 from shiftaudit.records.settings import Settings
 from shiftaudit.records.words import CIRCULAR, CROP, UNSHIFTED, Protocol, Role
@@ -59,17 +60,13 @@ class Scorer:
         self.info = info
         self.size = model.preprocessing.size
         self._device = torch.device(settings.device)
-        self._mean = _per_channel(model.preprocessing, model.preprocessing.mean).to(self._device)
-        self._std = _per_channel(model.preprocessing, model.preprocessing.std).to(self._device)
         self._settings = settings
         self.prepared = prepare(model, info, settings)
         stages = self.prepared.stages
         self._probe = StageProbe(stages) if info.stages and stages.stages else None
         self.damage: DamageScorer | None = None
         if self._probe is not None and info.damage != 0:
-            used = model.preprocessing
-            example = torch.empty(1, used.channels, used.size, used.size, device=self._device)
-            self.damage = DamageScorer(self.prepared, settings, example)
+            self.damage = DamageScorer(self.prepared, settings)
 
     def score(self, pixels: NDArray[np.uint8], image_id: str, path: str, label: int | None) -> ImageScore:
         """Score one canvas of shape (C, canvas, canvas), uint8.
@@ -104,7 +101,7 @@ class Scorer:
 
     def _normalised(self, pixels: NDArray[np.uint8]) -> Tensor:
         canvas = torch.from_numpy(pixels).to(self._device)[None].contiguous(memory_format=torch.channels_last)
-        return canvas.float().div_(255).sub_(self._mean).div_(self._std)
+        return normalised(canvas, self.model.preprocessing)
 
     def _damage(self, canvas: Tensor, logits: Tensor, views: list[View], image_id: str) -> ImageDamage | None:
         """Views of the first protocol taken apart."""
@@ -199,8 +196,3 @@ def _order(plan: dict[Protocol, tuple[Shift, ...]], n_watched: int) -> Iterator[
         for protocol, shifts in plan.items():
             for shift in shifts[:n_watched] if watched else shifts[n_watched:]:
                 yield View(protocol, shift, watched)
-
-
-def _per_channel(preprocessing: Preprocessing, values: tuple[float, ...]) -> Tensor:
-    expanded = values if len(values) == preprocessing.channels else values * preprocessing.channels
-    return torch.tensor(expanded, dtype=torch.float32).view(-1, 1, 1)

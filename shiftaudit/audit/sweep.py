@@ -43,13 +43,9 @@ def sweep(
     for model in models:
         path = place(model)
         was_there = path.exists()
-        entries.append(_kept(model, path) if was_there else _scored(model, score, path))
+        entries.append(entry_of(read_report(path), model) if was_there else _scored(model, score, path))
         told(ranked(entries), model, was_there)
     return ranked(entries)
-
-
-def _kept(model: str, path: Path) -> Entry:
-    return entry_of(read_report(path), model)
 
 
 def _scored(model: str, score: Callable[[str], AuditReport], path: Path) -> Entry:

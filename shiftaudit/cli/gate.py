@@ -144,12 +144,7 @@ def _score(
     from shiftaudit.views.protocol import settings_of
 
     loaded = load(model, replace(options, seed=against.protocol.seed), device=settings.device, quiet=quiet)
-    settings = replace(
-        settings_of(against.protocol),
-        batch_size=settings.batch_size,
-        workers=settings.workers,
-        device=settings.device,
-    )
+    settings = settings_of(against.protocol, settings)
     require_comparable(settings, loaded.preprocessing, images.found[0], against)
     return run_audit(loaded, images, settings, quiet=quiet, options=run)
 

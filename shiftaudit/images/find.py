@@ -15,7 +15,9 @@ from shiftaudit.images.file import LABEL_BYTES, LABEL_SUFFIX, SUFFIXES, ImageFil
 from shiftaudit.records.report import Skipped
 
 
-def find_images(root: Path | Sequence[Path], *, limit: int | None = None) -> tuple[list[ImageFile], list[Skipped]]:
+def find_images(
+    root: str | Path | Sequence[str | Path], *, limit: int | None = None
+) -> tuple[list[ImageFile], list[Skipped]]:
     """All images under a folder, or in archives, or the given files, or several of them, sorted by relative path.
 
     Folders are searched recursively, hidden files and folders left out, symbolic links followed, each real folder
@@ -34,7 +36,7 @@ def find_images(root: Path | Sequence[Path], *, limit: int | None = None) -> tup
     """
     if limit is not None and limit < 1:
         raise InputError(f"--limit got {limit}; expected 1 or more")
-    roots = [root] if isinstance(root, Path) else list(root)
+    roots = [Path(one) for one in ([root] if isinstance(root, (str, Path)) else root)]
     if not roots:
         raise InputError("no images were given", hint="point IMAGES at a folder that holds images")
     skipped: dict[str, Skipped] = {}

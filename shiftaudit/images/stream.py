@@ -50,6 +50,13 @@ def stream(
     return without_duplicates(decoded, lambda image: None if isinstance(image, Skipped) else (image.id, image.relative))
 
 
+def decoded(
+    files: Sequence[ImageFile], preprocessing: Preprocessing, canvas: int, workers: int | None
+) -> Iterator[DecodedImage]:
+    """What `stream` gives without the files that are skipped."""
+    return (item for item in stream(files, preprocessing, canvas, workers) if isinstance(item, DecodedImage))
+
+
 def _are_few_and_small(files: Sequence[ImageFile]) -> bool:
     """Whether starting processes would take longer than decoding; what cannot be asked for its size is read later."""
     left = SMALL

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shiftaudit.errors import InputError
 from shiftaudit.images.decode import MAX_SIDE
 from shiftaudit.records.report import Preprocessing
 from shiftaudit.records.settings import ModelOptions
 from shiftaudit.records.words import INTERPOLATIONS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 IMAGENET = Preprocessing(
     size=224,
@@ -33,6 +36,13 @@ def preset(channels: int) -> Preprocessing:
     mean = round(sum(IMAGENET.mean) / 3, 3)
     std = round(sum(IMAGENET.std) / 3, 3)
     return replace(IMAGENET, mean=(mean,), std=(std,), channels=channels)
+
+
+def normalised(pixels: Tensor, used: Preprocessing) -> Tensor:
+    """The network's input, float32, of uint8 pixels (…, C, H, W)."""
+    scaled = pixels.float().div_(255)
+    mean, std = (scaled.new_tensor(values).view(-1, 1, 1) for values in (used.mean, used.std))
+    return scaled.sub_(mean).div_(std)
 
 
 def from_transforms(transforms: Any) -> Preprocessing | None:

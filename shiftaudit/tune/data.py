@@ -21,6 +21,7 @@ from torch import Tensor
 from shiftaudit.errors import InputError
 from shiftaudit.images.decode import decode, open_image, resampling
 from shiftaudit.images.file import ImageFile, UnreadableImageError
+from shiftaudit.models.preprocessing import normalised
 from shiftaudit.records.report import Preprocessing, Skipped
 
 NO_LABEL = -100
@@ -137,7 +138,7 @@ class CropSource:
             crop, label = self._crop(generator)
             crops.append(crop)
             labels.append(label)
-        return Batch(normalise(np.stack(crops), self.preprocessing), torch.tensor(labels))
+        return Batch(normalised(torch.from_numpy(np.stack(crops)), self.preprocessing), torch.tensor(labels))
 
     def _crop(self, generator: np.random.Generator) -> tuple[NDArray[np.uint8], int]:
         for _ in range(20):
@@ -169,15 +170,6 @@ def random_crop(
     part = image.resize((side, side), filter_, box=(x, y, x + w, y + h), reducing_gap=2.0)
     pixels = np.asarray(part, dtype=np.uint8)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-
-
-def normalise(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> Tensor:
-    """uint8 (N, C, H, W) to the network's input, float32."""
-    mean, std = (
-        torch.tensor(value if len(value) == preprocessing.channels else value * preprocessing.channels).view(-1, 1, 1)
-        for value in (preprocessing.mean, preprocessing.std)
-    )
-    return torch.tensor(np.ascontiguousarray(pixels)).float().div_(255).sub_(mean).div_(std)
 
 
 def holdout_canvases(

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from shiftaudit.images.file import ImageFile
 from shiftaudit.metrics.counts import count_views
+from shiftaudit.models.preprocessing import normalised
 from shiftaudit.records.report import Preprocessing
 from shiftaudit.records.tune import HoldoutScore, TuneSettings
 from shiftaudit.records.words import CIRCULAR, CROP, PROTOCOLS, Protocol
-from shiftaudit.tune.data import holdout_canvases, normalise
+from shiftaudit.tune.data import holdout_canvases
 from shiftaudit.tune.targets import Tapped
 from shiftaudit.views.shifts import centre, cut, default_max_shift, draw_shifts
 
@@ -47,7 +48,7 @@ class Holdout:
         canvases, self._ids, names = holdout_canvases(
             files, preprocessing, margin=margin, min_scale=settings.min_scale, seed=settings.seed
         )
-        self._canvases = [normalise(pixels[None], preprocessing)[0] for pixels in canvases]
+        self._canvases = [normalised(torch.tensor(pixels), preprocessing) for pixels in canvases]
         self._labels = np.array([labels.get(name, -1) for name in names])
         self._truth: NDArray[np.int64] | None = None
         self.original = self.score(teacher)

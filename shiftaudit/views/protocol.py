@@ -41,7 +41,7 @@ def resolve(settings: Settings, size: int) -> tuple[Settings, ProtocolInfo]:
         seed=settings.seed,
         stages=settings.stages,
         stage_views=_stage_views(settings) if settings.stages else 0,
-        damage=_damage_views(settings),
+        damage=settings.damage if settings.stages else 0,
         protocol_hash="",
     )
     return settings, replace(described, protocol_hash=protocol_hash(described))
@@ -74,11 +74,6 @@ def _stage_views(settings: Settings) -> int:
     return settings.stage_views
 
 
-def _damage_views(settings: Settings) -> int | None:
-    """How many shifted views of every image are taken apart into aliasing and border; None for one of some images."""
-    return settings.damage if settings.stages else 0
-
-
 def protocol_hash(info: ProtocolInfo) -> str:
     """Twelve hex digits of everything in a protocol that changes which views the answers come from."""
     decisive = {k: v for k, v in asdict(info).items() if k not in ("protocol_hash", "stages", "stage_views", "damage")}
@@ -95,15 +90,24 @@ def plan_views(info: ProtocolInfo, image_id: str) -> dict[Protocol, tuple[Shift,
     }
 
 
-def settings_of(info: ProtocolInfo) -> Settings:
-    """The settings that make this protocol again, for a network with the same input size.
+def settings_of(info: ProtocolInfo, own: Settings | None = None) -> Settings:
+    """The settings that make this protocol again, for a network with the same input size, carried out as `own` says.
 
     >>> _, info = resolve(Settings(protocol=CROP, shifts="grid:4", max_shift=8, seed=3), 64)
     >>> resolve(settings_of(info), 64)[1] == info
     True
     """
     stage_views = info.stage_views if info.stages else None
-    views = Settings(seed=info.seed, stages=info.stages, stage_views=stage_views, damage=info.damage)
+    own = own or Settings()
+    views = Settings(
+        seed=info.seed,
+        stages=info.stages,
+        stage_views=stage_views,
+        damage=info.damage,
+        batch_size=own.batch_size,
+        workers=own.workers,
+        device=own.device,
+    )
     protocol = BOTH if len(info.protocols) > 1 else info.protocols[0]
     if info.preset is not None:
         return replace(views, preset=info.preset)

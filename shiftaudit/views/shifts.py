@@ -56,7 +56,7 @@ def draw_shifts(spec: str, max_shift: int, *, seed: int, image_id: str, protocol
         return tuple((k, k) for k in range(1, max_shift + 1))
     if kind == "grid":
         return _grid(number, max_shift)
-    generator = _generator(seed, image_id, protocol)
+    generator = image_generator(seed, PROTOCOLS.index(protocol), image_id)
     if kind == "iid":
         low, high = (-max_shift + 1, max_shift + 1) if protocol == CROP else (-max_shift, max_shift)
         drawn = generator.integers(low, high, size=(number, 2))
@@ -91,9 +91,10 @@ def _grid(step: int, max_shift: int) -> tuple[Shift, ...]:
     return shifts
 
 
-def _generator(seed: int, image_id: str, protocol: Protocol) -> np.random.Generator:
+def image_generator(seed: int, stream: int, image_id: str) -> np.random.Generator:
+    """Random numbers that depend on these three alone; `image_id` is a hash in hexadecimal digits."""
     words = [int(image_id[i : i + 8], 16) for i in range(0, len(image_id), 8)]
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, PROTOCOLS.index(protocol), *words])))
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, stream, *words])))
 
 
 def centre(canvas: Tensor, size: int) -> Tensor:

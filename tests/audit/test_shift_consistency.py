@@ -12,7 +12,6 @@ from torch import Tensor
 
 import shiftaudit
 from shiftaudit import ShiftConsistency, sample
-from shiftaudit.audit.scorer import _per_channel
 from shiftaudit.images.decode import decode
 from shiftaudit.views.shifts import cut
 
@@ -28,7 +27,7 @@ def test_it_is_the_audit_s_consistency_on_the_bundled_sample() -> None:
     from_logits, from_classes = ShiftConsistency(), ShiftConsistency()
     for image in report.per_image:
         pixels = torch.from_numpy(decode(files[image.path], used, report.protocol.canvas).pixels) / 255
-        canvas = (pixels - _per_channel(used, used.mean)) / _per_channel(used, used.std)
+        canvas = (pixels - torch.tensor(used.mean).view(-1, 1, 1)) / torch.tensor(used.std).view(-1, 1, 1)
         views = torch.stack(cut(canvas, "crop", image.views["crop"].shifts, used.size))
         with torch.inference_mode():
             from_logits.update(model(views)[:, None])
