@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from unittest import mock
 
 import pytest
@@ -19,6 +21,16 @@ def environment(**more: str) -> dict[str, str]:
     """This process's, without what the tests of a project of its own may have set."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("SHIFTAUDIT", "GITHUB_", "CI"))}
     return {**clean, "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1", **more}
+
+
+def script_module(name: str) -> ModuleType:
+    """A file of scripts/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "scripts" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def installed(*arguments: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:

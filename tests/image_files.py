@@ -28,6 +28,15 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
+def write_noise(folder: Path, count: int, height: int, width: int | None = None) -> Path:
+    """So many images of random noise, as PNG, in `folder`."""
+    folder.mkdir(exist_ok=True)
+    generator = np.random.default_rng(0)
+    for index in range(count):
+        save(folder / f"{index:02d}.png", generator.integers(0, 256, (height, width or height, 3), dtype=np.uint8))
+    return folder
+
+
 def as_file(path: Path) -> ImageFile:
     return ImageFile(path, path.name)
 
@@ -35,6 +44,14 @@ def as_file(path: Path) -> ImageFile:
 def save(path: Path, pixels: np.ndarray, **options: object) -> ImageFile:
     Image.fromarray(pixels).save(path, **options)
     return as_file(path)
+
+
+def packed_noise(folder: Path, suffix: str, n: int = 3) -> Path:
+    """An archive of n images of noise that stand in a folder beside it."""
+    (folder / "photos").mkdir()
+    for number in range(n):
+        save(folder / "photos" / f"{number}.png", noise(8, 8, seed=number))
+    return packed(folder / "photos", folder / f"photos{suffix}")
 
 
 def packed(folder: Path, path: Path, *, beside: Mapping[str, bytes] | None = None) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from shiftaudit.models import LoadedModel
-from shiftaudit.records.report import Preprocessing
+from shiftaudit.records.report import AuditReport, Preprocessing
 
 
 def preprocessing(size: int = 16, resize: int = 20, channels: int = 3) -> Preprocessing:
@@ -53,6 +54,22 @@ def seeded(module: nn.Module, seed: int = 0) -> nn.Module:
     return module.eval()
 
 
+def reloaded(script: nn.Module) -> torch.jit.ScriptModule:
+    """A scripted or traced network as it comes from its file."""
+    buffer = io.BytesIO()
+    torch.jit.save(script, buffer)
+    buffer.seek(0)
+    return torch.jit.load(buffer)
+
+
+def reexported(module: nn.Module, example: Tensor, *, any_batch: bool = False) -> nn.Module:
+    """A network as it comes from its `.pt2` file."""
+    buffer, shapes = io.BytesIO(), ({0: torch.export.Dim("batch")},) if any_batch else None
+    torch.export.save(torch.export.export(module, (example,), dynamic_shapes=shapes), buffer)
+    buffer.seek(0)
+    return torch.export.load(buffer).module()
+
+
 def write_images(folder: Path, n: int = 4, side: int = 24, seed: int = 0) -> Path:
     """Images of smooth random noise, as PNG, in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,3 +78,11 @@ def write_images(folder: Path, n: int = 4, side: int = 24, seed: int = 0) -> Pat
         coarse = generator.integers(0, 256, size=(6, 6, 3), dtype=np.uint8)
         Image.fromarray(coarse).resize((side + i, side), Image.Resampling.BICUBIC).save(folder / f"{i:02d}.png")
     return folder
+
+
+def assert_same_errors(ours: AuditReport, theirs: AuditReport, tolerance: float) -> None:
+    """Whether all stages of two reports have the same equivariance errors."""
+    for one, other in zip(ours.stages, theirs.stages, strict=True):
+        for protocol, errors in other.errors.items():
+            assert abs(one.errors[protocol].output.value - errors.output.value) <= tolerance
+            assert abs(one.errors[protocol].input_cos.value - errors.input_cos.value) <= tolerance

@@ -58,7 +58,7 @@ class DamageScorer:
     def __init__(self, prepared: Prepared, settings: Settings) -> None:
         self._prepared, self._settings = prepared, settings
         found, left_out = find_sites(prepared.stages)
-        image = random_image(prepared.watched.example_input().to(settings.device))
+        image = random_image(prepared.watched.example_input(1).to(settings.device))
         tried = rehearsed(found, self._run, image)
         sites, failed = tried.sites, tried.failed
         self._mode = PhaseMode(sites, tried.sizes)

@@ -13,9 +13,7 @@ from shiftaudit.cli import stdout
 from shiftaudit.cli.progress import working
 
 
-def doctor(
-    format: Annotated[str, opt.form("table", "json", help="table or json.")] = "table",
-) -> None:
+def doctor(format: Annotated[str, opt.form("table", "json")] = "table") -> None:
     """Check versions, threads, memory layouts and optional parts; exits with 2 when something is broken."""
     from dataclasses import asdict
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -36,7 +35,7 @@ DEFAULT_BASELINE = Path("baseline.json")
 _POLICIES = "evidence: exit 3 where an estimate lies beyond its limit, else 0; warn or pass: 0; fail: 3."
 
 _FORMATS = ("table", "json", "markdown", "junit", "github", "github-benchmark")
-_Format = Annotated[str | None, opt.form(*_FORMATS, help="table, json, markdown, junit, github or github-benchmark.")]
+_Format = Annotated[str | None, opt.form(*_FORMATS)]
 _Images = Annotated[
     ImageOptions,
     without(
@@ -159,13 +158,8 @@ def _save(report: AuditReport, path: Path | None) -> None:
 def _write(result: GateResult, form: str, output_file: Path | None, *, quiet: bool) -> None:
     from shiftaudit.render.gate import markdown
     from shiftaudit.render.gate.formats import render_gate
-    from shiftaudit.render.terminal import Terminal, detect
 
-    text = render_gate(result, form, detect(sys.stdout) if output_file is None else Terminal())
-    if output_file is not None:
-        write_text_atomically(output_file, text)
-    else:
-        stdout.write(text, utf8=form != "table")
+    stdout.deliver(partial(render_gate, result, form), output_file, utf8=form != "table")
     if form == "github":
         problem = append_step_summary(markdown.render(result), os.environ)
         if problem is not None:

@@ -16,6 +16,7 @@ import typer
 from shiftaudit.cli import stdout
 from shiftaudit.cli.command import App
 from shiftaudit.cli.config import Config, find_file, load
+from shiftaudit.cli.examples import COMMAND_GROUPS
 from shiftaudit.cli.stderr import forgiving, say, say_traceback
 from shiftaudit.errors import InputError, ShiftAuditError, first_line
 from shiftaudit.records.collector import uncollected
@@ -75,24 +76,7 @@ def common(
 
 
 # The module of a subcommand holds a function, or a group, of its name; none imports torch at the top.
-COMMANDS: dict[str, str] = {
-    "score": "score",
-    "demo": "score",
-    "sweep": "sweep",
-    "refit": "refit",
-    "tune": "tune",
-    "advise": "advise",
-    "merge": "merge",
-    "explain": "explain",
-    "report": "report",
-    "show": "show",
-    "stages": "stages",
-    "doctor": "doctor",
-    "baseline": "baseline",
-    "gate": "gate",
-    "compare": "compare",
-    "patch": "patch",
-}
+COMMANDS: dict[str, str] = {name: name for _, names in COMMAND_GROUPS for name in names} | {"demo": "score"}
 
 
 @cache

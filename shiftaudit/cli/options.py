@@ -11,7 +11,7 @@ import typer
 
 from shiftaudit.errors import InputError
 from shiftaudit.files import path_to_write, suffix_of
-from shiftaudit.records.options import Option, check_value, check_values, in_words, option
+from shiftaudit.records.options import Checked, Option, check_value, in_words, option
 
 Model = Annotated[
     str,
@@ -29,14 +29,11 @@ Force = Annotated[bool, typer.Option("--force", help="Replace the output file if
 
 
 @dataclass(frozen=True)
-class Printed:
+class Printed(Checked):
     """How a command that has a record of what it did prints it."""
 
     format: str = option("table", "table or json.", flag="--format -f", choices=("table", "json"))
     json: bool = option(False, "The same as --format json.")
-
-    def __post_init__(self) -> None:
-        check_values(self)
 
     @property
     def as_json(self) -> bool:
@@ -66,9 +63,9 @@ def kind_of(given: str | None, path: Path | None, formats: Sequence[str]) -> str
     return kinds[suffix_of(path)]
 
 
-def form(*formats: str, help: str) -> Any:
-    """`--format`, one of these."""
-    return typer.Option("--format", "-f", help=help, callback=_one_of(formats))
+def form(*formats: str, help: str | None = None) -> Any:
+    """`--format`, one of these, which the help lists where it says nothing else."""
+    return typer.Option("--format", "-f", help=help or f"{in_words(formats)}.", callback=_one_of(formats))
 
 
 def _one_of(choices: tuple[str, ...]) -> Callable[[typer.Context, typer.CallbackParam, str | None], str | None]:

@@ -17,6 +17,7 @@ from shiftaudit.cli.progress import load, working
 from shiftaudit.cli.run_audit import ImageOptions, run_audit
 from shiftaudit.cli.stderr import note, warn
 from shiftaudit.cli.takes import only, takes, without
+from shiftaudit.cli.teaching import save_copy
 from shiftaudit.errors import InputError, PatchError
 from shiftaudit.records.bound import BoundOptions
 from shiftaudit.records.patch import PatchOptions
@@ -26,13 +27,10 @@ from shiftaudit.records.settings import ModelOptions, Settings
 from shiftaudit.records.tune import TuneSettings
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from shiftaudit.models import LoadedModel
     from shiftaudit.records.advise import Change
     from shiftaudit.records.cause import Cause
     from shiftaudit.records.gate import Comparison
-    from shiftaudit.records.patch import PatchRecord
 
 
 _Budget = Annotated[
@@ -77,7 +75,7 @@ def patch(
     if loaded.patch_record is not None:
         raise PatchError(f"{model} is patched already", hint="patch the original again, with other options")
     if output_file is None or dry_run:
-        _print_plan(_plan(loaded, choices), as_json=printed.as_json)
+        _print_plan(loaded, choices, as_json=printed.as_json)
         return
     apart = replace(choices, fold=False)
     if bound.max_drop is not None:
@@ -85,10 +83,12 @@ def patch(
     else:
         copy = _recovered(loaded, apart, recovery, budget, quiet=quiet)
     copy = _folded(loaded, copy) if choices.fold else copy
-    _save(copy, output_file, chosen_format, recovery.check_export, example=_example(loaded), quiet=quiet)
+    if recovery.check_export is not None:
+        _check_export(copy, quiet=quiet)
+    for remark in save_copy(copy, output_file, chosen_format):
+        warn(remark, quiet=quiet)
     verified = _verify(loaded, copy, output_file, recovery.verify, quiet=quiet) if recovery.verify else None
-    done = _Written(str(output_file), chosen_format, _original(model, options), verified)
-    _print_copy(copy, done, as_json=printed.as_json)
+    _print_copy(copy, verified, str(output_file), chosen_format, _original(model, options), as_json=printed.as_json)
 
 
 def _original(model: str, options: ModelOptions) -> str:
@@ -112,21 +112,14 @@ def _check_output(output: Path | None, file_format: str | None, *, dry_run: bool
     return format_for(output, file_format)
 
 
-def _plan(loaded: LoadedModel, choices: PatchOptions) -> PatchRecord:
-    from shiftaudit.surgery.patch import plan_patch
-
-    return plan_patch(loaded.module, choices, example_input=_example(loaded))
-
-
 def _recovered(
     loaded: LoadedModel, choices: PatchOptions, recovery: RecoveryOptions, budget: TuneSettings, *, quiet: bool
 ) -> LoadedModel:
     """The patched copy, refitted and tuned where asked to."""
-    from shiftaudit.surgery.patch import patch as patch_module
+    from shiftaudit.surgery.patch import patched
 
     with working("patching", quiet=quiet):
-        result = patch_module(loaded.module, choices, example_input=_example(loaded))
-    copy = loaded.with_module(result.module, patch_record=result.record)
+        copy = patched(loaded, choices)
     if recovery.refit:
         from shiftaudit.cli.refit import fit
 
@@ -140,36 +133,23 @@ def _recovered(
 
 def _folded(loaded: LoadedModel, copy: LoadedModel) -> LoadedModel:
     """The copy, fitted or not, with its filters merged into the convolutions where that is exact."""
-    from shiftaudit.surgery.patch import patch as patch_module
+    from shiftaudit.surgery.patch import patched
 
     record = copy.patch_record
     assert record is not None
     choices = replace(record.options, fold=True, strength=record.strength)
-    result = patch_module(loaded.module, choices, example_input=_example(loaded), weights=copy.module.state_dict())
-    return copy.with_module(result.module, patch_record=result.record)
+    made = patched(loaded, choices, weights=copy.module.state_dict())
+    return copy.with_module(made.module, patch_record=made.patch_record)
 
 
-def _check_export(copy: LoadedModel, example: Tensor, wanted: str | None, *, quiet: bool) -> None:
-    if wanted is None:
-        return
+def _check_export(copy: LoadedModel, *, quiet: bool) -> None:
     from shiftaudit.surgery.export_check import check_onnx
 
-    difference = check_onnx(copy.module, example)
+    difference = check_onnx(copy.module, copy.random_input())
     note(
         f"ONNX Runtime computes the same as the copy: the largest difference is {difference:.1e} of the output",
         quiet=quiet,
     )
-
-
-def _save(
-    copy: LoadedModel, output: Path, file_format: str, check_export: str | None, *, example: Tensor, quiet: bool
-) -> None:
-    from shiftaudit.models.carried import Carried
-    from shiftaudit.surgery.save import save_model
-
-    _check_export(copy, example, check_export, quiet=quiet)
-    for remark in save_model(output, copy.module, Carried.of(copy), file_format=file_format, example=example):
-        warn(remark, quiet=quiet)
 
 
 def _verify(
@@ -184,44 +164,29 @@ def _verify(
     return _Verified(agreement_of(patched, original), compare(original, patched), original.cause, patched.cause)
 
 
-def _example(loaded: LoadedModel) -> Tensor:
-    """Random numbers in the shape of the model's input, as many images as the file insists on."""
-    import torch
-
-    weight = next((p for p in loaded.module.parameters() if p.is_floating_point()), torch.zeros(()))
-    side = loaded.preprocessing.size
-    shape = (loaded.fixed_batch or 1, loaded.preprocessing.channels, side, side)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(weight.device, weight.dtype)
-
-
-def _print_plan(record: PatchRecord, *, as_json: bool) -> None:
+def _print_plan(loaded: LoadedModel, choices: PatchOptions, *, as_json: bool) -> None:
     from shiftaudit.render.patch import render_patch
+    from shiftaudit.surgery.patch import plan_patch
 
+    record = plan_patch(loaded.module, choices, example_input=loaded.random_input())
     stdout.show(record, lambda terminal: render_patch(record, terminal=terminal), as_json=as_json)
 
 
 @dataclass(frozen=True)
 class _Verified:
-    """The original and the copy on the same views, and why the answers of each change."""
+    """The original and the copy on the same views, and why the answers of each change; named as in the JSON."""
 
     agreement: Change
     """Share of the images whose unshifted answer is the same."""
     comparison: Comparison
-    before: Cause | None
-    after: Cause | None
+    cause: Cause | None
+    """Of the original."""
+    cause_after: Cause | None
 
 
-@dataclass(frozen=True)
-class _Written:
-    """A copy's file, its format, the original's name and options, and what is known of the copy beside its own records."""
-
-    output: str
-    file_format: str
-    model: str
-    verified: _Verified | None
-
-
-def _print_copy(copy: LoadedModel, written: _Written, *, as_json: bool) -> None:
+def _print_copy(
+    copy: LoadedModel, verified: _Verified | None, output: str, file_format: str, model: str, *, as_json: bool
+) -> None:
     """Show what was done."""
     from shiftaudit.records.codec import dumps, plain
     from shiftaudit.render.bound import render_search
@@ -235,15 +200,11 @@ def _print_copy(copy: LoadedModel, written: _Written, *, as_json: bool) -> None:
     assert record is not None
     if as_json:
         extras: dict[str, object] = {"search": search, "refit": fitted, "tune": tuned}
-        if written.verified is not None:
-            known = written.verified
-            extras |= {"agreement": known.agreement, "comparison": known.comparison}
-            extras |= {"cause": known.before, "cause_after": known.after}
+        extras |= {} if verified is None else vars(verified)
         both = {"patch": plain(record)} | {name: plain(value) for name, value in extras.items() if value is not None}
         stdout.write(dumps(record if len(both) == 1 else both), utf8=True)
         return
     terminal, done = detect(sys.stdout), not (fitted is None and tuned is None)
-    output, file_format, model = written.output, written.file_format, written.model
     parts = [render_patch(record, output=output, file_format=file_format, model=model, tuned=done, terminal=terminal)]
     if search is not None:
         parts.append("\n" + render_search(search, terminal))
@@ -251,7 +212,7 @@ def _print_copy(copy: LoadedModel, written: _Written, *, as_json: bool) -> None:
         parts.append(render_refit(fitted, terminal=terminal))
     if tuned is not None:
         parts.append(render_tune(tuned, terminal))
-    if (found := written.verified) is not None:
-        parts.append("\n" + render_comparison(found.comparison, "table", terminal))
-        parts.append(render_verified(found.agreement, found.comparison, found.before, found.after, terminal))
+    if verified is not None:
+        parts.append("\n" + render_comparison(verified.comparison, "table", terminal))
+        parts.append(render_verified(**vars(verified), terminal=terminal))
     stdout.write("".join(parts))

@@ -15,10 +15,9 @@ from shiftaudit.cli.memory import keep_memory
 from shiftaudit.cli.progress import progress_bar
 from shiftaudit.cli.run_audit import ImageOptions, warn_of_unusable
 from shiftaudit.cli.takes import only, takes, without
-from shiftaudit.cli.teaching import Teacher, TeacherOptions, load_pair, save_copy
-from shiftaudit.errors import InputError
+from shiftaudit.cli.teaching import Teacher, TeacherOptions, check_output, load_pair, save_copy
 from shiftaudit.records.refit import RefitSettings
-from shiftaudit.records.settings import ModelOptions, Settings
+from shiftaudit.records.settings import Settings
 
 if TYPE_CHECKING:
     from shiftaudit.models import LoadedModel
@@ -41,23 +40,12 @@ def refit(
     quiet: opt.Quiet = False,
 ) -> None:
     """Win back in a minute or two what a patch cost, without labels or gradients: layer by layer, in closed form."""
-    if output_file is None:
-        raise InputError("no output file was given", hint="name it with -o FITTED.pt")
+    target, file_format = check_output(output_file, "FITTED.pt")
     images.check()
-    from shiftaudit.models.source import check_source
-
-    check_source(patched, ModelOptions(trust=options.trust))
-    check_source(teacher, options)
-    from shiftaudit.models.archives import format_for
-
-    file_format = format_for(output_file)
-    copy, original = load_pair(patched, teacher, options, where.device, quiet=quiet)
-    from shiftaudit.surgery.save import check_storable
-
-    check_storable(copy.module, file_format)
+    copy, original = load_pair(patched, teacher, options, where.device, file_format, quiet=quiet)
     result = fit(copy, original, images, settings, quiet=quiet)
-    save_copy(result.model, output_file, file_format)
-    _print(result, output_file, as_json=printed.as_json)
+    save_copy(result.model, target, file_format)
+    _print(result, target, as_json=printed.as_json)
 
 
 def fit(

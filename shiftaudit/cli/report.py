@@ -11,6 +11,10 @@ from shiftaudit.cli import options as opt
 from shiftaudit.cli.stderr import say
 from shiftaudit.cli.write_report import check_full, print_report
 from shiftaudit.files import suffix_of
+from shiftaudit.records.options import in_words
+from shiftaudit.reports import REPORT_FORMATS
+
+_FORMATS = tuple(format for format in REPORT_FORMATS if format != "html")
 
 
 def report(
@@ -27,20 +31,7 @@ def report(
     ] = None,
     no_images: Annotated[bool, typer.Option("--no-images", help="Embed no images, even with --images.")] = False,
     full: Annotated[bool, typer.Option("--full", help="All measures and stages instead of a summary.")] = False,
-    format: Annotated[
-        str | None,
-        opt.form(
-            "summary",
-            "table",
-            "heatmap",
-            "markdown",
-            "csv",
-            "json",
-            "github-benchmark",
-            "model-card",
-            help="Without -o: summary, table, heatmap, markdown, csv, json, github-benchmark or model-card.",
-        ),
-    ] = None,
+    format: Annotated[str | None, opt.form(*_FORMATS, help=f"Without -o: {in_words(_FORMATS)}.")] = None,
 ) -> None:
     """Show a saved report again: as a page, figure or rows with -o, else on the terminal. Needs no model and no torch.
 

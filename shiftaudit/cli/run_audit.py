@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from shiftaudit.cli.stderr import note, warn
-from shiftaudit.records.options import check_values, option
+from shiftaudit.records.options import Checked, option
 from shiftaudit.records.report import AuditReport, Skipped
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ImageOptions:
+class ImageOptions(Checked):
     """Which images, and what is known of them."""
 
     paths: tuple[Path, ...] = option(
@@ -33,9 +33,6 @@ class ImageOptions:
     )
     labels: str = option("auto", "auto, folder, none, or a CSV file of path,label.", group="Images")
     limit: int | None = option(None, "Score at most this many images.", group="Images", least=1)
-
-    def __post_init__(self) -> None:
-        check_values(self)
 
     @cached_property
     def found(self) -> tuple[list[ImageFile], list[Skipped]]:

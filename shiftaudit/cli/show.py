@@ -37,7 +37,7 @@ def show(
         Path | None,
         opt.output("Write an image: .gif moves along the diagonal, .png shows the nearest flips."),
     ] = None,
-    format: Annotated[str, opt.form("table", "json", help="table or json.")] = "table",
+    format: Annotated[str, opt.form("table", "json")] = "table",
     settings: Annotated[Settings, only("protocol", "max_shift", "seed", "batch_size", "device")],
     step: Annotated[int | None, typer.Option("--step", min=1, help="Pixels between the shifts of the grid.")] = None,
     options: ModelOptions,

@@ -19,7 +19,7 @@ def stages(
     *,
     model: opt.Model,
     tree: Annotated[bool, typer.Option("--tree", help="Draw a tree that follows the modules.")] = False,
-    format: Annotated[str, opt.form("table", "json", help="table or json.")] = "table",
+    format: Annotated[str, opt.form("table", "json")] = "table",
     options: Annotated[ModelOptions, only("arch", "trust", "size", "channels", "output")],
 ) -> None:
     """List the operations of MODEL that make feature maps smaller, and what `patch` would do with each."""

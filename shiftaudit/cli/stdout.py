@@ -6,9 +6,11 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shiftaudit.errors import InputError
+from shiftaudit.files import write_text_atomically
 
 if TYPE_CHECKING:
     from shiftaudit.render.terminal import Terminal
@@ -46,6 +48,16 @@ def show(record: object, drawn: Callable[[Terminal], str], *, as_json: bool) -> 
     from shiftaudit.render.terminal import detect
 
     write(dumps(record) if as_json else drawn(detect(sys.stdout)), utf8=as_json)
+
+
+def deliver(drawn: Callable[[Terminal], str], output_file: Path | None, *, utf8: bool) -> None:
+    """Write a result into a file, where one was asked for, or here; each drawn for where it goes."""
+    from shiftaudit.render.terminal import Terminal, detect
+
+    if output_file is None:
+        write(drawn(detect(sys.stdout)), utf8=utf8)
+    else:
+        write_text_atomically(output_file, drawn(Terminal()))
 
 
 def finish() -> None:

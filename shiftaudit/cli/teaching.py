@@ -30,14 +30,39 @@ TeacherOptions = Annotated[
 ]
 
 
+def check_output(output: Path | None, example: str) -> tuple[Path, str]:
+    """The file and its format; everything that can be wrong with the path is found before anything is loaded.
+
+    Raises:
+        InputError: there is none, and `example` is what one is called; or its name does not say what to write.
+    """
+    if output is None:
+        raise InputError("no output file was given", hint=f"name it with -o {example}")
+    from shiftaudit.models.archives import format_for
+
+    return output, format_for(output)
+
+
 def load_pair(
-    name: str, teacher: str, options: ModelOptions, device: str, *, tunable: bool = False, quiet: bool
+    name: str,
+    teacher: str,
+    options: ModelOptions,
+    device: str,
+    file_format: str,
+    *,
+    tunable: bool = False,
+    quiet: bool,
 ) -> tuple[LoadedModel, LoadedModel]:
     """A copy, which the user named `name`, and its original, which sees images as the copy does.
 
     Raises:
         InputError: the copy carries no record of a patch, or its filters are folded; or it is to be `tunable` and is not.
+        PatchError: it cannot be stored in the format.
     """
+    from shiftaudit.models.source import check_source
+
+    check_source(name, ModelOptions(trust=options.trust))
+    check_source(teacher, options)
     copy = load(name, ModelOptions(trust=options.trust), device=device, quiet=quiet)
     if tunable and copy.info.kind not in ("torchscript", "pt2"):
         raise InputError(
@@ -54,13 +79,16 @@ def load_pair(
             hint="fit before folding: shiftaudit patch MODEL -o OUT --refit IMAGES --fold",
         )
     original = load(teacher, options, device=device, quiet=quiet)
+    from shiftaudit.surgery.save import check_storable
+
+    check_storable(copy.module, file_format)
     return copy, replace(original, info=replace(original.info, preprocessing=copy.preprocessing))
 
 
-def save_copy(model: LoadedModel, output: Path, file_format: str) -> None:
-    """Write a copy that was taught, with what it carries."""
+def save_copy(model: LoadedModel, output: Path, file_format: str) -> tuple[str, ...]:
+    """Write a copy with what it carries, and return what the user should know about the file."""
     from shiftaudit.models.carried import Carried
     from shiftaudit.surgery.save import save_model
 
-    example = model.example_input(model.fixed_batch or 1)
-    save_model(output, model.module.cpu(), Carried.of(model), file_format=file_format, example=example)
+    module = model.module.cpu()
+    return save_model(output, module, Carried.of(model), file_format=file_format, example=model.random_input())

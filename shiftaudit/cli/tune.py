@@ -19,9 +19,8 @@ from shiftaudit.cli.progress import progress_bar
 from shiftaudit.cli.run_audit import ImageOptions, warn_of_unusable
 from shiftaudit.cli.stderr import say, warn
 from shiftaudit.cli.takes import but, only, takes
-from shiftaudit.cli.teaching import Teacher, TeacherOptions, load_pair, save_copy
-from shiftaudit.errors import InputError
-from shiftaudit.records.settings import ModelOptions, Settings
+from shiftaudit.cli.teaching import Teacher, TeacherOptions, check_output, load_pair, save_copy
+from shiftaudit.records.settings import Settings
 from shiftaudit.records.tune import TuneSettings
 
 if TYPE_CHECKING:
@@ -62,17 +61,10 @@ def tune(
     quiet: opt.Quiet = False,
 ) -> None:
     """Win back what a patch cost, without labels: the original teaches the copy on your own images."""
-    target, file_format = _check_output(output_file)
+    target, file_format = check_output(output_file, "TUNED.pt")
     keep_memory()
     images.check()
-    from shiftaudit.models.source import check_source
-
-    check_source(patched, ModelOptions(trust=options.trust))
-    check_source(teacher, options)
-    copy, original = load_pair(patched, teacher, options, where.device, tunable=True, quiet=quiet)
-    from shiftaudit.surgery.save import check_storable
-
-    check_storable(copy.module, file_format)
+    copy, original = load_pair(patched, teacher, options, where.device, file_format, tunable=True, quiet=quiet)
     files, known = _images(images, copy, quiet=quiet)
 
     from shiftaudit.tune.loop import tune as run
@@ -93,15 +85,6 @@ def tune_copy(
     files, _ = _images(replace(images, labels="none"), copy, quiet=quiet)
     with _observer(quiet=quiet) as observer:
         return run(copy, original, files, settings, observer)
-
-
-def _check_output(output: Path | None) -> tuple[Path, str]:
-    """The file and its format; everything that can be wrong with the path is found before anything is loaded."""
-    if output is None:
-        raise InputError("no output file was given", hint="name it with -o TUNED.pt")
-    from shiftaudit.models.archives import format_for
-
-    return output, format_for(output)
 
 
 def _images(images: ImageOptions, model: LoadedModel, *, quiet: bool) -> tuple[list[ImageFile], dict[str, int]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from shiftaudit.cli import stdout
 from shiftaudit.errors import InputError
 from shiftaudit.files import path_to_write, write_text_atomically
-from shiftaudit.records.options import check_values, option
+from shiftaudit.records.options import Checked, in_words, option
 from shiftaudit.records.report import AuditReport
 from shiftaudit.reports import result_path
 
@@ -22,7 +22,7 @@ FORMATS = ("summary", "table", "json", "markdown", "github-benchmark", "model-ca
 
 
 @dataclass(frozen=True)
-class ReportOutputs:
+class ReportOutputs(Checked):
     """Where a report goes, and in which form."""
 
     output_file: Path | None = option(
@@ -34,19 +34,14 @@ class ReportOutputs:
     )
     full: bool = option(False, "Print all measures and stages instead of a summary.")
     """The same as the format `table`."""
-    format: str = option(
-        "summary",
-        "summary, table, json, markdown, github-benchmark or model-card.",
-        flag="--format -f",
-        choices=FORMATS,
-    )
+    format: str = option("summary", f"{in_words(FORMATS)}.", flag="--format -f", choices=FORMATS)
     html: Path | None = option(
         None, "Write the report as one offline web page, too.", metavar="PATH", parse=path_to_write
     )
     no_images: bool = option(False, "Embed no images in the web page.")
 
     def __post_init__(self) -> None:
-        check_values(self)
+        super().__post_init__()
         check_full(self.format, full=self.full)
 
     def emit(self, report: AuditReport, images: Sequence[Path] = ()) -> None:

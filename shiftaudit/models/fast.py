@@ -15,6 +15,7 @@ in float32 alone.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections import Counter
 from collections.abc import Callable
@@ -184,13 +185,10 @@ def follow(model: LoadedModel, image: Tensor) -> Followed:
             elif args and id(args[0]) in made:
                 pairs.append((made[id(args[0])][0], names[layer], args[0]))
 
-        handles = [layer.register_forward_hook(left) for layer in names]
-        try:
-            with _Reads() as reads:
-                answers = model(image)
-        finally:
-            for handle in handles:
-                handle.remove()
+        with contextlib.ExitStack() as hooks, _Reads() as reads:
+            for layer in names:
+                hooks.enter_context(layer.register_forward_hook(left))
+            answers = model(image)
     alone = tuple((conv, norm) for conv, norm, read in pairs if calls[conv] == calls[norm] == 1 == reads.of(read))
     return Followed(model, image, answers, alone)
 

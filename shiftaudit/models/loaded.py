@@ -123,10 +123,15 @@ class LoadedModel:
         """The same model on `device`."""
         return replace(self, module=self.module.to(device))
 
-    def example_input(self, batch: int = 1) -> Tensor:
-        """Zeros in the shape of the input, (batch, C, S, S), on the CPU."""
+    def example_input(self, batch: int | None = None) -> Tensor:
+        """Zeros in the shape of the input, (batch, C, S, S), on the CPU; by default as few images as the file accepts."""
         used = self.preprocessing
-        return torch.zeros(batch, used.channels, used.size, used.size)
+        return torch.zeros(batch or self.fixed_batch or 1, used.channels, used.size, used.size)
+
+    def random_input(self) -> Tensor:
+        """Random numbers instead of zeros, the same at every call, of the weights' type and where they are."""
+        weight = next((p for p in self.module.parameters() if p.is_floating_point()), torch.zeros(()))
+        return torch.randn(self.example_input().shape, generator=torch.Generator().manual_seed(0)).to(weight)
 
     def __call__(self, batch: Tensor) -> Tensor:
         n, step = len(batch), self.fixed_batch

@@ -9,7 +9,7 @@ from typing import Literal
 
 from shiftaudit.errors import InputError
 from shiftaudit.records.advise import Change
-from shiftaudit.records.options import check_values, option
+from shiftaudit.records.options import Checked, option
 from shiftaudit.records.words import BOTH, PROTOCOLS
 
 _BOUND = "Within a bound"
@@ -22,7 +22,7 @@ Measure = Literal["accuracy", "agreement"]
 
 
 @dataclass(frozen=True)
-class BoundOptions:
+class BoundOptions(Checked):
     """The search for the most consistent copy whose harm is within a bound.
 
     Raises:
@@ -48,7 +48,7 @@ class BoundOptions:
     budget: float = option(30.0, "Minutes after which no further copy is tried.", group=_BOUND, above=0)
 
     def __post_init__(self) -> None:
-        check_values(self)
+        super().__post_init__()
         if (self.max_drop is None) != (not self.images):
             raise InputError(
                 "--max-drop and --images belong together, and one of them is missing",

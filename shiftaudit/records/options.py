@@ -69,20 +69,22 @@ def options_of(record: Any) -> Iterator[tuple[str, Option]]:
     return ((one.name, one.metadata[_KEY]) for one in fields(record) if _KEY in one.metadata)
 
 
-def check_values(record: Any) -> None:
-    """Refuse values outside of what the record's options allow; None stands for a value that is not given.
+class Checked:
+    """A record that is never made of values which its options do not allow; None stands for a value that is not given.
 
     Raises:
         InputError: it names the flag, the value and what was expected.
     """
-    for name, described in options_of(record):
-        value = getattr(record, name)
-        if value is not None:
-            check_value(described.names(name)[0].partition("/")[0], value, described)
+
+    def __post_init__(self) -> None:
+        for name, described in options_of(self):
+            value = getattr(self, name)
+            if value is not None:
+                check_value(described.names(name)[0].partition("/")[0], value, described)
 
 
 def check_value(name: str, value: Any, described: Option) -> None:
-    """Refuse one value; see `check_values`."""
+    """Refuse one value; see `Checked`."""
     if described.choices and value not in described.choices:
         raise InputError(f"{name} got {value!r}; expected {in_words(described.choices)}")
     limits = [

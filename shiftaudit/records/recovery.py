@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from shiftaudit.records.options import check_values, option
+from shiftaudit.records.options import Checked, option
 
 _RECOVERY = "Recovery"
 
 
 @dataclass(frozen=True)
-class RecoveryOptions:
+class RecoveryOptions(Checked):
     """The images of each step; a step without images is left out.
 
     Raises:
@@ -31,6 +31,3 @@ class RecoveryOptions:
     check_export: str | None = option(
         None, "onnx: export the copy, run it in ONNX Runtime and compare, before it is written.", choices=("onnx",)
     )
-
-    def __post_init__(self) -> None:
-        check_values(self)

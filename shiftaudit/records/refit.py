@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from shiftaudit.records.options import check_values, option
+from shiftaudit.records.options import Checked, option
 
 _FITTING = "Fitting"
 
@@ -19,7 +19,7 @@ RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
 @dataclass(frozen=True)
-class RefitSettings:
+class RefitSettings(Checked):
     """How a patched copy is fitted to its original.
 
     Raises:
@@ -54,9 +54,6 @@ class RefitSettings:
     memory: float = option(1.0, "GiB for what is kept between layers; less is slower.", group=_FITTING, least=0)
     """Where it does not suffice, passes start anew from the images."""
     seed: int = option(0, "Seed of the crops and positions.", least=0)
-
-    def __post_init__(self) -> None:
-        check_values(self)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TypeVar
 from shiftaudit.errors import InputError
 from shiftaudit.files import path_to_write
 from shiftaudit.records.digits import whole_number
-from shiftaudit.records.options import check_values, option
+from shiftaudit.records.options import Checked, option
 from shiftaudit.records.words import BOTH, INTERPOLATIONS, PROTOCOLS
 
 PRESET_NAMES = ("zhang", "aps", "azulay")
@@ -21,7 +21,7 @@ _MODEL, _VIEWS, _IMAGES, _RUN = "Model", "Views", "Images", "Running"
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Checked):
     """What to measure and how. Everything that changes a number ends up in the report.
 
     Raises:
@@ -65,9 +65,6 @@ class Settings:
     compile: bool = option(False, "Compile the network first, which takes a minute or so.", group=_RUN)
     """The network of the views whose feature maps are not compared."""
 
-    def __post_init__(self) -> None:
-        check_values(self)
-
 
 def numbers(text: str) -> tuple[float, ...]:
     """Numbers separated by commas.
@@ -85,7 +82,7 @@ def numbers(text: str) -> tuple[float, ...]:
 
 
 @dataclass(frozen=True)
-class ModelOptions:
+class ModelOptions(Checked):
     """What a user may say about a model beside its name. None means: as the file or the weights say."""
 
     weights: str | None = option(
@@ -113,9 +110,6 @@ class ModelOptions:
     )
     """Instead of those that the weights or the file bring."""
     seed: int = option(0, "Seed of random weights.")
-
-    def __post_init__(self) -> None:
-        check_values(self)
 
 
 @dataclass(frozen=True)
@@ -154,7 +148,7 @@ def parse_shard(text: str) -> Shard:
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class RunOptions(Checked):
     """How a run is carried out. Only `precision` and `shard` change what the report is about."""
 
     samples: Path | None = option(
@@ -169,6 +163,3 @@ class RunOptions:
     )
     """Half-width of the interval, under every protocol."""
     max_skipped: int | None = option(None, "Fail when more files than this cannot be read.", group=_IMAGES, least=0)
-
-    def __post_init__(self) -> None:
-        check_values(self)

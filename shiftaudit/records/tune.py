@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from shiftaudit.records.options import check_values, option
+from shiftaudit.records.options import Checked, option
 
 _TRAINING = "Training"
 FROZEN, REESTIMATE = "frozen", "reestimate"
@@ -17,7 +17,7 @@ Stopped = Literal["budget", "no improvement"]
 
 
 @dataclass(frozen=True)
-class TuneSettings:
+class TuneSettings(Checked):
     """How a patched copy is taught by its original. The defaults are the ones the study in docs/recover.md found best.
 
     Raises:
@@ -90,9 +90,6 @@ class TuneSettings:
     patience: int = option(4, "Checks without improvement before stopping.", group=_TRAINING, least=1)
     """At full filter strength."""
     seed: int = option(0, "Seed of the crops and views.", least=0)
-
-    def __post_init__(self) -> None:
-        check_values(self)
 
     @property
     def full_strength(self) -> float:

@@ -156,13 +156,13 @@ def _mega(macs: int) -> str:
 
 
 def render_verified(
-    agreement: Change, comparison: Comparison, before: Cause | None, after: Cause | None, terminal: Terminal
+    agreement: Change, comparison: Comparison, cause: Cause | None, cause_after: Cause | None, terminal: Terminal
 ) -> str:
     """What the same views say of an original (A) and its copy (B), in sentences: agreement, verdict, causes."""
     sentences = (
         f"Agreement of the copy with the original, images unmoved: {share_text(agreement)} of {agreement.n_images:,} images.",
         verdict(comparison),
-        causes_text(before, after),
+        causes_text(cause, cause_after),
     )
     text = "\n".join(clean(sentence) for sentence in sentences if sentence)
     return to_text(lambda console: console.print(Text(text)), terminal)

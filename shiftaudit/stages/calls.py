@@ -159,12 +159,8 @@ def running_modules(stack: list[str], module: nn.Module) -> Iterator[None]:
         if child in names:
             stack.pop()
 
-    handles = register_module_forward_pre_hook(enter), register_module_forward_hook(leave)
-    try:
+    with register_module_forward_pre_hook(enter), register_module_forward_hook(leave):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def tensors_in(tree: Any) -> list[Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from torch.nn.parameter import is_lazy
 
 from shiftaudit.errors import PatchError
+from shiftaudit.models import LoadedModel
 from shiftaudit.models.onnx import HEADER
 from shiftaudit.models.runner import RunnerModule
 from shiftaudit.records.patch import BLUR_AFTER_TAIL, PatchOptions, PatchRecord
@@ -70,6 +71,12 @@ def patch(
         graph.load(weights)
     apply(graph, plan)
     return PatchResult(graph.finish(), record)
+
+
+def patched(model: LoadedModel, options: PatchOptions, *, weights: Mapping[str, Tensor] | None = None) -> LoadedModel:
+    """The copy of a loaded model, with the record of what was done; see `patch`."""
+    result = patch(model.module, options, example_input=model.random_input(), weights=weights)
+    return model.with_module(result.module, patch_record=result.record)
 
 
 def plan_patch(

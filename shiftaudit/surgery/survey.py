@@ -73,7 +73,7 @@ def survey(
         model = load_model(str(model), ModelOptions(weights=weights_not_needed(str(model))))
     model = as_loaded(model, preprocessing)
     used = model.preprocessing
-    example = model.example_input(model.fixed_batch or 1)
+    example = model.example_input()
     found = discover(model, model.module, example) if model.unseen is None else unseen(model.unseen)
     sites, note = _sites(model, example, options)
     strides = sorted({found.slots[stage.output_slot].stride for stage in found.stages})

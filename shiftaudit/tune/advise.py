@@ -21,7 +21,7 @@ from shiftaudit.records.patch import PatchOptions
 from shiftaudit.records.report import AuditReport, ImageResult
 from shiftaudit.records.settings import Settings
 from shiftaudit.records.words import Protocol
-from shiftaudit.surgery.patch import patch, plan_patch
+from shiftaudit.surgery.patch import patched, plan_patch
 
 DAMAGE_VIEWS = 2
 """Views of every image of the original that are taken apart."""
@@ -117,10 +117,15 @@ def site_names(model: LoadedModel, options: PatchOptions) -> tuple[str, ...]:
     Raises:
         PatchError: there is none; it says why, site by site.
     """
-    plan = plan_patch(model.module, options, input_size=model.preprocessing.size)
+    plan = plan_patch(model.module, options, example_input=model.random_input())
     if not plan.patched:
-        patch(model.module, options, input_size=model.preprocessing.size)
+        patched(model, options)
     return tuple(site.name for site in plan.patched)
+
+
+def at_sites(options: PatchOptions, names: Sequence[str]) -> PatchOptions:
+    """The options for sites of these very names."""
+    return replace(options, only=tuple(map(glob.escape, names)), skip=())
 
 
 def _rank(trial: Trial) -> tuple[bool, float]:
@@ -193,13 +198,11 @@ class Trials:
 
     def copy(self, options: PatchOptions) -> LoadedModel:
         """What is tried."""
-        result = patch(self.model.module, options, input_size=self.model.preprocessing.size)
-        return self.model.with_module(result.module, patch_record=result.record)
+        return patched(self.model, options)
 
     def run(self, sites: tuple[str, ...]) -> Trial:
         """Patch these sites, audit, and compare with the original image by image."""
-        options = replace(self.options, only=tuple(glob.escape(name) for name in sites), skip=())
-        report = self._audit(self.copy(options), " + ".join(sites), self.settings)
+        report = self._audit(self.copy(at_sites(self.options, sites)), " + ".join(sites), self.settings)
         protocols = list(self.original.protocols)
         differences = [consistency_of(report, p) - consistency_of(self.original, p) for p in protocols]
         per_protocol = {p: change_of(values) for p, values in zip(protocols, differences, strict=True)}

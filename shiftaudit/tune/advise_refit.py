@@ -13,11 +13,9 @@ from shiftaudit.images.file import ImageFile
 from shiftaudit.models import LoadedModel
 from shiftaudit.records.advise import Advice, RefitTrial
 from shiftaudit.records.patch import PatchOptions
-from shiftaudit.records.refit import RefitSettings
 from shiftaudit.records.settings import Settings
 from shiftaudit.tune.advise import MAX_ACCURACY_DROP, Observer, Trials
-from shiftaudit.tune.bound import CROPS, HELD_SHARE, set_sizes, shares
-from shiftaudit.tune.refit import refit
+from shiftaudit.tune.bound import HELD_SHARE, refitted, set_sizes, shares
 
 _RUNS = 7
 
@@ -57,8 +55,7 @@ class _Trials(Trials):
 
     def copy(self, options: PatchOptions) -> LoadedModel:
         """What is tried."""
-        settings = RefitSettings(crops=CROPS, seed=self.settings.seed)
-        self._last = refit(super().copy(options), self.model, self.fitting, settings).model
+        self._last = refitted(self.model, options, self.fitting, self.settings.seed)
         return self._last
 
     def refitted(self, sites: tuple[str, ...]) -> RefitTrial:
@@ -75,7 +72,7 @@ def _milliseconds(*models: LoadedModel) -> list[float]:
     with torch.inference_mode():
         for _ in range(_RUNS):
             for model, seconds in zip(models, times, strict=True):
-                x = model.example_input(model.fixed_batch or 1)
+                x = model.example_input()
                 started = time.perf_counter()
                 model(x)
                 seconds.append((time.perf_counter() - started) / len(x))

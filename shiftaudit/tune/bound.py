@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +21,8 @@ from shiftaudit.records.patch import PatchOptions
 from shiftaudit.records.refit import RefitSettings
 from shiftaudit.records.report import AuditReport
 from shiftaudit.records.settings import Settings
-from shiftaudit.surgery.patch import patch
-from shiftaudit.tune.advise import change_of, consistency_of, correct_of, predictions_of, rank_sites
+from shiftaudit.surgery.patch import patched
+from shiftaudit.tune.advise import at_sites, change_of, consistency_of, correct_of, predictions_of, rank_sites
 from shiftaudit.tune.refit import refit
 
 HELD_SHARE = 0.5
@@ -93,7 +92,15 @@ def search(
     known = all(file.relative in labels for file in images)
     measure: Measure = "accuracy" if known else "agreement"
     protocol = Settings(protocol=bound.goal, stages=False, seed=seed)
-    run = _Run(model, bound, options or PatchOptions(), protocol, labels if known else {}, measure, observer or _silent)
+    run = _Run(
+        model,
+        bound,
+        options or PatchOptions(),
+        protocol,
+        labels if known else {},
+        measure,
+        observer or (lambda _: None),
+    )
     return run.go(fitting, held)
 
 
@@ -109,8 +116,9 @@ def set_sizes(count: int) -> list[int]:
     return sizes
 
 
-def _silent(_: str) -> None:
-    pass
+def refitted(model: LoadedModel, options: PatchOptions, images: Sequence[ImageFile], seed: int) -> LoadedModel:
+    """A copy of the model that was patched as the options say, and refitted."""
+    return refit(patched(model, options), model, images, RefitSettings(crops=CROPS, seed=seed)).model
 
 
 def shares(files: Sequence[ImageFile], held: float, seed: int) -> tuple[list[ImageFile], list[ImageFile]]:
@@ -143,10 +151,10 @@ class _Run:
     def go(self, fitting: list[ImageFile], held: list[ImageFile]) -> SearchResult:
         """Fit on one share, verify on the other."""
         plans = self._plans(fitting[:RANKING_IMAGES])
-        copies = self._fitted(plans, fitting)
+        copies, n_fitted = self._fitted(plans, fitting)
         self.observer("verifying on held-out images")
         judge = _Judge(self, held)
-        chosen = judge.choice(copies.kept)
+        chosen = judge.choice(copies)
         record = Search(
             max_drop=self.max_drop,
             measure=self.measure,
@@ -155,7 +163,7 @@ class _Run:
             n_held=len(held),
             fitting_sha256=tuple(file.sha256() for file in fitting),
             held_sha256=tuple(file.sha256() for file in held),
-            n_fitted=copies.count,
+            n_fitted=n_fitted,
             n_planned=len(plans),
             original_measure=1.0 if self.measure == "agreement" else float(np.nanmean(correct_of(judge.original))),
             original_consistency=float(np.nanmean(self.consistency(judge.original))),
@@ -191,35 +199,26 @@ class _Run:
         given = self.options.filter_size, self.options.strength
         filters = FILTERS if given == (default.filter_size, default.strength) else (given,)
         return [
-            replace(self.options, only=tuple(map(glob.escape, names[:n])), skip=(), filter_size=size, strength=strength)
+            replace(at_sites(self.options, names[:n]), filter_size=size, strength=strength)
             for n in set_sizes(len(names))
             for size, strength in filters
         ]
 
-    def _fitted(self, plans: list[PatchOptions], fitting: list[ImageFile]) -> _Copies:
-        """The plans refitted while there is time; those that others beat on the fitting share are dropped at once."""
+    def _fitted(self, plans: list[PatchOptions], fitting: list[ImageFile]) -> tuple[list[_Copy], int]:
+        """The plans refitted while there is time, without those that others beat on the fitting share; and how many were."""
         ranking = fitting[:RANKING_IMAGES]
         original = self.audit(self.model, ranking)
-        copies = _Copies()
+        count = 0
+        kept: list[_Copy] = []
         for number, options in enumerate(plans, 1):
-            if copies.count and time.monotonic() > self.ends:
+            if count and time.monotonic() > self.ends:
                 break
             self.observer(f"refitting {number} of {len(plans)}: {_words(options)}")
-            result = patch(self.model.module, options, input_size=self.model.preprocessing.size)
-            patched = self.model.with_module(result.module, patch_record=result.record)
-            settings = RefitSettings(crops=CROPS, seed=self.settings.seed)
-            fitted = refit(patched, self.model, fitting, settings).model
+            fitted = refitted(self.model, options, fitting, self.settings.seed)
             harm, gain = self.compared(original, self.audit(fitted, ranking))
-            copies.count += 1
-            copies.kept.append(_Copy(fitted, options, float(np.nanmean(harm)), float(np.nanmean(gain))))
-            copies.kept = _worth_keeping(copies.kept)
-        return copies
-
-
-@dataclass
-class _Copies:
-    count: int = 0
-    kept: list[_Copy] = field(default_factory=list)
+            count += 1
+            kept = _worth_keeping([*kept, _Copy(fitted, options, float(np.nanmean(harm)), float(np.nanmean(gain)))])
+        return kept, count
 
 
 def _front(copies: Sequence[_Copy]) -> list[_Copy]:

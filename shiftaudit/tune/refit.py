@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from shiftaudit.errors import InputError
@@ -86,7 +85,7 @@ class _Crops:
         self.count = -(-settings.crops // self.size)
         self._every = round(1 / settings.holdout) if held else 0
         self._limit = default_max_shift(CIRCULAR, model.preprocessing.size)
-        self._like = next((p for p in model.module.parameters() if p.is_floating_point()), torch.zeros(()))
+        self._like = model.random_input()
         self._sources = [
             CropSource(
                 files,
@@ -110,4 +109,4 @@ class _Crops:
         crops = self._sources[self._is_held(number)].batch(number, self.size).canvas
         generator = np.random.default_rng([self.settings.seed, number, 3])
         moved = rolled(crops, self.settings.roll, self._limit, generator)
-        return moved.to(self._like.device, self._like.dtype)
+        return moved.to(self._like)

@@ -8,7 +8,8 @@ The tapped tensors carry gradients in all cases.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,8 +21,7 @@ from shiftaudit.stages.names import is_exported
 from shiftaudit.surgery.torchscript.flatten import straight_graph
 
 _WEIGHT = ".weight"
-_SCRIPT_OPS = ("aten::conv1d", "aten::conv2d", "aten::conv3d", "aten::_convolution", "aten::linear", "aten::addmm")
-_GRAPH_OPS = ("conv1d", "conv2d", "conv3d", "convolution", "linear", "addmm")
+_OPS = ("conv1d", "conv2d", "conv3d", "convolution", "_convolution", "linear", "addmm")
 _EAGER_LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 
 Select = Callable[[Any, int], Tensor]
@@ -62,12 +62,10 @@ class _EagerTaps:
 
             return self._layers[name].register_forward_pre_hook(hook)
 
-        handles = [watch(name) for name in taps]
-        try:
+        with contextlib.ExitStack() as watched:
+            for name in taps:
+                watched.enter_context(watch(name))
             logits = self._select(self._module(x), len(x))
-        finally:
-            for handle in handles:
-                handle.remove()
         return logits, [seen.get(name) for name in taps]
 
 
@@ -75,19 +73,31 @@ class _GraphTaps:
     def __init__(self, module: fx.GraphModule, select: Select) -> None:
         self._module = module
         self._select = select
-        self._sources: dict[str, fx.Node] = {}
-        for node in module.graph.nodes:
-            if isinstance(node.target, torch._ops.OpOverload) and node.target._opname in _GRAPH_OPS:
-                first = 1 if node.target._opname == "addmm" else 0
-                name = _held_name(node.args[first + 1])
-                if name.endswith(_WEIGHT):
-                    self._sources.setdefault(name.removesuffix(_WEIGHT), node.args[first])
+        steps = [node for node in module.graph.nodes if isinstance(node.target, torch._ops.OpOverload)]
+        self._sources = _read_by_layers(((node.target._opname, node.args) for node in steps), _held_name)
         self.names = tuple(self._sources)
 
     def run(self, x: Tensor, taps: Sequence[str]) -> tuple[Tensor, list[Tensor | None]]:
         steps = _Steps(self._module, {self._sources[name] for name in taps})
         logits = self._select(steps.run(x), len(x))
         return logits, [steps.seen.get(self._sources[name]) for name in taps]
+
+
+def _read_by_layers(steps: Iterable[tuple[str, Sequence[Any]]], name_of: Callable[[Any], str]) -> dict[str, Any]:
+    """What each convolution or linear layer reads, by the layer's name, in the order of execution.
+
+    Args:
+        steps: operations without their namespace, and operands.
+        name_of: what an operand is called in the state dict; "" where it is computed.
+    """
+    found: dict[str, Any] = {}
+    for op, operands in steps:
+        if op in _OPS:
+            first = 1 if op == "addmm" else 0
+            name = name_of(operands[first + 1])
+            if name.endswith(_WEIGHT):
+                found.setdefault(name.removesuffix(_WEIGHT), operands[first])
+    return found
 
 
 class _Steps(fx.Interpreter):
@@ -106,7 +116,6 @@ class _Steps(fx.Interpreter):
 
 
 def _held_name(value: Any) -> str:
-    """What an operand of an exported step is called in the state dict; "" where it is computed."""
     while isinstance(value, fx.Node) and value.op == "call_function" and value.target is torch.ops.aten.t.default:
         value = value.args[0]
     return str(value.target) if isinstance(value, fx.Node) and value.op == "get_attr" else ""
@@ -130,20 +139,12 @@ class _ScriptTaps:
 
 
 def _script_taps(graph: Any) -> dict[str, Any]:
-    """The tensor that each convolution or linear layer reads, by the layer's name, in the order of execution.
+    """What `_read_by_layers` finds in the top block alone.
 
     Layers inside loops, and inside branches that an image decides, are left out: what they read does not exist outside.
     """
-    found: dict[str, Any] = {}
-    for node in graph.nodes():  # the top block alone
-        if node.kind() not in _SCRIPT_OPS:
-            continue
-        first = 1 if node.kind() == "aten::addmm" else 0
-        inputs = list(node.inputs())
-        name = _attribute_path(inputs[first + 1])
-        if name.endswith(_WEIGHT):
-            found.setdefault(name.removesuffix(_WEIGHT), inputs[first])
-    return found
+    steps = ((node.kind().removeprefix("aten::"), list(node.inputs())) for node in graph.nodes())
+    return _read_by_layers(steps, _attribute_path)
 
 
 def _attribute_path(value: Any) -> str:

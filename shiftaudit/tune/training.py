@@ -33,8 +33,6 @@ class Progress:
     step: int
     steps: int
     strength: float
-    loss: float
-    seconds: float
     check: Check | None = None
 
 
@@ -58,7 +56,6 @@ class Training:
         self.objective, self.held = objective, held
         self.observer, self.checkpoint = observer, checkpoint
         self.settings = objective.settings
-        self.started = time.monotonic()
 
     def train(self, state: State | None) -> tuple[State, Stopped]:
         """From the first step, or from a checkpoint, to the end; the state and why it ended."""
@@ -84,10 +81,7 @@ class Training:
             if done % every == 0 or done == steps:
                 state = self._checked(state, done, float(np.mean(losses)))
                 check, losses = state.history[-1], []
-            self.observer(
-                Progress(done, steps, self._strength(step, steps), losses[-1] if losses else state.history[-1].loss,
-                         time.monotonic() - self.started, check)
-            )  # fmt: skip
+            self.observer(Progress(done, steps, self._strength(step, steps), check))
             if check is not None and self._stale(state):
                 return state, "no improvement"
         return state, "budget"

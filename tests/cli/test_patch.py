@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from cli_run import InProcess
+from image_files import write_noise
 from torch import nn
 
-from shiftaudit.cli.main import main
 from shiftaudit.records.gate import Comparison, MetricComparison
 from shiftaudit.render.patch import verdict
 
@@ -38,20 +37,9 @@ def flat() -> nn.Module:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["shiftaudit", "patch", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return partial(InProcess(tmp_path, monkeypatch, capsys), "patch")
 
 
 MODEL = f"{Path(__file__).stem}:tiny"
@@ -143,17 +131,8 @@ def test_a_patched_file_is_not_patched_again(run, tmp_path: Path) -> None:
     assert "patched already" in err
 
 
-def write_images(folder: Path) -> Path:
-    generator = np.random.default_rng(0)
-    for index in range(3):
-        path = folder / str(index % 2) / f"{index}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(generator.integers(0, 255, (24, 24, 3), dtype=np.uint8)).save(path)
-    return folder
-
-
 def test_verify_scores_both_on_the_same_views_and_gives_a_verdict(run, tmp_path: Path) -> None:
-    images = write_images(tmp_path / "images")
+    images = write_noise(tmp_path / "images", 3, 24)
     arguments = (
         MODEL,
         "--size",
@@ -211,16 +190,8 @@ def test_missing_output_is_a_usage_error(run) -> None:
     assert "--dry-run" in err
 
 
-def some_images(folder: Path, count: int = 6) -> Path:
-    folder.mkdir()
-    generator = np.random.default_rng(0)
-    for index in range(count):
-        Image.fromarray(generator.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(folder / f"{index}.png")
-    return folder
-
-
 def test_tune_teaches_the_copy_before_it_is_written(run, tmp_path: Path) -> None:
-    out, images = tmp_path / "aa.pt", some_images(tmp_path / "images")
+    out, images = tmp_path / "aa.pt", write_noise(tmp_path / "images", 6, 40)
     size = ("--size", "16", "--resize", "20")
     code, text, _ = run(MODEL, *size, "-o", str(out), "--stem", "--tune", str(images), "--tune-minutes", "0.005")
     assert code == 0

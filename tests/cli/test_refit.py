@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from cli_run import InProcess, environment
+from image_files import write_noise
 from PIL import Image
 from torch import nn
 
@@ -32,14 +32,6 @@ class Tiny(nn.Module):
         return self.head(self.conv(self.pool(self.stem(x).relu())).relu().mean((2, 3)))
 
 
-def images(folder: Path, count: int = 6) -> Path:
-    folder.mkdir()
-    generator = np.random.default_rng(0)
-    for index in range(count):
-        Image.fromarray(generator.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(folder / f"{index}.png")
-    return folder
-
-
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """The command in a folder that holds the original, a patched copy and images."""
@@ -48,7 +40,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     batch = {0: torch.export.Dim("batch")}
     program = torch.export.export(Tiny().eval(), (torch.zeros(2, 3, 16, 16),), dynamic_shapes=(batch,))
     torch.export.save(program, tmp_path / "model.pt2")
-    images(tmp_path / "images")
+    write_noise(tmp_path / "images", 6, 40)
     program = InProcess(tmp_path, monkeypatch, capsys)
     assert program("patch", "model.pt", *SIZE, "-o", "aa.pt")[0] == 0
     return program
@@ -137,7 +129,7 @@ def test_a_copy_is_fitted_before_it_is_folded_and_refused_afterwards(run: Run, t
     ("change", "said"),
     [
         (("refit", "aa.pt", "nothing", "--teacher", "model.pt", "-o", "fitted.pt"), "nothing"),
-        (("refit", "aa.pt", "images/0.png", "--teacher", "model.pt", "-o", "fitted.pt"), "1 image; expected 2 or more"),
+        (("refit", "aa.pt", "images/00.png", "--teacher", "model.pt", "-o", "fitted.pt"), "1 image; expected 2 or more"),
         (("refit", "aa.pt", "flat", "--teacher", "model.pt", "-o", "fitted.pt"), "one colour"),
         (
             ("refit", "aa.pt", "images", "--teacher", "resnet18", "--weights", "none", "-o", "fitted.pt"),

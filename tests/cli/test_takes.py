@@ -14,7 +14,7 @@ from shiftaudit.cli.command import App
 from shiftaudit.cli.config import Config
 from shiftaudit.cli.takes import but, only, takes, without
 from shiftaudit.errors import InputError
-from shiftaudit.records.options import check_values, number_or_off, option
+from shiftaudit.records.options import Checked, number_or_off, option
 
 
 def half(text: str) -> float:
@@ -24,7 +24,7 @@ def half(text: str) -> float:
 
 
 @dataclass(frozen=True)
-class Walk:
+class Walk(Checked):
     steps: int = option(3, "How many.", least=1, most=9)
     pace: str = option("slow", "slow or fast.", choices=("slow", "fast"))
     stops: tuple[str, ...] = option((), "Where to rest.")
@@ -33,9 +33,6 @@ class Walk:
     limits: Mapping[str, float] = option(factory=dict, help="By name.", flag="--limit", metavar="NAME=X")
     seed: int = option(0, "Of the way.")
     shoes: int = option(2, least=1, hidden=True)
-
-    def __post_init__(self) -> None:
-        check_values(self)
 
 
 @dataclass(frozen=True)

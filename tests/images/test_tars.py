@@ -7,7 +7,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from image_files import EXACT, noise, packed, save
+from image_files import EXACT, noise, packed_noise, save
 
 from shiftaudit.errors import InputError
 from shiftaudit.images.decode import DecodedImage
@@ -16,15 +16,8 @@ from shiftaudit.images.stream import stream
 from shiftaudit.records.report import Skipped
 
 
-def a_tar(folder: Path, *, n: int = 3) -> Path:
-    (folder / "photos").mkdir()
-    for number in range(n):
-        save(folder / "photos" / f"{number}.png", noise(8, 8, seed=number))
-    return packed(folder / "photos", folder / "photos.tar")
-
-
 def test_links_and_devices_are_listed_and_not_followed(tmp_path: Path) -> None:
-    path = a_tar(tmp_path, n=1)
+    path = packed_noise(tmp_path, ".tar", 1)
     with tarfile.open(path, "a") as tar:
         for name, kind in {"hard": tarfile.LNKTYPE, "pipe": tarfile.FIFOTYPE, "soft": tarfile.SYMTYPE}.items():
             info = tarfile.TarInfo(f"{name}.png")
@@ -40,7 +33,7 @@ def test_links_and_devices_are_listed_and_not_followed(tmp_path: Path) -> None:
 
 
 def test_the_last_of_a_name_counts_as_when_it_is_unpacked(tmp_path: Path) -> None:
-    path = a_tar(tmp_path, n=1)
+    path = packed_noise(tmp_path, ".tar", 1)
     newer = save(tmp_path / "newer.png", noise(8, 8, seed=9)).path.read_bytes()
     with tarfile.open(path, "a") as tar:
         info = tarfile.TarInfo("./0.png")
@@ -51,7 +44,7 @@ def test_the_last_of_a_name_counts_as_when_it_is_unpacked(tmp_path: Path) -> Non
 
 
 def test_a_tar_that_was_cut_off_is_refused(tmp_path: Path) -> None:
-    path = a_tar(tmp_path)
+    path = packed_noise(tmp_path, ".tar")
     whole = path.read_bytes()
     for size in (600, 1300, 2000):
         path.write_bytes(whole[:size])
@@ -62,7 +55,7 @@ def test_a_tar_that_was_cut_off_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_header_is_no_silent_end(tmp_path: Path) -> None:
-    path = a_tar(tmp_path)
+    path = packed_noise(tmp_path, ".tar")
     data = bytearray(path.read_bytes())
     second = data.index(b"1.png\0")
     data[second + 148] ^= 0x55  # its checksum
@@ -84,7 +77,7 @@ def test_a_negative_size_ends_with_a_sentence(tmp_path: Path) -> None:
 
 
 def test_an_image_that_is_damaged_within_is_skipped_alone(tmp_path: Path) -> None:
-    path = a_tar(tmp_path)
+    path = packed_noise(tmp_path, ".tar")
     data = bytearray(path.read_bytes())
     start = data.index(b"1.png\0") + 512
     data[start : start + 8] = bytes(8)
@@ -94,7 +87,7 @@ def test_an_image_that_is_damaged_within_is_skipped_alone(tmp_path: Path) -> Non
 
 
 def test_a_tar_that_shrinks_while_it_is_read_costs_the_images_that_are_gone(tmp_path: Path) -> None:
-    path = a_tar(tmp_path)
+    path = packed_noise(tmp_path, ".tar")
     files, _ = find_images(path)
     path.write_bytes(path.read_bytes()[:1200])
     assert list(stream(files, EXACT, 8, 0))[2] == Skipped("2.png", "the archive ends within it")

@@ -6,20 +6,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from image_files import EXACT, noise, packed, save
+from image_files import EXACT, noise, packed, packed_noise, save
 
 from shiftaudit.errors import InputError
 from shiftaudit.images.decode import DecodedImage
 from shiftaudit.images.find import find_images
 from shiftaudit.images.stream import stream
 from shiftaudit.records.report import Skipped
-
-
-def a_zip(folder: Path, *, n: int = 3) -> Path:
-    (folder / "photos").mkdir()
-    for number in range(n):
-        save(folder / "photos" / f"{number}.png", noise(8, 8, seed=number))
-    return packed(folder / "photos", folder / "photos.zip")
 
 
 def changed(path: Path, at: int, value: bytes) -> Path:
@@ -53,7 +46,7 @@ def test_stored_and_deflated_members_are_read(tmp_path: Path) -> None:
 
 
 def test_encrypted_members_and_links_are_listed(tmp_path: Path) -> None:
-    path = a_zip(tmp_path)
+    path = packed_noise(tmp_path, ".zip")
     changed(path, directory_entry(path, "1.png") + 8, b"\x01\x00")
     changed(path, directory_entry(path, "2.png") + 38, (0o120777 << 16).to_bytes(4, "little"))
     assert find_images(path)[1] == [Skipped("1.png", "encrypted"), Skipped("2.png", "a link")]
@@ -73,7 +66,7 @@ def test_a_bomb_is_not_unpacked_beyond_the_size_it_states(tmp_path: Path) -> Non
 
 
 def test_a_damaged_member_is_skipped_and_the_others_are_read(tmp_path: Path) -> None:
-    path = a_zip(tmp_path)
+    path = packed_noise(tmp_path, ".zip")
     changed(path, path.read_bytes().index(b"1.png") + 20, b"\xff" * 4)
     changed(path, path.read_bytes().index(b"2.png") - 30, b"xx")
     first, second, third = streamed(path)
@@ -84,7 +77,7 @@ def test_a_damaged_member_is_skipped_and_the_others_are_read(tmp_path: Path) -> 
 
 
 def test_a_zip_that_was_cut_off_is_refused(tmp_path: Path) -> None:
-    path = a_zip(tmp_path)
+    path = packed_noise(tmp_path, ".zip")
     whole = path.read_bytes()
     for size in (10, len(whole) // 2, len(whole) - 30):
         path.write_bytes(whole[:size])

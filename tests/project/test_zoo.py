@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from cli_run import script_module
 
 pytest.importorskip("timm")
 
-ZOO = Path(__file__).parents[2] / "scripts" / "zoo.py"
 IN_ALL_FORMS = ("test_byobnet", "test_efficientnet", "test_resnet")
 IN_TWO = ("test_convnext", "test_mambaout", "test_nfnet", "test_vit")
 AS_IT_IS = ("coat_tiny", "dla46x_c", "edgenext_xx_small", "efficientvit_m0", "pvt_v2_b0", "starnet_s050", "tresnet_m")
@@ -20,12 +19,7 @@ AS_IT_IS = ("coat_tiny", "dla46x_c", "edgenext_xx_small", "efficientvit_m0", "pv
 
 @pytest.fixture(scope="module")
 def zoo() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("zoo", ZOO)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script_module("zoo")
 
 
 @pytest.mark.filterwarnings("ignore")

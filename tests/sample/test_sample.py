@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import zipfile
 from pathlib import Path
@@ -11,6 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from cli_run import script_module
 from PIL import Image
 
 from shiftaudit import sample
@@ -21,7 +21,6 @@ from shiftaudit.images.stream import stream
 from shiftaudit.records.codec import structure
 from shiftaudit.records.report import Preprocessing
 
-ROOT = Path(__file__).parents[2]
 MODELS = [sample.model_path(), sample.antialiased_model_path()]
 
 
@@ -99,12 +98,7 @@ def test_the_model_files_name_no_folder_of_the_machine_that_made_them(path: Path
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
     pytest.importorskip("skimage")
-    spec = importlib.util.spec_from_file_location("make_sample", ROOT / "scripts" / "make_sample.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script_module("make_sample")
 
 
 def test_the_script_cuts_the_images_that_are_bundled(script: ModuleType, tmp_path: Path) -> None:

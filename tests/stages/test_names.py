@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -10,26 +9,13 @@ from typing import Any
 import pytest
 import small_families as small
 import torch
+from networks import reexported, reloaded
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from shiftaudit.stages.align import align
 from shiftaudit.stages.find import discover
 from shiftaudit.stages.names import NamedOp, exported_ops, is_exported, scripted_ops
-
-
-def _reloaded(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
-    buffer = io.BytesIO()
-    torch.jit.save(module, buffer)
-    buffer.seek(0)
-    return torch.jit.load(buffer)
-
-
-def _reexported(model: nn.Module, example: Tensor) -> nn.Module:
-    buffer = io.BytesIO()
-    torch.export.save(torch.export.export(model, (example,)), buffer)
-    buffer.seek(0)
-    return torch.export.load(buffer).module()
 
 
 def _forms(model: nn.Module, example: Tensor) -> dict[str, nn.Module]:
@@ -40,9 +26,9 @@ def _forms(model: nn.Module, example: Tensor) -> dict[str, nn.Module]:
     return {
         "scripted": scripted,
         "traced": traced,
-        "reloaded": _reloaded(scripted),
-        "reloaded trace": _reloaded(traced),
-        "exported": _reexported(model, example),
+        "reloaded": reloaded(scripted),
+        "reloaded trace": reloaded(traced),
+        "exported": reexported(model, example),
     }
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 
 import pytest
 import small_families as small
 import torch
 import torch.nn.functional as F
+from networks import reloaded
 from patch_networks import Chain, Functional, Slices, randomise, relative
 from torch import Tensor, nn
 
@@ -37,13 +37,6 @@ FAMILIES = [
 
 def stored(module: nn.Module, how: str, x: Tensor) -> torch.jit.ScriptModule:
     return torch.jit.script(module) if how == "scripted" else torch.jit.trace(module, x, check_trace=False)
-
-
-def reloaded(module: nn.Module) -> torch.jit.ScriptModule:
-    buffer = io.BytesIO()
-    torch.jit.save(module, buffer)
-    buffer.seek(0)
-    return torch.jit.load(buffer)
 
 
 def logits(output: Tensor | tuple) -> Tensor:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from image_files import write_noise
 from torch import nn
 
 from shiftaudit.audit.audit import audit
@@ -52,11 +52,7 @@ def model() -> LoadedModel:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> list[ImageFile]:
-    folder = tmp_path_factory.mktemp("images")
-    generator = np.random.default_rng(0)
-    for index in range(8):
-        Image.fromarray(generator.integers(0, 256, (30, 30, 3), dtype=np.uint8)).save(folder / f"{index}.png")
-    return find_images(folder)[0]
+    return find_images(write_noise(tmp_path_factory.mktemp("images"), 8, 30))[0]
 
 
 def test_filters_of_size_one_change_nothing_and_the_advice_is_none(model: LoadedModel, images: list[ImageFile]) -> None:
@@ -194,7 +190,7 @@ def test_a_search_ranks_sites_by_damage_and_tries_none_for_it(
     model: LoadedModel, images: list[ImageFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     advice = advise(model, images, SETTINGS)
-    monkeypatch.delattr(advise_module, "patch")
+    monkeypatch.delattr(advise_module, "patched")
     for protocol in PROTOCOLS:
         ranked = rank_sites(model, images, replace(SETTINGS, protocol=protocol), PatchOptions())
         assert ranked == tuple(trial.sites[0] for trial in advice.singles) == ("conv2", "pool")

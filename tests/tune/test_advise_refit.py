@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
+from image_files import write_noise
 from patch_networks import randomise
-from PIL import Image
 from torch import nn
 
 from shiftaudit.images.find import find_images
@@ -20,7 +19,7 @@ from shiftaudit.records.report import Preprocessing
 from shiftaudit.records.settings import Settings
 from shiftaudit.render.tune import render_advice
 from shiftaudit.surgery.patch import plan_patch
-from shiftaudit.tune import advise_refit
+from shiftaudit.tune import bound
 from shiftaudit.tune.advise import advise
 from shiftaudit.tune.advise_refit import with_refit
 
@@ -30,10 +29,7 @@ SETTINGS = Settings(shifts="2", max_shift=3, stages=False, workers=0)
 def test_growing_sets_are_refitted_and_judged_on_images_that_were_not_fitted_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    generator = np.random.default_rng(0)
-    for index in range(8):
-        Image.fromarray(generator.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(tmp_path / f"{index}.png")
-    files, _ = find_images([tmp_path])
+    files, _ = find_images(write_noise(tmp_path, 8, 24))
     net = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
         nn.Flatten(), nn.Linear(4, 3),
@@ -42,13 +38,13 @@ def test_growing_sets_are_refitted_and_judged_on_images_that_were_not_fitted_on(
         randomise(net).eval(), Preprocessing(16, 16, (0.5,), (0.25,), "bilinear", 3, "options")
     )
     fitted_on: list[set[str]] = []
-    own = advise_refit.refit
+    own = bound.refit
 
     def watched(copy, original, images, settings):  # type: ignore[no-untyped-def]
         fitted_on.append({file.relative for file in images})
         return own(copy, original, images, replace(settings, crops=16))
 
-    monkeypatch.setattr(advise_refit, "refit", watched)
+    monkeypatch.setattr(bound, "refit", watched)
     options = PatchOptions(stem=True)
     advice = with_refit(advise(model, files, SETTINGS, options), model, files, SETTINGS)
     assert [len(one.trial.sites) for one in advice.refitted] == [2, 1]

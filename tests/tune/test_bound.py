@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from cli_run import InProcess
+from image_files import write_noise
 from PIL import Image
 from torch import nn
 
@@ -144,11 +145,7 @@ def test_where_nothing_helps_the_best_are_shown_and_nothing_is_written(
 ) -> None:
     torch.manual_seed(0)
     torch.jit.script(Constant().eval()).save(str(tmp_path / "model.pt"))
-    generator = np.random.default_rng(0)
-    (tmp_path / "images").mkdir()
-    for index in range(12):
-        pixels = generator.integers(0, 256, (20, 20, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "images" / f"{index}.png")
+    write_noise(tmp_path / "images", 12, 20)
     run = InProcess(tmp_path, monkeypatch, capsys)
     command = (
         "patch",

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from image_files import write_noise
+from networks import reexported, reloaded
 from PIL import Image
 from torch import nn
 
@@ -54,19 +55,11 @@ def loaded(module: nn.Module) -> LoadedModel:
 
 
 def scripted(module: nn.Module) -> LoadedModel:
-    buffer = io.BytesIO()
-    torch.jit.save(torch.jit.script(module.eval()), buffer)
-    buffer.seek(0)
-    return replace(loaded(module), module=torch.jit.load(buffer).eval())
+    return replace(loaded(module), module=reloaded(torch.jit.script(module.eval())).eval())
 
 
 def exported(module: nn.Module) -> LoadedModel:
-    buffer, batch = io.BytesIO(), {0: torch.export.Dim("batch")}
-    torch.export.save(
-        torch.export.export(module.eval(), (torch.zeros(2, 3, SIZE, SIZE),), dynamic_shapes=(batch,)), buffer
-    )
-    buffer.seek(0)
-    return replace(loaded(module), module=torch.export.load(buffer).module())
+    return replace(loaded(module), module=reexported(module.eval(), torch.zeros(2, 3, SIZE, SIZE), any_batch=True))
 
 
 @pytest.fixture(autouse=True)
@@ -76,11 +69,7 @@ def few_held_out_crops(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> list[ImageFile]:
-    folder = tmp_path_factory.mktemp("images")
-    generator = np.random.default_rng(0)
-    for index in range(12):
-        Image.fromarray(generator.integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(folder / f"{index:02d}.png")
-    return find_images(folder)[0]
+    return find_images(write_noise(tmp_path_factory.mktemp("images"), 12, 40, 48))[0]
 
 
 def weights(model: LoadedModel) -> dict[str, torch.Tensor]:

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import io
 from collections import OrderedDict
 
 import pytest
 import torch
+from networks import reexported, reloaded
 from torch import Tensor, nn
 
 from shiftaudit.errors import ModelError, PatchError
@@ -33,24 +33,12 @@ def tiny(blurred: bool) -> nn.Sequential:
     return nn.Sequential(layers).eval()
 
 
-def reloaded(module: nn.Module, example: Tensor | None = None) -> torch.jit.ScriptModule:
-    buffer = io.BytesIO()
-    script = torch.jit.script(module) if example is None else torch.jit.trace(module, example, check_trace=False)
-    torch.jit.save(script, buffer)
-    buffer.seek(0)
-    return torch.jit.load(buffer).eval()
-
-
-def exported(module: nn.Module) -> nn.Module:
-    buffer = io.BytesIO()
-    torch.export.save(torch.export.export(module, (torch.zeros(2, 3, 16, 16),)), buffer)
-    buffer.seek(0)
-    return torch.export.load(buffer).module()
-
-
 def in_form(kind: str, module: nn.Module) -> nn.Module:
-    forms = {"eager": lambda m: m, "scripted": reloaded, "traced": lambda m: reloaded(m, X), "exported": exported}
-    return forms[kind](module)
+    if kind == "exported":
+        return reexported(module, torch.zeros(2, 3, 16, 16))
+    if kind == "traced":
+        return reloaded(torch.jit.trace(module, X, check_trace=False)).eval()
+    return reloaded(torch.jit.script(module)).eval() if kind == "scripted" else module
 
 
 def logits(output: Tensor, batch: int) -> Tensor:
@@ -116,7 +104,7 @@ def test_taps_follow_the_strength_of_the_filters(kind: str) -> None:
 
 
 def test_chosen_taps_lie_behind_a_filter_and_are_the_narrow_ones_of_their_level() -> None:
-    choice = choose_taps(tapped(tiny(True), logits), tapped(reloaded(tiny(False)), logits), X)
+    choice = choose_taps(tapped(tiny(True), logits), tapped(in_form("scripted", tiny(False)), logits), X)
     # conv1 reads the image; conv3's output differs in shape from the original's, but taps are inputs.
     assert choice.names == ("conv2", "conv3", "conv4", "fc")
     assert choice.levels == ((0, 1), (2,), (3,))
@@ -160,7 +148,7 @@ class Residual(nn.Module):
 def test_layers_in_branches_that_attributes_decide_are_compared_in_scripts_too() -> None:
     torch.manual_seed(0)
     eager = nn.Sequential(nn.Conv2d(3, 4, 3), Residual(shortcut=True), Residual(shortcut=False), nn.Flatten())
-    script = reloaded(eager)
+    script = in_form("scripted", eager)
     ours, theirs = tapped(script, logits), tapped(eager.eval(), logits)
     assert ours.names == theirs.names == ("0", "1.conv.0", "2.conv.0")
     for module in (eager, script):

@@ -45,7 +45,7 @@ def load_onnx(path: Path, options: ModelOptions, device: str) -> LoadedModel:
         RunnerModule(runner), info, file.carried.class_names, options.output, file.shape[0], **file.carried.records()
     )
     answering = settle_batch(answering, device)
-    shape = answering.example_input(answering.fixed_batch or 1).shape
+    shape = answering.example_input().shape
     example = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
     answers = answering(example)
     try:

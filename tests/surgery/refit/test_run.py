@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from networks import reloaded
 from patch_networks import randomise
 from torch import Tensor, nn
 
@@ -242,10 +242,7 @@ def test_the_modules_given_stay_as_they_are_and_the_copy_can_be_trained() -> Non
     assert any(not torch.equal(value, before[0][name]) for name, value in fitted.state_dict().items())
     assert [p.requires_grad for p in fitted.parameters()] == [p.requires_grad for p in copy.parameters()]
     assert all(p.is_leaf for p in fitted.parameters())
-    buffer = io.BytesIO()
-    torch.jit.save(fitted, buffer)
-    buffer.seek(0)
-    again, x = torch.jit.load(buffer), images().load(5)
+    again, x = reloaded(fitted), images().load(5)
     torch.testing.assert_close(again(x), fitted(x))
     again(x).sum().backward()
 
