@@ -18,9 +18,23 @@ from shiftaudit.cli.main import main
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process's, without what the tests of a project of its own may have set."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SHIFTAUDIT", "GITHUB_", "CI"))}
+    """This process's, without what a terminal or the tests of a project of its own may have set."""
+    ours = ("SHIFTAUDIT", "GITHUB_", "CI", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return {**clean, "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1", **more}
+
+
+def python(*arguments: object, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    """A Python process of its own."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env=environment(**env),
+        capture_output=True,
+        check=False,
+        encoding="utf-8",
+        timeout=300,
+    )
 
 
 def script_module(name: str) -> ModuleType:
@@ -35,15 +49,7 @@ def script_module(name: str) -> ModuleType:
 
 def installed(*arguments: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """The command as users start it."""
-    return subprocess.run(
-        [sys.executable, "-m", "shiftaudit", *map(str, arguments)],
-        cwd=cwd,
-        env=environment(**env),
-        capture_output=True,
-        check=False,
-        encoding="utf-8",
-        timeout=300,
-    )
+    return python("-m", "shiftaudit", *arguments, cwd=cwd, **env)
 
 
 def in_process(*arguments: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:

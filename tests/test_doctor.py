@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import importlib
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cli_run import python
 
 from shiftaudit import doctor
 from shiftaudit.render.checks import render
@@ -91,8 +90,6 @@ def test_a_missing_extra_is_only_a_note(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_command_prints_json_and_passes() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "shiftaudit", "doctor", "-f", "json"], capture_output=True, text=True, check=False
-    )
+    done = python("-m", "shiftaudit", "doctor", "-f", "json")
     assert done.returncode == 0, done.stderr
     assert {check["status"] for check in json.loads(done.stdout)} <= {"ok", "note", "warning"}

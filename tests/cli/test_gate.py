@@ -99,16 +99,9 @@ def test_each_outcome_has_its_exit_code(made, case):
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("case", CASES)
-def test_the_exit_code_never_depends_on_the_format(made, case, form, monkeypatch, capsys):
+def test_the_exit_code_never_depends_on_the_format(made, case, form):
     arguments, code = CASES[case]
-    monkeypatch.chdir(made)
-    monkeypatch.delenv("CI", raising=False)
-    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
-    monkeypatch.setattr(sys, "argv", ["shiftaudit", "gate", *arguments, "--format", form])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    assert (stopped.value.code or 0) == code
-    out = capsys.readouterr().out
+    out, _ = run("gate", *arguments, "--format", form, cwd=made, code=code)
     decided = code != 2 and case not in NO_RESULT
     if form == "github" and case != "an unknown option":
         # Without a result, one annotation says why.
@@ -117,29 +110,16 @@ def test_the_exit_code_never_depends_on_the_format(made, case, form, monkeypatch
         assert bool(out) == decided
 
 
-def in_process(monkeypatch, folder, *arguments, env=None):
-    """The exit code of the command, run in this process."""
-    for name in ("CI", "GITHUB_STEP_SUMMARY"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in (env or {}).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", ["shiftaudit", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    return stopped.value.code or 0
-
-
 @pytest.mark.parametrize(("name", "code"), [("same", 0), ("worse", 1)])
-def test_a_step_summary_that_cannot_be_written_changes_no_verdict(made, name, code, monkeypatch, capsys):
+def test_a_step_summary_that_cannot_be_written_changes_no_verdict(made, name, code):
     env = {"GITHUB_STEP_SUMMARY": "no/such/folder/summary"}
-    assert in_process(monkeypatch, made, "gate", f"{name}.json", "-f", "github", env=env) == code
-    assert capsys.readouterr().err.startswith("warning: cannot write the step summary")
+    _, stderr = run("gate", f"{name}.json", "-f", "github", cwd=made, env=env, code=code)
+    assert stderr.startswith("warning: cannot write the step summary")
 
 
-def test_the_step_summary_says_why_there_is_no_verdict(made, tmp_path, monkeypatch):
+def test_the_step_summary_says_why_there_is_no_verdict(made, tmp_path):
     env = {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
-    assert in_process(monkeypatch, made, "gate", "same.json", "-b", "none.json", "-f", "github", env=env) == 3
+    run("gate", "same.json", "-b", "none.json", "-f", "github", cwd=made, env=env, code=3)
     text = (tmp_path / "summary").read_text()
     assert text.startswith("## Shift gate\n\n**No verdict (exit code 3)**: the baseline none.json does not exist")
     assert "\\`shiftaudit baseline save" in text
@@ -149,7 +129,11 @@ def test_the_step_summary_says_why_there_is_no_verdict(made, tmp_path, monkeypat
 def test_no_locale_changes_the_exit_code(made, form, monkeypatch):
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="cp1252"))
-    assert in_process(monkeypatch, made, "gate", "worse.json", "-f", form) == 1
+    monkeypatch.setattr(sys, "argv", ["shiftaudit", "gate", "worse.json", "-f", form])
+    monkeypatch.chdir(made)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 1
     text = raw.getvalue().decode("utf-8")
     assert ("→" in text or "≤" in text) == (form in ("markdown", "junit", "github"))
     if form == "junit":
@@ -181,15 +165,13 @@ def test_a_reader_that_has_gone_and_a_closed_stdout_change_no_verdict(made):
         ["--on-inconclusive", "maybe"],
     ],
 )
-def test_settings_are_looked_at_before_the_baseline_and_the_model_are(made, arguments, monkeypatch, capsys):
-    code = in_process(monkeypatch, made, "gate", "no-model.pt", "no-images", "-b", "none.json", *arguments)
-    assert code == 2
-    assert arguments[1].split("=")[0] in capsys.readouterr().err
+def test_settings_are_looked_at_before_the_baseline_and_the_model_are(made, arguments):
+    _, stderr = run("gate", "no-model.pt", "no-images", "-b", "none.json", *arguments, cwd=made, code=2)
+    assert arguments[1].split("=")[0] in stderr
 
 
-def test_a_report_followed_by_images_is_a_mistake_that_is_named(made, monkeypatch, capsys):
-    assert in_process(monkeypatch, made, "gate", "same.json", made) == 2
-    assert "IMAGES are for a MODEL" in capsys.readouterr().err
+def test_a_report_followed_by_images_is_a_mistake_that_is_named(made):
+    assert "IMAGES are for a MODEL" in run("gate", "same.json", made, cwd=made, code=2)[1]
 
 
 def broken(data, how):
@@ -220,21 +202,20 @@ def broken(data, how):
         ("view lost", 2, "was changed after it was made"),
     ],
 )
-def test_a_damaged_baseline_is_refused_with_a_sentence(made, tmp_path, how, code, words, monkeypatch, capsys):
+def test_a_damaged_baseline_is_refused_with_a_sentence(made, tmp_path, how, code, words):
     data = json.loads((made / "baseline.json").read_text())
     (tmp_path / "b.json").write_text(broken(data, how))
-    assert in_process(monkeypatch, made, "gate", "same.json", "-b", tmp_path / "b.json") == code
-    error = capsys.readouterr().err
+    _, error = run("gate", "same.json", "-b", tmp_path / "b.json", cwd=made, code=code)
     assert words in error
     assert error.count("\n") == 1
 
 
-def test_the_table_keeps_its_columns_whole_in_80_columns(made, monkeypatch, capsys):
+def test_the_table_keeps_its_columns_whole_in_80_columns(made):
     rules = ["--floor", "consistency=0.9", "--margin", "stable=0.1", "--stage-limit", "layer*=0.1"]
     for name, width in (("worse", 80), ("few", 80), ("few", 120), ("few", 40)):
         baseline = ["-b", "few_baseline.json"] if name == "few" else []
-        in_process(monkeypatch, made, "gate", f"{name}.json", *baseline, *rules, env={"COLUMNS": str(width)})
-        text = capsys.readouterr().out
+        columns, code = {"COLUMNS": str(width)}, int(name == "worse")
+        text, _ = run("gate", f"{name}.json", *baseline, *rules, cwd=made, env=columns, code=code)
         assert max(map(len, text.splitlines())) <= width
         words = text.split()
         assert "limit" in words or width == 40

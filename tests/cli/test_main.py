@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from cli_run import environment, in_process, installed
+from cli_run import in_process, installed, python
 from networks import write_images
 
 WATCHED = """
@@ -97,10 +95,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_arguments_are_checked_before_torch_and_numpy_are_imported(words: str, message: str, folder: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", WATCHED, *words.split()],
-        cwd=folder, env=environment(), capture_output=True, check=False, encoding="utf-8", timeout=120,
-    )  # fmt: skip
+    done = python("-c", WATCHED, *words.split(), cwd=folder)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert done.stderr.splitlines()[-1] == "[]", "imported before what was asked for was checked"
@@ -132,9 +127,6 @@ def read_report(path):
 reading.read_report = read_report
 main()
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script, "report", "x.json"],
-        cwd=folder, env=environment(), capture_output=True, check=False, encoding="utf-8", timeout=120,
-    )  # fmt: skip
+    done = python("-c", script, "report", "x.json", cwd=folder)
     assert done.returncode == 4
     assert done.stderr.startswith("internal error: ")

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_run import environment
+from cli_run import environment, python
 
 from shiftaudit import sample
 from shiftaudit.cli import progress
@@ -115,5 +115,5 @@ print(gc.isenabled(), gc.get_freeze_count() > 100_000)
 
 
 def test_what_is_imported_is_not_searched_for_cycles_and_what_comes_later_is() -> None:
-    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=False)
+    done = python("-c", IMPORTS)
     assert (done.returncode, done.stdout) == (0, "True True\n"), done.stderr

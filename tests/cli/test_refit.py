@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from cli_run import InProcess, environment
+from cli_run import InProcess, python
 from image_files import write_noise
 from PIL import Image
 from torch import nn
@@ -62,9 +60,7 @@ def test_the_fitted_copy_carries_what_was_done_and_computes_with_torch_alone(run
         "assert 'shiftaudit' not in sys.modules\n"
         "print(json.dumps([sorted(module.state_dict()), json.loads(extra['shiftaudit.json'])]))\n"
     )
-    loaded = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script], cwd=tmp_path, env=environment(), capture_output=True, check=True
-    )
+    loaded = python("-W", "ignore", "-c", script, cwd=tmp_path)
     keys, carried = json.loads(loaded.stdout)
     assert keys == sorted(Tiny().state_dict())
     record = carried["refit"]
@@ -129,7 +125,10 @@ def test_a_copy_is_fitted_before_it_is_folded_and_refused_afterwards(run: Run, t
     ("change", "said"),
     [
         (("refit", "aa.pt", "nothing", "--teacher", "model.pt", "-o", "fitted.pt"), "nothing"),
-        (("refit", "aa.pt", "images/00.png", "--teacher", "model.pt", "-o", "fitted.pt"), "1 image; expected 2 or more"),
+        (
+            ("refit", "aa.pt", "images/00.png", "--teacher", "model.pt", "-o", "fitted.pt"),
+            "1 image; expected 2 or more",
+        ),
         (("refit", "aa.pt", "flat", "--teacher", "model.pt", "-o", "fitted.pt"), "one colour"),
         (
             ("refit", "aa.pt", "images", "--teacher", "resnet18", "--weights", "none", "-o", "fitted.pt"),

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+from cli_run import python
 from report_builder import fake_report
 
 from shiftaudit.cli.write_report import ReportOutputs
@@ -14,15 +13,7 @@ from shiftaudit.records.codec import dumps
 RUN = "import sys; from shiftaudit.cli.main import main\ntry: main()\nfinally: print('torch' in sys.modules, file=sys.stderr)"
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
-    return subprocess.run(
-        [sys.executable, "-c", RUN, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**clean, "PYTHONIOENCODING": "utf-8", **environment},
-    )
+run = partial(python, "-c", RUN)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from cli_run import InProcess, environment, installed
+from cli_run import InProcess, environment, installed, python
 from networks import Residual, seeded, write_images
 
 from shiftaudit import sample
@@ -197,8 +197,7 @@ main()
 
 @pytest.mark.parametrize("module", ["typer", "shiftaudit.cli.patch"])
 def test_ctrl_c_while_the_program_is_being_imported_is_no_traceback(module: str) -> None:
-    command = [sys.executable, "-c", INTERRUPTED, module]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=60)
+    done = python("-c", INTERRUPTED, module)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted: no result was written\n")
 
 
@@ -223,8 +222,7 @@ assert time.process_time() < 1, time.process_time()
 
 @pytest.mark.parametrize("arguments", [("--help",), ("score", "--help")])
 def test_help_takes_less_than_a_second_and_imports_no_torch(arguments: tuple[str, ...]) -> None:
-    command = [sys.executable, "-c", HELP, *arguments]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=60)
+    done = python("-c", HELP, *arguments)
     assert done.returncode == 0, done.stderr
     assert "Usage: shiftaudit" in done.stdout
 
@@ -239,25 +237,8 @@ print({"torchvision", "torch._dynamo", "torch.distributed._functional_collective
 
 def test_scoring_a_file_that_brings_its_preprocessing_imports_no_more_than_it_needs(tmp_path: Path) -> None:
     # Each of these takes as long to import as torch itself, or longer than all of the program.
-    command = [
-        sys.executable,
-        "-c",
-        IMPORTS,
-        "score",
-        str(sample.model_path()),
-        str(sample.images_path()),
-        "--limit",
-        "2",
-    ]
-    done = subprocess.run(
-        [*command, "--stages", "-q", "-o", "report.json"],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    command = ("score", sample.model_path(), sample.images_path(), "--limit", 2, "--stages", "-q", "-o", "report.json")
+    done = python("-c", IMPORTS, *command, cwd=tmp_path)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "set()"), done.stderr
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from cli_run import python
 from image_files import EXACT, noise, packed, preset, save
 
 from shiftaudit.audit.api import score
@@ -194,9 +193,7 @@ def test_memory_does_not_grow_with_the_archive(tmp_path: Path, kind: str) -> Non
     (tmp_path / "empty").mkdir()
     members = {f"{number:03}.png": os.urandom(2**20) for number in range(60)}
     archive = packed(tmp_path / "empty", tmp_path / f"photos{kind}", beside=members)
-    done = subprocess.run(
-        [sys.executable, "-c", MEMORY, archive], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = python("-c", MEMORY, archive)
     n_files, grown = map(int, done.stdout.split())
     assert n_files == 60
     assert grown < 30

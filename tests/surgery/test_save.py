@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
+from cli_run import python
 from torch import nn
 
 from shiftaudit.errors import PatchError
@@ -92,12 +91,7 @@ assert model(torch.randn(1, 3, 4, 4)).shape == (1, 3)
 
 def test_torchscript_runs_trains_and_switches_where_this_package_is_absent(tmp_path: Path) -> None:
     save(tmp_path / "aa.pt")
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", ALONE, str(tmp_path / "aa.pt")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python("-W", "ignore", "-c", ALONE, tmp_path / "aa.pt")
     assert done.returncode == 0, done.stderr
 
 

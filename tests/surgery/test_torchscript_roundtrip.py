@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import small_families as small
 import torch
+from cli_run import python
 from patch_networks import randomise
 from torch import nn
 
@@ -64,13 +63,6 @@ def test_a_saved_file_runs_trains_and_switches_mode_without_shiftaudit(tmp_path:
     torch.save((x, wanted, list(model.state_dict())), tmp_path / "expected.pt")
     script = tmp_path / "elsewhere.py"
     script.write_text(ELSEWHERE, encoding="utf-8")
-    run = subprocess.run(
-        [sys.executable, str(script), str(tmp_path / "patched.pt"), str(tmp_path / "expected.pt"), how],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        check=False,
-        timeout=300,
-    )
+    run = python(script, tmp_path / "patched.pt", tmp_path / "expected.pt", how, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == "fine"
