@@ -9,9 +9,9 @@ from dataclasses import MISSING, fields, is_dataclass
 from functools import lru_cache
 from itertools import chain
 from types import NoneType, UnionType
-from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-import cattrs
+import msgspec
 
 from shiftaudit.errors import InputError
 from shiftaudit.records.layout import dumps
@@ -25,156 +25,157 @@ T = TypeVar("T")
 MAX_INTEGER: Final = 2**64
 """Integers are below this, or a float could not hold them."""
 
-# Without cattrs' detailed errors, which keep one for every row: the first is enough, and `_where` finds its place.
-_converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=False)
-
-
-def _exactly(kind: type, expected: str) -> Callable[[Any, Any], Any]:
-    """A hook that takes what JSON gives for this type and changes nothing: a text is no number, and 1 is not true."""
-
-    def take(value: Any, _: Any) -> Any:
-        if type(value) is not kind:
-            raise TypeError(f"expected {expected}, got {_shown(value)}")
-        return value
-
-    return take
-
-
-def _integer(value: Any, _: Any) -> int:
-    if type(value) is not int:
-        raise TypeError(f"expected a whole number, got {_shown(value)}")
-    if abs(value) >= MAX_INTEGER:
-        raise TypeError(f"expected a whole number below 2^64, got one of {len(str(abs(value)))} digits")
-    return value
-
-
-def _number(value: Any, _: Any) -> float:
-    if type(value) is int:
-        return float(_integer(value, int))
-    if type(value) is not float or not math.isfinite(value):
-        raise TypeError(f"expected a number, got {_shown(value)}")
-    return value
-
-
-def _shown(value: Any) -> str:
-    """Short, and safe for what is large or deep."""
-    text = reprlib.repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
-
-
-def _is_tuple(kind: Any) -> bool:
-    origin: Any = get_origin(kind)
-    return origin is tuple
-
-
-def _row(kind: Any) -> Callable[[Any, Any], Any]:
-    """A hook for a tuple type, that takes a list and nothing else that can be walked through."""
-    arguments = get_args(kind)
-    hooks = [(_converter.get_structure_hook(hint), hint) for hint in arguments if hint is not Ellipsis]
-
-    def take(value: Any, _: Any) -> Any:
-        if type(value) not in (list, tuple):
-            raise TypeError(f"expected a list, got {_shown(value)}")
-        if arguments[-1] is Ellipsis:
-            hook, hint = hooks[0]
-            return tuple([hook(item, hint) for item in value])
-        if len(value) != len(hooks):
-            raise TypeError(f"expected a list of {len(hooks)}, got {_shown(value)}")
-        return tuple(hook(item, hint) for item, (hook, hint) in zip(value, hooks, strict=True))
-
-    return take if kind not in _AT_ONCE else _at_once(*_AT_ONCE[kind], take)
-
-
-def _at_once(
-    are_plain: Callable[[Any], bool], made: Callable[[Any], Any], one_by_one: Callable[[Any, Any], Any]
-) -> Callable[[Any, Any], Any]:
-    return lambda value, _: made(value) if type(value) is list and are_plain(value) else one_by_one(value, _)
-
-
-# Nearly all that a report holds is rows of numbers. These tell of a whole row that it is as it should be, without a step a
-# number; a row that is not goes through the hooks, which say what is wrong.
-_INTEGERS, _FLOATS, _LISTS, _PAIR = {int}, {float}, {list}, {2}
-
-
-def _are_integers(row: Any) -> bool:
-    return _INTEGERS.issuperset(map(type, row)) and (not row or (min(row) > -MAX_INTEGER and max(row) < MAX_INTEGER))
-
-
-def _are_shifts(rows: Any) -> bool:
-    return (
-        _LISTS.issuperset(map(type, rows))
-        and _PAIR.issuperset(map(len, rows))
-        and _are_integers(list(chain.from_iterable(rows)))
-    )
-
-
-@lru_cache(maxsize=2**14)
-def _same_shift(shift: Shift) -> Shift:
-    """One object for all views under a shift: there are as many views as images have shifts, but few different ones."""
-    return shift
-
-
-_AT_ONCE: dict[Any, tuple[Callable[[Any], bool], Callable[[Any], Any]]] = {
-    tuple[int, ...]: (_are_integers, tuple),
-    # A sum of numbers is finite only if all are.
-    tuple[float, ...]: (lambda row: _FLOATS.issuperset(map(type, row)) and math.isfinite(sum(row)), tuple),
-    tuple[Shift, ...]: (_are_shifts, lambda rows: tuple(map(_same_shift, map(tuple, rows)))),
+_EXPECTED: Final = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+    tuple: "a list",
+    dict: "an object",
 }
 
-
-_converter.register_structure_hook_factory(_is_tuple, _row)
-_converter.register_structure_hook(int, _integer)
-_converter.register_structure_hook(str, _exactly(str, "a text"))
-_converter.register_structure_hook(bool, _exactly(bool, "true or false"))
-_converter.register_structure_hook(float, _number)
+_hints = lru_cache(maxsize=256)(get_type_hints)
 
 
 def structure(data: Any, cls: type[T], what: str) -> T:
-    """Plain data as a record.
+    """Plain data as a record. Nothing is converted: a text is no number, and 1 is not true.
 
     Raises:
         InputError: a key is missing, unknown or of the wrong type; `what` names the file in the message.
     """
+    record: T | None = _converted(data, cls)
+    if record is None:
+        raise InputError(f"{what} is not a valid {cls.__name__}: {_where(data, cls, 'the file')}")
+    return record
+
+
+def _converted(data: Any, kind: Any) -> Any:
+    """The data as this type, None where it is not of it."""
     try:
-        return _converter.structure(data, cls)
-    except Exception as error:
-        raise InputError(f"{what} is not a valid {cls.__name__}: {_where(data, cls, 'the file', error)}") from error
+        made = msgspec.convert(data, kind)
+        return made if data is None or _strict(kind)(data) else None
+    except (msgspec.ValidationError, RecursionError, OverflowError):
+        return None
 
 
-def _where(data: Any, kind: Any, path: str, error: Exception) -> str:
+def _is_record(kind: Any) -> bool:
+    return is_dataclass(kind)
+
+
+def _always(_: Any) -> bool:
+    return True
+
+
+@lru_cache(maxsize=256)
+def _strict(kind: Any) -> Callable[[Any], bool]:
+    """What msgspec lets pass, for data that has this type otherwise: keys that a record does not have, and numbers that are too
+    large. Nearly all that a report holds is rows of numbers, so a row is looked at in one step."""
+    kind = _without_none(kind)
+    if _is_record(kind):
+        return _strict_record(kind)
+    arguments = get_args(kind)
+    if get_origin(kind) is dict:
+        value = _strict(arguments[1])
+        return (
+            _always if value is _always else lambda data: all(value(item) for item in data.values() if item is not None)
+        )
+    if get_origin(kind) is tuple:
+        return _ROWS.get(kind) or _strict_row(arguments)
+    return _NUMBERS.get(kind, _always)
+
+
+def _strict_record(kind: Any) -> Callable[[Any], bool]:
+    names = frozenset(_hints(kind))
+    parts = [(name, check) for name, hint in _hints(kind).items() if (check := _strict(hint)) is not _always]
+
+    def is_strict(data: Any) -> bool:
+        # A loop, for there are as many records as images: a generator would take twice as long.
+        for name, check in parts:
+            value = data.get(name)
+            if value is not None and not check(value):
+                return False
+        return names.issuperset(data)
+
+    return is_strict
+
+
+def _strict_row(kinds: tuple[Any, ...]) -> Callable[[Any], bool]:
+    each = _strict(kinds[0]) if kinds[-1] is Ellipsis else None
+    if each is not None:
+        return _always if each is _always else lambda row: all(item is None or each(item) for item in row)
+    checks = [_strict(kind) for kind in kinds]
+    return lambda row: all(item is None or check(item) for item, check in zip(row, checks, strict=True))
+
+
+def _are_bounded(row: Any) -> bool:
+    return not row or (min(row) > -MAX_INTEGER and max(row) < MAX_INTEGER)
+
+
+_NUMBERS: Final[dict[Any, Callable[[Any], bool]]] = {
+    int: lambda number: abs(number) < MAX_INTEGER,
+    float: math.isfinite,
+}
+_ROWS: Final[dict[Any, Callable[[Any], bool]]] = {
+    tuple[int, ...]: _are_bounded,
+    # A sum of numbers is finite only if all are.
+    tuple[float, ...]: lambda row: math.isfinite(sum(row)),
+    tuple[Shift, ...]: lambda rows: _are_bounded(list(chain.from_iterable(rows))),
+}
+
+
+def _without_none(kind: Any) -> Any:
+    """The type of what is there: `T` of `T | None`."""
+    if get_origin(kind) not in (Union, UnionType):
+        return kind
+    kinds = [one for one in get_args(kind) if one is not NoneType]
+    return kinds[0] if len(kinds) == 1 else kind
+
+
+def _fits(data: Any, kind: Any) -> bool:
+    return _converted(data, kind) is not None or (data is None and kind is not _without_none(kind))
+
+
+def _where(data: Any, kind: Any, path: str) -> str:
     """The first place that does not fit its type, and why: each level is tried part by part."""
+    kind = _without_none(kind)
     for name, value, inner in _parts(data, kind):
-        try:
-            _converter.structure(value, inner)
-        except Exception as problem:
-            return _where(value, inner, f"{path}{name}", problem)
-    if is_dataclass(kind):
-        if not isinstance(data, dict):
-            return f"{path}: expected an object, got {_shown(data)}"
-        known = {field.name: field for field in fields(kind)}
-        missing = [
-            n for n, f in known.items() if n not in data and f.default is MISSING and f.default_factory is MISSING
-        ]
-        unknown = [name for name in data if name not in known]
-        if missing:
-            return f"{path}: {missing[0]} is missing"
-        if unknown:
-            return f"{path}: {_shown(unknown[0])} is unknown"
-    return f"{path}: {error}"
+        if not _fits(value, inner):
+            return _where(value, inner, f"{path}{name}")
+    if _is_record(kind) and isinstance(data, dict):
+        needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
+        missing = [name for name in needed if name not in data]
+        return f"{path}: {missing[0]} is missing" if missing else _unknown(data, _hints(kind), path)
+    arguments = get_args(kind)
+    if get_origin(kind) is dict and isinstance(data, dict):
+        return _unknown(data, [key for key in data if _fits(key, arguments[0])], path)
+    if get_origin(kind) is Literal:
+        return f"{path}: expected one of {', '.join(map(str, arguments))}; got {_shown(data)}"
+    expected = _EXPECTED.get(dict if _is_record(kind) else get_origin(kind) or kind, str(kind))
+    if get_origin(kind) is tuple and isinstance(data, list):
+        expected = f"{expected} of {len(arguments)}"
+    elif kind is int and type(data) is int:
+        expected = f"{expected} below 2^64"
+    return f"{path}: expected {expected}, got {_shown(data)}"
+
+
+def _unknown(data: dict[Any, Any], known: Any, path: str) -> str:
+    return f"{path}: {next((_shown(key) for key in data if key not in known), 'a key')} is unknown"
 
 
 def _parts(data: Any, kind: Any) -> list[tuple[str, Any, Any]]:
     """The parts of a value that has any, with their place and the type each should have."""
     origin, arguments = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        records = [a for a in arguments if a is not NoneType]
-        return _parts(data, records[0]) if data is not None and len(records) == 1 else []
-    if is_dataclass(kind) and isinstance(data, dict):
-        hints = get_type_hints(kind)
-        return [(f".{name}", data[name], hint) for name, hint in hints.items() if name in data]
+    if _is_record(kind) and isinstance(data, dict):
+        return [(f".{name}", data[name], hint) for name, hint in _hints(kind).items() if name in data]
     if origin is dict and isinstance(data, dict):
         return [(f"[{_shown(key)}]", value, arguments[1]) for key, value in data.items()]
     if origin is tuple and isinstance(data, list):
         inner = [arguments[0]] * len(data) if arguments[-1] is Ellipsis else arguments
         return [(f"[{place}]", value, hint) for place, (value, hint) in enumerate(zip(data, inner, strict=False))]
     return []
+
+
+def _shown(value: Any) -> str:
+    """Short, and safe for what is large or deep."""
+    text = reprlib.repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."

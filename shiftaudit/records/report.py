@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from shiftaudit.records.against import Against
 from shiftaudit.records.cause import Cause, Damage
@@ -232,6 +233,11 @@ class Level:
     errors: dict[Protocol, Metric]
 
 
+@lru_cache(maxsize=2**14)
+def _same_shift(shift: Shift) -> Shift:
+    return shift
+
+
 @dataclass(frozen=True)
 class Views:
     """One image under one protocol. All tuples have one entry per shifted view."""
@@ -245,6 +251,10 @@ class Views:
     variation: tuple[float, ...] = ()
     """Total variation between the probabilities and those of the unshifted view, ½ Σ |p − q|, in [0, 1]; empty in reports
     of before it was measured."""
+
+    def __post_init__(self) -> None:
+        # There are as many views as images have shifts, but few different shifts: one object for each is a tenth of the memory.
+        object.__setattr__(self, "shifts", tuple(map(_same_shift, self.shifts)))
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class Record:
         "[" * 500 + "]" * 500,
         '{"a":' * 60 + "1" + "}" * 60,
         "9" * 4000,
-        f"[{MAX_INTEGER}]",
+        f"[{10**400}]",
         f"[[1, -{MAX_INTEGER}]]",
         "1e999",
         "[1.0, -1e999]",
@@ -65,6 +65,12 @@ def test_what_no_record_can_hold_is_refused_in_one_sentence_wherever_it_stands(f
         structure(parse_json(text, "a.json"), Record, "a.json")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 200
+
+
+def test_an_integer_that_numpy_could_not_hold_is_refused() -> None:
+    for text in (f'{{"seed": {MAX_INTEGER}, "share": 0}}', f'{{"seed": 1, "share": 0, "row": [1, {MAX_INTEGER}]}}'):
+        with pytest.raises(InputError, match="below 2"):
+            structure(parse_json(text, "a.json"), Record, "a.json")
 
 
 def test_what_a_report_holds_is_read() -> None:
