@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from shiftaudit.metrics.columns import ViewColumns
 from shiftaudit.metrics.distance import by_distance
 from shiftaudit.metrics.measures import protocol_result
 from shiftaudit.records.cause import Cause, Damage, Split
@@ -134,8 +135,8 @@ def make_report(
         environment=replace(env, **(environment or {})),
         protocols={
             name: replace(
-                protocol_result(rows, name, shifts=protocol.shifts, max_shift=32),
-                by_distance=by_distance(rows, name, (32.0, 32.0)),
+                protocol_result(ViewColumns(rows, name), shifts=protocol.shifts, max_shift=32),
+                by_distance=by_distance(ViewColumns(rows, name), (32.0, 32.0)),
             )
             for name in protocol.protocols
         },

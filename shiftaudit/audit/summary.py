@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from shiftaudit.audit.samples import Line, path_of
 from shiftaudit.errors import InputError
 from shiftaudit.images.duplicates import without_duplicates
+from shiftaudit.metrics.columns import ViewColumns
 from shiftaudit.metrics.measures import protocol_result
 from shiftaudit.metrics.stages import cause_report, distances, stage_report
 from shiftaudit.records.collector import uncollected
-from shiftaudit.records.report import SCHEMA_VERSION, AuditReport, DataInfo, Skipped, manifest_sha256
+from shiftaudit.records.report import SCHEMA_VERSION, AuditReport, DataInfo, ProtocolResult, Skipped, manifest_sha256
 from shiftaudit.records.samples import ImageScore, SamplesHeader
+from shiftaudit.records.words import Protocol
 
 
 @uncollected()
@@ -43,13 +45,7 @@ def summarise(header: SamplesHeader, lines: Iterable[Line]) -> AuditReport:
         ),
         protocol=protocol,
         environment=header.environment,
-        protocols={
-            name: replace(
-                protocol_result(images, name, shifts=protocol.shifts, max_shift=protocol.max_shift(name)),
-                by_distance=distances(header, scores, name),
-            )
-            for name in protocol.protocols
-        },
+        protocols={name: _of_protocol(header, scores, name) for name in protocol.protocols},
         stages=found.stages,
         levels=found.levels,
         skipped_stages=header.skipped_stages + found.skipped,
@@ -58,6 +54,12 @@ def summarise(header: SamplesHeader, lines: Iterable[Line]) -> AuditReport:
         cause=cause_report(header, scores),
         n_calibration=header.n_calibration,
     )
+
+
+def _of_protocol(header: SamplesHeader, scores: Sequence[ImageScore], name: Protocol) -> ProtocolResult:
+    views, protocol = ViewColumns([score.image for score in scores], name), header.protocol
+    result = protocol_result(views, shifts=protocol.shifts, max_shift=protocol.max_shift(name))
+    return replace(result, by_distance=distances(header, scores, name, views))
 
 
 def _split(lines: Iterable[Line]) -> tuple[list[ImageScore], list[Skipped]]:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from shiftaudit.errors import NoVerdictError
 from shiftaudit.gate.comparable import environment_differences, require_same_protocol, same_model, taught_warnings
 from shiftaudit.gate.metric_rules import count_flips
+from shiftaudit.metrics.columns import ViewColumns
 from shiftaudit.metrics.definitions import Measure
 from shiftaudit.metrics.intervals import mean_metric
-from shiftaudit.metrics.measures import SMALLEST_SUBGROUP, ImageValues
+from shiftaudit.metrics.measures import SMALLEST_SUBGROUP
 from shiftaudit.metrics.stage_pairs import pair_stages
 from shiftaudit.metrics.vocabulary import MEASURES
 from shiftaudit.records.collector import uncollected
@@ -46,12 +47,14 @@ def compare(a: AuditReport, b: AuditReport) -> Comparison:
         )
     same = same_model(a.model, b.model)
     metrics = []
-    pairs = (
-        (ImageValues([rows_a[key] for key in shared]), ImageValues([rows_b[key] for key in shared])) if paired else None
-    )
+    images_a, images_b = ([rows[key] for key in shared] for rows in (rows_a, rows_b))
+    pairs = {
+        protocol: (ViewColumns(images_a, protocol), ViewColumns(images_b, protocol))
+        for protocol in (a.protocols if paired else ())
+    }
     for name, (protocol, metric) in _names(a, b).items():
         sides = tuple(_metric(report, protocol, metric) for report in (a, b))
-        metrics.append(_compare_metric(name, protocol, metric, sides, pairs, same=same))
+        metrics.append(_compare_metric(name, metric, sides, pairs.get(protocol), same=same))
     return Comparison(
         schema_version=GATE_SCHEMA_VERSION,
         tool_version=__version__,
@@ -84,10 +87,9 @@ def _metric(report: AuditReport, protocol: Protocol, metric: str) -> Metric | No
 
 def _compare_metric(
     name: str,
-    protocol: Protocol,
     metric: str,
     sides: Sequence[Metric | None],
-    pairs: tuple[ImageValues, ImageValues] | None,
+    pairs: tuple[ViewColumns, ViewColumns] | None,
     *,
     same: bool,
 ) -> MetricComparison:
@@ -99,7 +101,7 @@ def _compare_metric(
     value_a, value_b = (None if side is None else side.value for side in sides)
     measure = MEASURES.get(metric)
     if pairs is not None and measure is not None and measure.is_mean:
-        values_a, values_b = (side.of(measure, protocol) for side in pairs)
+        values_a, values_b = (measure.of_views(side) for side in pairs)
         shared = ~np.isnan(values_a - values_b)
         n = int(shared.sum())
         if measure.subgroup is not None:

@@ -114,12 +114,15 @@ def _possible(correct: bool | None, counts: ViewCounts) -> bool:
 def _headlines(baseline: Baseline) -> Iterator[str]:
     """Metrics that can be made from the counts are what the counts make."""
     for protocol, metrics in baseline.metrics.items():
-        outcomes = Outcomes((image.correct, image.views.get(protocol)) for image in baseline.images.values())
+        images = baseline.images.values()
+        outcomes = Outcomes.of_counts(
+            (image.correct for image in images), (image.views.get(protocol) for image in images)
+        )
         for name, metric in metrics.items():
             measure = MEASURES.get(name)
             if measure is None or measure.by_counts is None or metric.value is None:
                 continue
-            values = outcomes.of(measure)
+            values = outcomes.of(measure.of_counts)
             measured = values[~np.isnan(values)]
             found = math.fsum(measured) / len(measured) if len(measured) else math.nan
             if len(measured) != metric.n_images or not abs(found - metric.value) <= _ROUNDING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,13 +86,14 @@ def _columns(candidate: Baseline, earlier: Baseline) -> dict[str, tuple[NDArray[
 def measured_shares(side: Baseline, ids: Iterable[str]) -> dict[str, NDArray[np.float64]]:
     """Per-image values by metric name, in the order of `ids`; metrics that no image has are left out."""
     images = [side.images[key] for key in ids]
-    answers = Outcomes((image.correct, None) for image in images)
-    columns = {name: answers.of(measure) for name, measure in GATED.items() if not measure.per_protocol}
+    correct = [image.correct for image in images]
+    answers = Outcomes.of_counts(correct, repeat(None, len(images)))
+    columns = {name: answers.of(measure.of_counts) for name, measure in GATED.items() if not measure.per_protocol}
     for protocol in side.protocol.protocols:
-        outcomes = Outcomes((image.correct, image.views.get(protocol)) for image in images)
+        outcomes = Outcomes.of_counts(correct, (image.views.get(protocol) for image in images))
         for name, measure in GATED.items():
             if measure.per_protocol:
-                columns[f"{protocol}.{name}"] = outcomes.of(measure)
+                columns[f"{protocol}.{name}"] = outcomes.of(measure.of_counts)
     return {name: column for name, column in columns.items() if not np.isnan(column).all()}
 
 

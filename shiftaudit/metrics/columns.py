@@ -2,71 +2,210 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from itertools import chain, repeat
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftaudit.metrics.definitions import Measure
 from shiftaudit.records.gate import ViewCounts
-from shiftaudit.records.report import Views
+from shiftaudit.records.report import ImageResult
+from shiftaudit.records.words import Protocol
 
-Outcome = tuple[bool | None, ViewCounts | None]
-"""Whether the unshifted answer is right, None without a label, and the counts of an image's views, None without views."""
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
-_LARGEST = 2**31
+Number = TypeVar("Number", bound=np.generic)
+
+_NONE = -1
+_LARGEST_KEY = 2**62
+
+
+class ViewColumns:
+    """The views of images under one protocol, image after image: one row a view. An image without the protocol has none.
+
+    Columns of images have the shape (n_images,), those of views (n_views,).
+    """
+
+    def __init__(self, images: Sequence[ImageResult], protocol: Protocol) -> None:
+        self.images = images
+        self.views = [image.views.get(protocol) for image in images]
+        self.known = [views for views in self.views if views is not None]
+        self.lengths = np.array([0 if views is None else len(views.shifts) for views in self.views], dtype=np.int64)
+        self.image = np.repeat(np.arange(len(images)), self.lengths)
+        """The place of each view's image."""
+
+    @cached_property
+    def shifts(self) -> Integers:
+        """(dy, dx) of all views, shape (n_views, 2)."""
+        numbers = chain.from_iterable(chain.from_iterable(views.shifts for views in self.known))
+        return np.fromiter(numbers, dtype=np.int64).reshape(-1, 2)
+
+    @cached_property
+    def answers(self) -> Integers:
+        """The answer to each view."""
+        return np.fromiter(chain.from_iterable(views.predictions for views in self.known), dtype=np.int64)
+
+    @cached_property
+    def unshifted(self) -> Integers:
+        """The answer to each image, unshifted."""
+        return np.array([image.prediction for image in self.images], dtype=np.int64)
+
+    @cached_property
+    def changed(self) -> Flags:
+        """Whether each view has another answer than its unshifted image."""
+        changed: Flags = self.answers != self.unshifted[self.image]
+        return changed
+
+    @cached_property
+    def probability(self) -> Floats:
+        """Of each image's unshifted answer."""
+        return np.array([image.probability for image in self.images], dtype=np.float64)
+
+    @cached_property
+    def probabilities(self) -> Floats:
+        """Of each view's unshifted answer."""
+        return np.fromiter(chain.from_iterable(views.probabilities for views in self.known), dtype=np.float64)
+
+    @property
+    def js_divergence(self) -> Floats:
+        """Between each view's probabilities and those of its unshifted image, in nats."""
+        return np.fromiter(chain.from_iterable(views.js_divergence for views in self.known), dtype=np.float64)
+
+    @property
+    def variation(self) -> Floats:
+        """Total variation between the same; NaN where it was not measured."""
+        rows = (views.variation or repeat(math.nan, len(views.shifts)) for views in self.known)
+        return np.fromiter(chain.from_iterable(rows), dtype=np.float64)
+
+    def before(self, values: NDArray[Number], unshifted: NDArray[Number]) -> NDArray[Number]:
+        """The value of the view before each view. The one before an image's first is its unshifted one, of shape (n_images,)."""
+        earlier = np.roll(values, 1)
+        has = self.lengths > 0
+        earlier[(np.cumsum(self.lengths) - self.lengths)[has]] = unshifted[has]
+        return earlier
+
+    def means(self, values: NDArray[np.generic]) -> Floats:
+        """The mean of every image's views, shape (n_images,); NaN where it has none with a value."""
+        numbers = values.astype(np.float64)
+        known = ~np.isnan(numbers)
+        sums = np.bincount(self.image[known], weights=numbers[known], minlength=len(self.images))
+        counts = np.bincount(self.image[known], minlength=len(self.images)).astype(np.float64)
+        means: Floats = np.divide(sums, counts, out=np.full(len(self.images), np.nan), where=counts > 0)
+        return means
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        """Of every image; one that was not scored under the protocol has none."""
+        n = len(self.images)
+        labels = np.array([_NONE if image.label is None else image.label for image in self.images], dtype=np.int64)
+        labelled = np.array([image.label is not None for image in self.images], dtype=bool)
+        scored = np.array([views is not None for views in self.views], dtype=bool)
+        right = np.bincount(self.image, self.answers == labels[self.image], n).astype(np.int64)
+        rows = [
+            np.where(labelled & scored, self.unshifted == labels, _NONE),
+            np.where(scored, self.lengths, _NONE),
+            self._agreeing_pairs(),
+            np.bincount(self.image, ~self.changed, n).astype(np.int64),
+            np.where(labelled, right, _NONE),
+        ]
+        return Outcomes(np.stack(rows, axis=1))
+
+    def _agreeing_pairs(self) -> Integers:
+        """How many of the K(K-1)/2 pairs of shifted views hold the same class."""
+        pairs = self.lengths * (self.lengths - 1) // 2
+        # Nearly all images give one answer; only what the others give is counted.
+        varied = np.bincount(self.image, self.answers != self.before(self.answers, self.unshifted), len(pairs)) > 0
+        of = varied[self.image]
+        groups, place = distinct(np.stack([self.image[of], self.answers[of]], axis=1))
+        sizes = np.bincount(place, minlength=len(groups))
+        agreeing = np.bincount(groups[:, 0], sizes * (sizes - 1) // 2, len(pairs)).astype(np.int64)
+        return np.where(varied, agreeing, pairs)
 
 
 class Outcomes:
-    """The outcomes of images in order. Most images share theirs with many others, so a measure is taken of each kind once."""
+    """The outcomes of images in order. Most images share theirs with many others, so a measure is taken of each kind once.
 
-    def __init__(self, rows: Iterable[Outcome]) -> None:
-        places: dict[Outcome, int] = {}
-        self._kind = np.fromiter((places.setdefault(row, len(places)) for row in rows), dtype=np.int64)
-        self._kinds = list(places)
+    Args:
+        rows: shape (n_images, 5): whether the unshifted answer is right, how many views there are, how many of their pairs
+            agree, how many agree with the unshifted one, how many are right; -1 where there is none.
+    """
 
-    def of(self, measure: Measure) -> NDArray[np.float64]:
-        """The measure of every image, shape (n_images,); NaN where an image has none."""
-        return np.array([measure.of_counts(*kind) for kind in self._kinds], dtype=np.float64)[self._kind]
+    def __init__(self, rows: Integers) -> None:
+        found, self._kind = distinct(rows)
+        self._kinds = [_outcome(*row) for row in found.tolist()]
 
-    def comparisons(self, measure: Measure, of: NDArray[np.bool_]) -> int:
-        """How many comparisons of views are behind the values of some images, all of which have views."""
-        counts = [0 if views is None else measure.comparisons(views) for _, views in self._kinds]
+    @classmethod
+    def of_counts(cls, correct: Iterable[bool | None], counts: Iterable[ViewCounts | None]) -> Outcomes:
+        """Of images whose views were counted before."""
+        rows = [
+            (_or_none(right), *_NO_COUNTS)
+            if of is None
+            else (_or_none(right), of.n_views, of.agreeing_pairs, of.agreeing_with_unshifted, _or_none(of.correct))
+            for right, of in zip(correct, counts, strict=True)
+        ]
+        return cls(np.array(rows, dtype=np.int64).reshape(-1, 5))
+
+    def of(self, value: Callable[[bool | None, ViewCounts | None], float]) -> Floats:
+        """What `value` makes of the outcome of every image, shape (n_images,)."""
+        return np.array([value(*kind) for kind in self._kinds], dtype=np.float64)[self._kind]
+
+    def total(self, count: Callable[[ViewCounts], int], of: Flags) -> int:
+        """The sum of a count of the views of some images."""
+        counts = [0 if views is None else count(views) for _, views in self._kinds]
         images = np.bincount(self._kind[of], minlength=len(counts)).tolist()
         return sum(n * count for n, count in zip(images, counts, strict=True))
 
 
-def shifts_of(views: Iterable[Views]) -> NDArray[np.int64]:
-    """The shifts of all views, (dy, dx), shape (n_views, 2)."""
-    numbers = chain.from_iterable(chain.from_iterable(one.shifts for one in views))
-    return np.fromiter(numbers, dtype=np.int64).reshape(-1, 2)
+_NO_COUNTS = (_NONE,) * 4
 
 
-def answers_of(views: Iterable[Views]) -> NDArray[np.int64]:
-    """The answers to all views, shape (n_views,)."""
-    return np.fromiter(chain.from_iterable(one.predictions for one in views), dtype=np.int64)
+def _or_none(value: int | None) -> int:
+    return _NONE if value is None else value
 
 
-def changes_of(predictions: Iterable[int], views: Sequence[Views]) -> NDArray[np.bool_]:
-    """Whether each view has another answer than its unshifted image, shape (n_views,)."""
-    unshifted = np.fromiter(predictions, dtype=np.int64)
-    lengths = np.array([len(one.predictions) for one in views], dtype=np.int64)
-    changed: NDArray[np.bool_] = answers_of(views) != np.repeat(unshifted, lengths)
-    return changed
+def _outcome(correct: int, n_views: int, pairs: int, same: int, right: int) -> tuple[bool | None, ViewCounts | None]:
+    counts = None if n_views == _NONE else ViewCounts(n_views, pairs, same, None if right == _NONE else right)
+    return None if correct == _NONE else bool(correct), counts
 
 
-def distinct(pairs: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The distinct rows of (n, 2) whole numbers in order, and the place of each row among them.
+def changes_of_probability(views: ViewColumns) -> Floats:
+    """How far the probability of each image's unshifted answer moves under a shift on average, as a share in [0, 1]."""
+    return views.means(np.abs(views.probabilities - views.probability[views.image]))
+
+
+def divergences(views: ViewColumns) -> Floats:
+    """Each image's mean Jensen-Shannon divergence, in nats."""
+    return views.means(views.js_divergence)
+
+
+def adjacent_flips(views: ViewColumns) -> Floats:
+    """The share of each image's views whose answer differs from that of the view before, the unshifted one being the first."""
+    return views.means(views.answers != views.before(views.answers, views.unshifted))
+
+
+def adjacent_changes_of_probability(views: ViewColumns) -> Floats:
+    """How far the probability of each image's unshifted answer moves from view to view on average, the unshifted one first."""
+    return views.means(np.abs(views.probabilities - views.before(views.probabilities, views.probability)))
+
+
+def distinct(rows: Integers) -> tuple[Integers, Integers]:
+    """The distinct rows of (n, k) whole numbers in order, and the place of each row among them.
 
     >>> [part.tolist() for part in distinct(np.array([[1, 2], [-1, 5], [1, 2]]))]
     [[[-1, 5], [1, 2]], [1, 0, 1]]
     """
-    low = pairs.min(axis=0, initial=_LARGEST)
-    width = int(pairs[:, 1].max(initial=-_LARGEST)) - int(low[1]) + 1
-    if np.abs(pairs).max(initial=0) >= _LARGEST:
-        found, place = np.unique(pairs, axis=0, return_inverse=True)
+    if not len(rows):
+        return rows, np.zeros(0, dtype=np.int64)
+    low = rows.min(axis=0)
+    widths = [int(high) - int(least) + 1 for high, least in zip(rows.max(axis=0), low, strict=True)]
+    if math.prod(widths) > _LARGEST_KEY:
+        found, place = np.unique(rows, axis=0, return_inverse=True)
         return found, place.reshape(-1)
-    # As one number a row: sorting pairs takes many times as long.
-    keys, place = np.unique((pairs[:, 0] - low[0]) * width + (pairs[:, 1] - low[1]), return_inverse=True)
-    return np.stack([keys // width + low[0], keys % width + low[1]], axis=1), place.reshape(-1)
+    # As one number a row: sorting rows takes many times as long.
+    keys, place = np.unique(np.ravel_multi_index(tuple((rows - low).T), widths), return_inverse=True)
+    return np.stack(np.unravel_index(keys, widths), axis=1) + low, place.reshape(-1)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import chain, islice, pairwise
-
-import numpy as np
 
 from shiftaudit.records.gate import ViewCounts
-from shiftaudit.records.report import ImageResult, Views
+from shiftaudit.records.report import ImageResult
 from shiftaudit.records.words import Protocol
 
 __all__ = ["ViewCounts", "agreeing_pairs", "agreeing_with", "count_views", "view_counts"]
@@ -58,28 +54,3 @@ def view_counts(image: ImageResult, protocol: Protocol) -> ViewCounts | None:
     """The counts of a report's row under `protocol`, None when the image was not scored under it."""
     views = image.views.get(protocol)
     return None if views is None else count_views(image.prediction, image.label, views.predictions)
-
-
-def mean(values: Sequence[float]) -> float:
-    """The mean, NaN of nothing."""
-    return math.fsum(values) / len(values) if values else math.nan
-
-
-def changes_of_probability(images: Sequence[ImageResult], views: Sequence[Views]) -> list[float]:
-    """How far the probability of each image's unshifted answer moves under a shift on average, as a share in [0, 1]."""
-    lengths = np.array([len(one.probabilities) for one in views], dtype=np.int64)
-    shifted = np.fromiter(chain.from_iterable(one.probabilities for one in views), dtype=np.float64)
-    changes = iter(np.abs(shifted - np.repeat([image.probability for image in images], lengths)).tolist())
-    return [mean(list(islice(changes, length))) for length in lengths.tolist()]
-
-
-def adjacent_flips(images: Sequence[ImageResult], views: Sequence[Views]) -> list[float]:
-    """The share of each image's views whose answer differs from that of the view before, the unshifted one being the first."""
-    answers = [(image.prediction, *one.predictions) for image, one in zip(images, views, strict=True)]
-    return [mean([float(a != b) for a, b in pairwise(row)]) for row in answers]
-
-
-def adjacent_changes_of_probability(images: Sequence[ImageResult], views: Sequence[Views]) -> list[float]:
-    """How far the probability of each image's unshifted answer moves from view to view on average, the unshifted one first."""
-    rows = [(image.probability, *one.probabilities) for image, one in zip(images, views, strict=True)]
-    return [mean([abs(a - b) for a, b in pairwise(row)]) for row in rows]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
-from shiftaudit.metrics.counts import count_views
+from shiftaudit.metrics.columns import Floats, ViewColumns
 from shiftaudit.metrics.intervals import Kind
 from shiftaudit.records.gate import ViewCounts
-from shiftaudit.records.report import ImageResult, Views
-from shiftaudit.records.words import Protocol
 
 Unit = Literal["share", "probability", "nats", "error", "count"]
 """`share` is printed in per cent; a `probability` and a divergence in `nats` lie near 0 and are printed with three digits;
@@ -46,13 +44,13 @@ class Measure(Term):
     image and shards are merged by putting their images together.
 
     The number of an image is made by one of two functions: `by_counts` from whether the unshifted answer is right and the
-    counts of the views, which a baseline keeps too, or `by_views` from the views of a report, of many images in one call. A
+    counts of the views, which a baseline keeps too, or `by_views` from the views of a report, of all images in one call. A
     metric with neither is made from all images at once.
     """
 
     higher_is_better: bool
     by_counts: Callable[[bool | None, ViewCounts], float] | None = None
-    by_views: Callable[[Sequence[ImageResult], Sequence[Views]], list[float]] | None = None
+    by_views: Callable[[ViewColumns], Floats] | None = None
     compared: Literal["pairs", "views", "images"] = "views"
     """What an image is counted by in `Metric.n_pairs`."""
     binary: bool = False
@@ -88,18 +86,9 @@ class Measure(Term):
             return math.nan
         return self.by_counts(correct, counts or _NO_VIEWS)
 
-    def of_image(self, image: ImageResult, protocol: Protocol, counts: ViewCounts | None = None) -> float:
-        """The value of a report's image; NaN where it lacks a label, or was not scored under the protocol.
-
-        `counts` are those of the image, where they are known already.
-        """
-        views = image.views.get(protocol)
-        if views is None:
-            return math.nan
-        if self.by_views is not None:
-            return self.by_views([image], [views])[0]
-        counts = counts or count_views(image.prediction, image.label, views.predictions)
-        return self.of_counts(None if image.label is None else image.prediction == image.label, counts)
+    def of_views(self, views: ViewColumns) -> Floats:
+        """The value of every image, shape (n_images,); NaN where one lacks a label, or was not scored under the protocol."""
+        return views.outcomes.of(self.of_counts) if self.by_views is None else self.by_views(views)
 
     def comparisons(self, counts: ViewCounts) -> int:
         """How many comparisons of views are behind the value of an image with these counts."""

@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain, repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shiftaudit.metrics.cause import ImageMeans, split
-from shiftaudit.metrics.columns import changes_of, shifts_of
+from shiftaudit.metrics.columns import Flags, Floats, Integers, ViewColumns
 from shiftaudit.metrics.intervals import mean_metric
 from shiftaudit.records.cause import Change, ImageDamage, SplitView
 from shiftaudit.records.distance import DistanceBin, DistanceSplit
 from shiftaudit.records.metric import Shift
-from shiftaudit.records.report import ImageResult
-from shiftaudit.records.words import Protocol
 
 ENOUGH = 10
 """Images with a view in a range of distances, where there are as many."""
@@ -39,98 +35,47 @@ def distance(shift: Shift) -> int:
 
 
 def by_distance(
-    images: Sequence[ImageResult],
-    protocol: Protocol,
+    views: ViewColumns,
     total_stride: tuple[float, float] | None = None,
     damage: Sequence[ImageDamage | None] = (),
 ) -> tuple[DistanceBin, ...]:
     """The change at every range of distances that has views.
 
     Args:
-        images: of a report.
-        protocol: whose views.
+        views: of the images of a report.
         total_stride: of the network, (y, x) input pixels; None where it is not known.
         damage: what was found on each image where views of this protocol were taken apart; empty where none was.
     """
-    moved = _moved(images, protocol)
-    apart = [row.views if row else () for row in damage] or [()] * len(images)
+    distances = np.abs(views.shifts).max(axis=1, initial=0)
+    apart = [row.views if row else () for row in damage] or [()] * len(views.images)
     n_apart = sum(map(bool, apart))
+    variation = views.variation
     return tuple(
-        _bin(moved, between, total_stride, [_within(views, between) for views in apart], n_apart)
-        for between in _ranges(moved)
+        _bin(views, variation, distances, between, total_stride, [_within(rows, between) for rows in apart], n_apart)
+        for between in _ranges(views, distances)
     )
 
 
-@dataclass(frozen=True)
-class _Moved:
-    """All views of a protocol in columns, one row a view."""
-
-    n_images: int
-    image: NDArray[np.int64]
-    """Place of the view's image."""
-    shifts: NDArray[np.int64]
-    """(dy, dx), shape (n_views, 2)."""
-    distance: NDArray[np.int64]
-    """As `distance`, of every view."""
-    agrees: NDArray[np.float64]
-    variation: NDArray[np.float64]
-    """NaN where it was not measured."""
-
-    def n_within(self, between: Range) -> int:
-        """Images that have a view in a range of distances."""
-        return int(np.count_nonzero(np.bincount(self.image[self._kept(between)])))
-
-    def _kept(self, between: Range) -> NDArray[np.bool_]:
-        kept: NDArray[np.bool_] = (between[0] <= self.distance) & (self.distance <= between[1])
-        return kept
-
-    def within(self, between: Range) -> _Moved:
-        """The views of a range of distances."""
-        kept = self._kept(between)
-        return replace(
-            self,
-            image=self.image[kept],
-            shifts=self.shifts[kept],
-            distance=self.distance[kept],
-            agrees=self.agrees[kept],
-            variation=self.variation[kept],
-        )
-
-    def means(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The mean of every image's views, shape (n_images,); NaN where it has none with a value."""
-        known = ~np.isnan(values)
-        sums = np.bincount(self.image[known], weights=values[known], minlength=self.n_images)
-        counts = np.bincount(self.image[known], minlength=self.n_images).astype(np.float64)
-        means: NDArray[np.float64] = np.divide(sums, counts, out=np.full(self.n_images, np.nan), where=counts > 0)
-        return means
+def _kept(distances: Integers, between: Range) -> Flags:
+    """Which views lie in a range of distances."""
+    kept: Flags = (between[0] <= distances) & (distances <= between[1])
+    return kept
 
 
-def _moved(images: Sequence[ImageResult], protocol: Protocol) -> _Moved:
-    rows = [(place, image, image.views[protocol]) for place, image in enumerate(images) if protocol in image.views]
-    counts = np.array([len(views.shifts) for _, _, views in rows], dtype=np.int64)
-    moved = [views for _, _, views in rows]
-    shifts = shifts_of(moved)
-    return _Moved(
-        n_images=len(images),
-        image=np.repeat(np.array([place for place, _, _ in rows], dtype=np.int64), counts),
-        shifts=shifts,
-        distance=np.maximum(np.abs(shifts[:, 0]), np.abs(shifts[:, 1])),
-        agrees=(~changes_of((image.prediction for _, image, _ in rows), moved)).astype(np.float64),
-        variation=np.fromiter(
-            chain.from_iterable(views.variation or repeat(math.nan, len(views.shifts)) for views in moved), np.float64
-        ),
-    )
+def _n_images(views: ViewColumns, kept: Flags) -> int:
+    """Images that have one of the views."""
+    return int(np.count_nonzero(np.bincount(views.image[kept])))
 
 
-def _ranges(moved: _Moved) -> list[Range]:
+def _ranges(views: ViewColumns, distances: Integers) -> list[Range]:
     """Ranges that double, put together until each has views of enough images."""
-    reach = int(moved.distance.max(initial=0))
-    enough = min(ENOUGH, moved.n_within((1, reach)))
+    reach = int(distances.max(initial=0))
+    enough = min(ENOUGH, _n_images(views, _kept(distances, (1, reach))))
     found: list[Range] = []
     nearest, farthest = 1, 1
     while nearest <= reach:
         last = min(farthest, reach)
-        if moved.n_within((nearest, last)) >= enough:
+        if _n_images(views, _kept(distances, (nearest, last))) >= enough:
             found.append((nearest, last))
             nearest = last + 1
         elif last == reach:
@@ -146,28 +91,33 @@ def _within(views: Sequence[SplitView], between: Range) -> list[SplitView]:
 
 
 def _bin(
-    moved: _Moved,
+    views: ViewColumns,
+    variation: Floats,
+    distances: Integers,
     between: Range,
     total_stride: tuple[float, float] | None,
     apart: Sequence[Sequence[SplitView]],
     n_apart: int,
 ) -> DistanceBin:
-    views = moved.within(between)
-    n_views = len(views.image)
+    kept = _kept(distances, between)
+    n_views = int(kept.sum())
+    agreement = views.means(np.where(kept, ~views.changed, math.nan))
     return DistanceBin(
         nearest=between[0],
         farthest=between[1],
-        mean=int(views.distance.sum()) / n_views,
-        n_images=views.n_within(between),
+        mean=int(distances[kept].sum()) / n_views,
+        n_images=_n_images(views, kept),
         n_views=n_views,
         variation=mean_metric(
-            views.means(views.variation), n_pairs=n_views, higher_is_better=False, kind="real", high=1.0
+            views.means(np.where(kept, variation, math.nan)),
+            n_pairs=n_views,
+            higher_is_better=False,
+            kind="real",
+            high=1.0,
         ),
-        agreement=mean_metric(
-            views.means(views.agrees), n_pairs=n_views, higher_is_better=True, kind="share", high=1.0
-        ),
+        agreement=mean_metric(agreement, n_pairs=n_views, higher_is_better=True, kind="share", high=1.0),
         lattice=_lattice(between, total_stride),
-        n_lattice=_on_lattice(views.shifts, total_stride),
+        n_lattice=_on_lattice(views.shifts[kept], total_stride),
         split=_split(apart, n_apart),
     )
 

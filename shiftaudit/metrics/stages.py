@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shiftaudit.metrics.cause import cause, damage
+from shiftaudit.metrics.columns import ViewColumns
 from shiftaudit.metrics.distance import by_distance
 from shiftaudit.metrics.intervals import mean_metric
 from shiftaudit.records.cause import Cause, Damage
@@ -85,11 +86,13 @@ def total_stride(header: SamplesHeader) -> tuple[float, float]:
     return max((s.stride[0] for s in layout), default=1.0), max((s.stride[1] for s in layout), default=1.0)
 
 
-def distances(header: SamplesHeader, scores: Sequence[ImageScore], protocol: Protocol) -> tuple[DistanceBin, ...]:
+def distances(
+    header: SamplesHeader, scores: Sequence[ImageScore], protocol: Protocol, views: ViewColumns
+) -> tuple[DistanceBin, ...]:
     """Change against distance under one protocol; its causes stand with the protocol whose views were taken apart."""
     apart = [score.damage for score in scores] if protocol == header.protocol.protocols[0] else []
     stride = total_stride(header) if header.layout else None
-    return by_distance([score.image for score in scores], protocol, stride, apart)
+    return by_distance(views, stride, apart)
 
 
 def _damages(layout: Sequence[StageLayout], scores: Sequence[ImageScore]) -> dict[int, Damage]:

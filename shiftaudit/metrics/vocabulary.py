@@ -8,11 +8,11 @@ import difflib
 import math
 
 from shiftaudit.errors import InputError
-from shiftaudit.metrics.counts import (
+from shiftaudit.metrics.columns import (
     adjacent_changes_of_probability,
     adjacent_flips,
     changes_of_probability,
-    mean,
+    divergences,
 )
 from shiftaudit.metrics.definitions import Measure, Term, Unit
 from shiftaudit.metrics.terms import AFC, AZULAY, LIN, NONE, TERMS, ZHANG
@@ -124,7 +124,7 @@ METRICS: tuple[Measure, ...] = (
         unit="nats",
         moved_by="what moves the change of probability, and all other classes too; not the labels",
         higher_is_better=False,
-        by_views=lambda _, views: [mean(one.js_divergence) for one in views],
+        by_views=divergences,
     ),
     Measure(
         "accuracy",

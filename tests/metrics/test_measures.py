@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
+from shiftaudit.metrics.columns import ViewColumns
 from shiftaudit.metrics.measures import protocol_result
 from shiftaudit.records.report import ImageResult, Views
 
@@ -51,7 +52,7 @@ def random_images(seed: int, n: int = 30, k: int = 5) -> list[ImageResult]:
 @pytest.mark.parametrize("seed", range(5))
 def test_every_measure_equals_a_loop_over_pairs(seed: int) -> None:
     images = random_images(seed, n=90)
-    result = protocol_result(images, "circular", shifts="5", max_shift=4)
+    result = protocol_result(ViewColumns(images, "circular"), shifts="5", max_shift=4)
     pairs, agree0, stable, change, worst, accuracy, shifted, right, wrong = ([] for _ in range(9))
     for item in images:
         views = item.views["circular"]
@@ -86,7 +87,7 @@ def test_every_measure_equals_a_loop_over_pairs(seed: int) -> None:
 
 
 def test_measures_that_need_labels_are_absent_without_them() -> None:
-    result = protocol_result([image(1, 0, [0, 1])], "circular", shifts="2", max_shift=4)
+    result = protocol_result(ViewColumns([image(1, 0, [0, 1])], "circular"), shifts="2", max_shift=4)
     assert "accuracy" not in result.metrics
     assert result.metrics["consistency"].value == 0.0
 
@@ -94,7 +95,7 @@ def test_measures_that_need_labels_are_absent_without_them() -> None:
 def test_the_worst_shift_of_a_grid_is_the_one_with_most_flips() -> None:
     shifts = ((0, 1), (1, 0), (1, 1))
     images = [image(i, 0, [0, int(i < 3), int(i < 6)], shifts=shifts) for i in range(10)]
-    result = protocol_result(images, "circular", shifts="grid:1", max_shift=1)
+    result = protocol_result(ViewColumns(images, "circular"), shifts="grid:1", max_shift=1)
     assert result.worst_shift is not None
     assert (result.worst_shift.dy, result.worst_shift.dx, result.worst_shift.half_width) == (1, 1, 0)
     assert result.metrics["max_flips"].value == pytest.approx(0.6)
@@ -108,7 +109,7 @@ def test_random_shifts_are_pooled_before_one_is_called_worst() -> None:
         shifts = tuple((int(a), int(b)) for a, b in generator.integers(-16, 17, size=(8, 2)))
         # Only far shifts down and right flip the answer.
         images.append(image(i, 0, [int(dy > 8 and dx > 8) for dy, dx in shifts], shifts=shifts))
-    worst = protocol_result(images, "circular", shifts="8", max_shift=16).worst_shift
+    worst = protocol_result(ViewColumns(images, "circular"), shifts="8", max_shift=16).worst_shift
     assert worst is not None
     assert worst.dy > 8
     assert worst.dx > 8
@@ -118,18 +119,18 @@ def test_random_shifts_are_pooled_before_one_is_called_worst() -> None:
 
 def test_a_constant_classifier_is_called_degenerate_unless_the_labels_are_constant_too() -> None:
     constant = [image(i, 3, [3, 3], label=i % 4) for i in range(20)]
-    result = protocol_result(constant, "circular", shifts="2", max_shift=4)
+    result = protocol_result(ViewColumns(constant, "circular"), shifts="2", max_shift=4)
     assert result.metrics["consistency"].value == 1.0
     assert result.degenerate
     same_labels = [image(i, 3, [3, 3], label=3) for i in range(20)]
-    assert not protocol_result(same_labels, "circular", shifts="2", max_shift=4).degenerate
+    assert not protocol_result(ViewColumns(same_labels, "circular"), shifts="2", max_shift=4).degenerate
     varied = [image(i, i % 3, [3, 3]) for i in range(20)]
-    assert not protocol_result(varied, "circular", shifts="2", max_shift=4).degenerate
+    assert not protocol_result(ViewColumns(varied, "circular"), shifts="2", max_shift=4).degenerate
 
 
 def test_diagonal_shifts_are_compared_with_their_neighbours() -> None:
     one = image(1, 0, [0, 1, 1], shifts=((1, 1), (2, 2), (3, 3)), probabilities=(0.4, 0.2, 0.3))
-    result = protocol_result([one], "circular", shifts="diagonal", max_shift=3)
+    result = protocol_result(ViewColumns([one], "circular"), shifts="diagonal", max_shift=3)
     assert result.metrics["adjacent_change"].value == pytest.approx(1 / 3)
     assert result.metrics["adjacent_mean_abs_change"].value == pytest.approx((0.1 + 0.2 + 0.1) / 3)
 
@@ -141,6 +142,6 @@ def test_the_worst_shift_is_one_that_was_within_reach(reach: int) -> None:
     for i in range(80):
         shifts = tuple((int(a), int(b)) for a, b in generator.integers(-reach, reach + 1, size=(8, 2)))
         images.append(image(i, 0, [int(min(shift) == reach) for shift in shifts], shifts=shifts))
-    worst = protocol_result(images, "circular", shifts="8", max_shift=reach).worst_shift
+    worst = protocol_result(ViewColumns(images, "circular"), shifts="8", max_shift=reach).worst_shift
     assert worst is not None
     assert max(worst.dy, worst.dx) <= reach

@@ -7,7 +7,7 @@ from report_builder import fake_report, make_images, make_report
 
 from shiftaudit.errors import InputError
 from shiftaudit.gate.metric_rules import GATED
-from shiftaudit.metrics.counts import view_counts
+from shiftaudit.metrics.columns import ViewColumns
 from shiftaudit.metrics.measures import protocol_result
 from shiftaudit.metrics.vocabulary import BY_NAME, MEASURES, METRICS, label_of, lookup, unit_of
 
@@ -17,7 +17,7 @@ def test_every_metric_of_a_report_stands_in_the_table_with_label_unit_and_direct
     results = [
         *fake_report().protocols.values(),
         *make_report().protocols.values(),
-        protocol_result(images, "crop", shifts="diagonal", max_shift=16),
+        protocol_result(ViewColumns(images, "crop"), shifts="diagonal", max_shift=16),
     ]
     named = {name: metric for result in results for name, metric in result.metrics.items()}
     assert named.keys() == MEASURES.keys(), "the table holds no metric that no report has"
@@ -52,19 +52,12 @@ def test_the_gate_judges_shares_of_which_more_is_better_and_that_a_baseline_tell
 
 
 def test_a_metric_has_no_value_where_the_label_or_the_views_are_missing() -> None:
-    image = make_images(1, flips=0, wrong=0, seed=0, labelled=False, protocols=("crop",))[0]
+    images = make_images(1, flips=0, wrong=0, seed=0, labelled=False, protocols=("crop",))
     for measure in filter(lambda measure: measure.is_mean, METRICS):
-        assert math.isnan(measure.of_image(image, "circular"))
-        assert math.isnan(measure.of_image(image, "crop")) is measure.needs_labels
+        assert math.isnan(measure.of_views(ViewColumns(images, "circular"))[0])
+        assert math.isnan(measure.of_views(ViewColumns(images, "crop"))[0]) is measure.needs_labels
     assert math.isnan(MEASURES["stable"].of_counts(True, None)), "not even where all of no views agree"
     assert MEASURES["accuracy"].of_counts(True, None) == 1.0
-
-
-def test_counts_that_are_known_already_give_the_same_value() -> None:
-    for image in make_images(20, flips=0.5, wrong=0.5, seed=1):
-        for measure in METRICS:
-            value = measure.of_image(image, "crop", view_counts(image, "crop"))
-            assert value == measure.of_image(image, "crop") or math.isnan(value)
 
 
 def test_units_are_found_by_full_names_and_stage_names_do_not_confuse() -> None:

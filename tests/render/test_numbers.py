@@ -8,6 +8,7 @@ from report_builder import make_report
 
 from shiftaudit.gate.baseline import baseline_of
 from shiftaudit.gate.compare import compare
+from shiftaudit.metrics.columns import ViewColumns
 from shiftaudit.metrics.measures import protocol_result
 from shiftaudit.records.gate import PASS, Verdict
 from shiftaudit.records.report import AuditReport, Metric
@@ -36,7 +37,9 @@ def walked(seed: int) -> AuditReport:
         report,
         per_image=images,
         protocol=dataclasses.replace(report.protocol, shifts="diagonal"),
-        protocols={p: protocol_result(images, p, shifts="diagonal", max_shift=8) for p in report.protocols},
+        protocols={
+            p: protocol_result(ViewColumns(images, p), shifts="diagonal", max_shift=8) for p in report.protocols
+        },
     )
 
 
