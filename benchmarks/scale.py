@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from shiftaudit.records.codec import line_of
 from shiftaudit.records.report import SCHEMA_VERSION, Environment, ImageResult, ModelInfo, Preprocessing, Views
 from shiftaudit.records.samples import ImageScore, RunImages, SamplesHeader
 from shiftaudit.records.settings import Settings
@@ -47,9 +46,8 @@ def write_samples(path: Path, n: int, flips: float) -> None:
         limit=None,
         images=RunImages(n, 0, "0" * 64, "0" * 64),
     )
-    with path.open("w", encoding="utf-8") as file:
-        for row in (header, *_rows(n, flips, protocol)):
-            file.write(json.dumps(asdict(row)) + "\n")
+    with path.open("wb") as file:
+        file.writelines(map(line_of, (header, *_rows(n, flips, protocol))))
 
 
 def _rows(n: int, flips: float, protocol: object) -> Iterator[ImageScore]:

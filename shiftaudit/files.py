@@ -8,7 +8,7 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -100,14 +100,21 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_bytes_atomically(path: Path, data: bytes) -> None:
-    """Write a file's whole content in one step; see `open_atomically` for what is promised and raised.
+    """Write a file's whole content in one step; see `write_parts_atomically`."""
+    write_parts_atomically(path, [data])
+
+
+def write_parts_atomically(path: Path, parts: Iterable[bytes]) -> None:
+    """Write a file's content part by part, all of them or nothing; see `open_atomically` for what is promised and raised.
 
     Under a name in `.gz` it is compressed; the same content gives the same bytes.
     """
-    if path.suffix.lower() == _COMPRESSED:
-        data = gzip.compress(data, compresslevel=6, mtime=0)
     with open_atomically(path) as handle:
-        handle.write(data)
+        if path.suffix.lower() != _COMPRESSED:
+            handle.writelines(parts)
+            return
+        with gzip.GzipFile("", "wb", compresslevel=6, fileobj=handle, mtime=0) as compressed:
+            compressed.writelines(parts)
 
 
 def suffix_of(path: Path) -> str:

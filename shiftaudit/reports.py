@@ -6,13 +6,14 @@ Neither torch nor rich is imported before a form needs it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shiftaudit.errors import InputError
-from shiftaudit.files import check_writable, path_to_write, suffix_of, write_bytes_atomically
+from shiftaudit.files import check_writable, path_to_write, suffix_of, write_bytes_atomically, write_parts_atomically
+from shiftaudit.records.collector import uncollected
 from shiftaudit.records.gate import Comparison, GateResult
 from shiftaudit.records.leaderboard import Leaderboard, entry_of, ranked
 from shiftaudit.records.options import Option, check_value
@@ -37,6 +38,7 @@ _BY_SUFFIX = {
 """What is written into a file, by how its name ends."""
 
 
+Images = str | Path | Sequence[str | Path]
 Result = AuditReport | Comparison | GateResult | Leaderboard
 
 
@@ -44,7 +46,7 @@ def format_report(
     report: Result,
     format: str | None = None,
     *,
-    images: str | Path | Sequence[str | Path] = (),
+    images: Images = (),
     terminal: Terminal | None = None,
 ) -> str:
     """A report, a comparison or a gate's result as text that ends in a newline.
@@ -159,9 +161,7 @@ def save_board(board: Leaderboard, path: Path) -> None:
     write_bytes_atomically(path, format_report(board, board_format(path)).encode())
 
 
-def web_page(
-    report: AuditReport, other: AuditReport | None = None, *, images: str | Path | Sequence[str | Path] = ()
-) -> str:
+def web_page(report: AuditReport, other: AuditReport | None = None, *, images: Images = ()) -> str:
     """One offline page, with thumbnails of the images it shows where their folder is given.
 
     Args:
@@ -222,11 +222,7 @@ def suffixes() -> str:
 
 
 def save_report(
-    report: AuditReport,
-    path: str | Path,
-    *,
-    other: AuditReport | None = None,
-    images: str | Path | Sequence[str | Path] = (),
+    report: AuditReport, path: str | Path, *, other: AuditReport | None = None, images: Images = ()
 ) -> None:
     """Write a report into a file, in one step; what is written follows from how the file's name ends.
 
@@ -245,17 +241,22 @@ def save_report(
     if other is not None and format != "html":
         raise InputError(f"two reports cannot be written to {path}", hint="end its name in .html")
     check_writable(path)
+    with uncollected():
+        write_parts_atomically(path, _content(report, format, other, images))
+
+
+def _content(report: AuditReport, format: str, other: AuditReport | None, images: Images) -> Iterable[bytes]:
+    if format == "json":
+        from shiftaudit.records.layout import parts
+
+        return map(str.encode, parts(report))
     if format == "html":
-        data = web_page(report, other, images=images).encode()
-    elif format in _FIGURES:
+        return [web_page(report, other, images=images).encode()]
+    if format in _FIGURES:
         from shiftaudit.render.figures import figure_bytes
 
-        data = figure_bytes(figure(report), format)
-    elif format == "parquet":
-        data = _parquet(report)
-    else:
-        data = format_report(report, format).encode()
-    write_bytes_atomically(path, data)
+        return [figure_bytes(figure(report), format)]
+    return [_parquet(report) if format == "parquet" else format_report(report, format).encode()]
 
 
 def figure(report: AuditReport) -> Figure:
@@ -294,5 +295,5 @@ def _extra(what: str, name: str) -> Iterator[None]:
         ) from error
 
 
-def _paths(images: str | Path | Sequence[str | Path]) -> list[Path]:
+def _paths(images: Images) -> list[Path]:
     return [Path(path) for path in ([images] if isinstance(images, (str, Path)) else images)]

@@ -7,26 +7,22 @@ when the run is complete. No line that is on the disk is ever written again.
 
 from __future__ import annotations
 
-import itertools
-import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from shiftaudit.errors import InputError
 from shiftaudit.files import open_atomically
-from shiftaudit.records.codec import structure
+from shiftaudit.records.codec import from_line, line_of
 from shiftaudit.records.collector import uncollected
-from shiftaudit.records.json_files import parse_json
 from shiftaudit.records.report import Skipped
 from shiftaudit.records.samples import ImageScore, SamplesHeader
 
 Line = ImageScore | Skipped
 
 _LONGEST_ROW = 64 * 2**20
+_OF_SKIPPED = b'{"path":'
 
 
 def path_of(line: Line) -> str:
@@ -52,7 +48,7 @@ class SamplesWriter:
         else:
             # In one step: a file that begins with somebody's rows never holds only some of them.
             with open_atomically(self._partial) as file:
-                file.writelines(_row(asdict(item)) for item in (header, *lines))
+                file.writelines(line_of(item) for item in (header, *lines))
             cut = None
         self._file = os.open(self._partial, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
         if cut is not None:
@@ -60,7 +56,7 @@ class SamplesWriter:
 
     def write(self, line: Line) -> None:
         """Append one image: its score, or why it was skipped."""
-        left = memoryview(_row(asdict(line)))
+        left = memoryview(line_of(line))
         try:
             while left:
                 left = left[os.write(self._file, left) :]
@@ -81,10 +77,6 @@ class SamplesWriter:
         os.fsync(self._file)
         self.close()
         self._partial.replace(self._path)
-
-
-def _row(data: dict[str, Any]) -> bytes:
-    return (json.dumps(data, allow_nan=False, separators=(",", ":")) + "\n").encode()
 
 
 def _end_of_last_row(path: Path) -> int:
@@ -129,28 +121,25 @@ def read_samples(path: Path, *, allow_cut: bool = False) -> tuple[SamplesHeader,
     first = next(rows, None)
     if first is None:
         raise InputError(f"{path} holds no complete header line", hint="remove it and start the run again")
-    header = structure(first, SamplesHeader, f"the first line of {path}")
+    header = from_line(first, SamplesHeader, f"the first line of {path}")
     if header.images is None:
         raise InputError(f"{path} does not say which images its run is about", hint="start the run again")
-    return header, [_line(data, path) for data in rows]
+    return header, [_line(row, f"{path}, line {number},") for number, row in enumerate(rows, 2)]
 
 
-def _rows(path: Path, *, allow_cut: bool) -> Iterator[Any]:
+def _rows(path: Path, *, allow_cut: bool) -> Iterator[bytes]:
     """The lines as they are read, so that those of many images are never held beside what is made of them."""
     try:
         with path.open("rb") as file:
-            for number in itertools.count(1):
-                row = file.readline(_LONGEST_ROW)
+            while row := file.readline(_LONGEST_ROW):
                 if row.endswith(b"\n"):
-                    yield parse_json(row, f"{path}, line {number},")
-                elif row and not allow_cut:
+                    yield row
+                elif not allow_cut:
                     raise InputError(f"{path} ends in the middle of a line", hint="continue that run with --resume")
-                if not row:
-                    return
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not a readable samples file: {getattr(error, 'strerror', error)}") from error
+    except OSError as error:
+        raise InputError(f"{path} is not a readable samples file: {error.strerror or error}") from error
 
 
-def _line(data: Any, path: Path) -> Line:
-    cls: type[Line] = ImageScore if isinstance(data, dict) and "image" in data else Skipped
-    return structure(data, cls, f"a line of {path}")
+def _line(row: bytes, what: str) -> Line:
+    cls: type[Line] = Skipped if row.startswith(_OF_SKIPPED) else ImageScore
+    return from_line(row, cls, what)

@@ -10,13 +10,13 @@ from typing import Any, overload
 
 from shiftaudit.errors import InputError, NoVerdictError
 from shiftaudit.gate.consistent import digest, require_consistent
-from shiftaudit.metrics.counts import view_counts
+from shiftaudit.metrics.columns import ViewColumns
 from shiftaudit.records.codec import plain, structure
 from shiftaudit.records.collector import uncollected
 from shiftaudit.records.gate import BASELINE_SCHEMA_VERSION, Baseline, BaselineData, BaselineImage
 from shiftaudit.records.json_files import read_json
 from shiftaudit.records.reading import as_report, check_schema
-from shiftaudit.records.report import AuditReport, ImageResult
+from shiftaudit.records.report import AuditReport
 
 SAVE = "shiftaudit baseline save REPORT.json -o baseline.json"
 
@@ -38,7 +38,7 @@ def baseline_of(report: AuditReport) -> Baseline:
             stage.name: {protocol: errors.output for protocol, errors in stage.errors.items()}
             for stage in report.stages
         },
-        images={image.id: _image(image) for image in report.per_image},
+        images=_images(report),
         anchored=True,
     )
 
@@ -52,13 +52,17 @@ def _name(source: str | None) -> str | None:
     return None if source is None else source.replace("\\", "/").rsplit("/", 1)[-1]
 
 
-def _image(image: ImageResult) -> BaselineImage:
-    counts = {protocol: view_counts(image, protocol) for protocol in image.views}
-    return BaselineImage(
-        label=image.label,
-        correct=None if image.label is None else image.prediction == image.label,
-        views={protocol: count for protocol, count in counts.items() if count is not None},
-    )
+def _images(report: AuditReport) -> dict[str, BaselineImage]:
+    protocols = {protocol for image in report.per_image for protocol in image.views}
+    counts = {protocol: ViewColumns(report.per_image, protocol).outcomes.counts() for protocol in protocols}
+    return {
+        image.id: BaselineImage(
+            label=image.label,
+            correct=None if image.label is None else image.prediction == image.label,
+            views={protocol: count for protocol in image.views if (count := counts[protocol][place]) is not None},
+        )
+        for place, image in enumerate(report.per_image)
+    }
 
 
 def savable(report: AuditReport) -> Baseline:

@@ -51,7 +51,8 @@ def metric_checks(candidate: Baseline, baseline: Baseline, rules: Rules) -> list
     """
     columns = _columns(candidate, baseline)
     _require_measured({**rules.margins, **rules.floors, **rules.anchor_margins}, columns)
-    checks = _margin_checks(candidate, baseline, (rules.margins, DEFAULT_MARGINS), MARGIN)
+    same = same_model(candidate.model, baseline.model)
+    checks = _margin_checks(columns, (rules.margins, DEFAULT_MARGINS), MARGIN, same=same)
     for name, floor in _expand((rules.floors,), columns).items():
         ours, theirs = columns[name]
         checks.append(
@@ -62,21 +63,24 @@ def metric_checks(candidate: Baseline, baseline: Baseline, rules: Rules) -> list
 
 def anchor_checks(candidate: Baseline, anchor: Baseline, rules: Rules) -> list[Check]:
     """The margins against the anchor: those against the baseline, where no others are named. The images must be the same."""
-    return _margin_checks(candidate, anchor, (rules.anchor_margins, rules.margins, DEFAULT_MARGINS), ANCHOR)
+    margins = (rules.anchor_margins, rules.margins, DEFAULT_MARGINS)
+    return _margin_checks(_columns(candidate, anchor), margins, ANCHOR, same=same_model(candidate.model, anchor.model))
 
 
 def _margin_checks(
-    candidate: Baseline, earlier: Baseline, margins: Sequence[Mapping[str, float | None]], rule: RuleName
+    columns: _Columns, margins: Sequence[Mapping[str, float | None]], rule: RuleName, *, same: bool
 ) -> list[Check]:
-    columns = _columns(candidate, earlier)
-    same = same_model(candidate.model, earlier.model)
     return [
         _margin_check(name, *columns[name], margin, rule, same=same)
         for name, margin in _expand(margins, columns).items()
     ]
 
 
-def _columns(candidate: Baseline, earlier: Baseline) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+_Columns = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""By metric, the values of both sides image by image."""
+
+
+def _columns(candidate: Baseline, earlier: Baseline) -> _Columns:
     """What both sides measured, by metric, image by image."""
     ids = sorted(earlier.images)
     ours, theirs = measured_shares(candidate, ids), measured_shares(earlier, ids)

@@ -154,6 +154,11 @@ class Outcomes:
         """What `value` makes of the outcome of every image, shape (n_images,)."""
         return np.array([value(*kind) for kind in self._kinds], dtype=np.float64)[self._kind]
 
+    def counts(self) -> list[ViewCounts | None]:
+        """Of the views of every image."""
+        counts = [counts for _, counts in self._kinds]
+        return [counts[kind] for kind in self._kind.tolist()]
+
     def total(self, count: Callable[[ViewCounts], int], of: Flags) -> int:
         """The sum of a count of the views of some images."""
         counts = [0 if views is None else count(views) for _, views in self._kinds]

@@ -47,11 +47,10 @@ def by_distance(
         damage: what was found on each image where views of this protocol were taken apart; empty where none was.
     """
     distances = np.abs(views.shifts).max(axis=1, initial=0)
-    apart = [row.views if row else () for row in damage] or [()] * len(views.images)
-    n_apart = sum(map(bool, apart))
+    apart = [row.views for row in damage if row and row.views]
     variation = views.variation
     return tuple(
-        _bin(views, variation, distances, between, total_stride, [_within(rows, between) for rows in apart], n_apart)
+        _bin(views, variation, distances, between, total_stride, [_within(rows, between) for rows in apart])
         for between in _ranges(views, distances)
     )
 
@@ -97,7 +96,6 @@ def _bin(
     between: Range,
     total_stride: tuple[float, float] | None,
     apart: Sequence[Sequence[SplitView]],
-    n_apart: int,
 ) -> DistanceBin:
     kept = _kept(distances, between)
     n_views = int(kept.sum())
@@ -118,12 +116,13 @@ def _bin(
         agreement=mean_metric(agreement, n_pairs=n_views, higher_is_better=True, kind="share", high=1.0),
         lattice=_lattice(between, total_stride),
         n_lattice=_on_lattice(views.shifts[kept], total_stride),
-        split=_split(apart, n_apart),
+        split=_split(apart),
     )
 
 
-def _split(apart: Sequence[Sequence[SplitView]], n_apart: int) -> DistanceSplit | None:
-    if sum(map(bool, apart)) < min(ENOUGH, max(2, n_apart)):
+def _split(apart: Sequence[Sequence[SplitView]]) -> DistanceSplit | None:
+    """Of the images that were taken apart, each with its views in one range of distances."""
+    if sum(map(bool, apart)) < min(ENOUGH, max(2, len(apart))):
         return None
     means = ImageMeans(sum(map(len, apart)))
     changed: Callable[[Change], float] = lambda change: float(change.changed)  # noqa: E731

@@ -14,11 +14,12 @@ from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, ge
 import msgspec
 
 from shiftaudit.errors import InputError
+from shiftaudit.records.json_files import parse_json
 from shiftaudit.records.layout import dumps
 from shiftaudit.records.metric import Shift
 from shiftaudit.records.plain import plain, round6
 
-__all__ = ["MAX_INTEGER", "dumps", "plain", "round6", "structure"]
+__all__ = ["MAX_INTEGER", "dumps", "from_line", "line_of", "plain", "round6", "structure"]
 
 T = TypeVar("T")
 
@@ -47,6 +48,48 @@ def structure(data: Any, cls: type[T], what: str) -> T:
     if record is None:
         raise InputError(f"{what} is not a valid {cls.__name__}: {_where(data, cls, 'the file')}")
     return record
+
+
+def line_of(record: Any) -> bytes:
+    """The record as one line of JSON at full precision, ending in a newline.
+
+    Raises:
+        ValueError: it would not be read again as it is, for it holds a number that is not finite, or a list.
+    """
+    line = _encode(record, enc_hook=_builtin) + b"\n"
+    kind: Any = type(record)
+    try:
+        if _decoder(kind).decode(line) == record:
+            return line
+    except msgspec.ValidationError:  # null, where a number that is not finite was
+        pass
+    raise ValueError(f"cannot write {_shown(record)}")
+
+
+def from_line(line: bytes, cls: type[T], what: str) -> T:
+    """The record of a line. Raises InputError as `structure` and `parse_json` do; `what` names the line."""
+    try:
+        kind: Any = cls
+        record: T = _decoder(kind).decode(line)
+        # What is written again byte for byte holds nothing but the record: no unknown key, and none twice.
+        if _encode(record) + b"\n" == line:
+            return record
+    except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError):
+        pass
+    return structure(parse_json(line, what), cls, what)
+
+
+_encode = msgspec.json.encode
+
+
+@lru_cache(maxsize=16)
+def _decoder(kind: Any) -> Any:
+    return msgspec.json.Decoder(kind)
+
+
+def _builtin(value: Any) -> Any:
+    """Numbers and texts of other libraries, which are subclasses of Python's."""
+    return next(kind(value) for kind in (float, int, str) if isinstance(value, kind))
 
 
 def _converted(data: Any, kind: Any) -> Any:

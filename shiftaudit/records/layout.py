@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import chain
 from json.encoder import encode_basestring
@@ -14,6 +15,7 @@ _LEAF, _EMPTY_LIST, _EMPTY_DICT, _ROW, _LIST, _DICT = range(6)
 """What a text is of; a row is a list of leaves."""
 _WORDS: Final = {None: "null", True: "true", False: "false"}
 _SEQUENCES: Final = {list, tuple}
+_OF_ROWS: Final = "\n  "
 
 
 @uncollected()
@@ -30,6 +32,24 @@ def dumps(record: Any, *, sort_keys: bool = False) -> str:
     }
     """
     return _text(record, "\n", sort_keys)[0] + "\n"
+
+
+def parts(record: Any) -> Iterator[str]:
+    """The text that `dumps` makes of a record, piece by piece: that of many images need never be held as a whole."""
+    begin = "{\n "
+    kind: Any = type(record)
+    for name in field_names(kind) or ():
+        yield f'{begin}"{name}": '
+        begin = ",\n "
+        value = getattr(record, name)
+        first: Any = type(value[0]) if type(value) is tuple and value else None
+        if field_names(first) is None:
+            yield _text(value, "\n ", False)[0]
+            continue
+        for place, row in enumerate(value):
+            yield f"{',' if place else '['}\n  {_text(row, _OF_ROWS, False)[0]}"
+        yield "\n ]"
+    yield "\n}\n"
 
 
 def _text(value: Any, indent: str, sort_keys: bool) -> tuple[str, int]:

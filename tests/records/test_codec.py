@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shiftaudit.errors import InputError
-from shiftaudit.records import codec
+from shiftaudit.records import codec, layout
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,55 @@ inners = st.builds(
 @given(st.builds(Outer, name=st.text(max_size=5), views=st.dictionaries(st.text(max_size=3), inners, max_size=3)))
 def test_records_are_written_byte_for_byte_as_through_asdict(record: Outer) -> None:
     assert codec.dumps(record) == slow_layout(slow_plain(record), 0, False) + "\n"
+
+
+@given(
+    st.builds(
+        Outer, name=st.text(max_size=5), views=st.just({}), rows=st.lists(inners, min_size=1, max_size=3).map(tuple)
+    )
+)
+def test_the_pieces_of_a_text_are_the_text(record: Outer) -> None:
+    assert "".join(layout.parts(record)) == codec.dumps(record)
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    share: float | None
+    shares: tuple[float, ...] = ()
+    inner: Inner | None = None
+
+
+@given(st.builds(Row, name=st.text(max_size=5), share=st.none() | st.floats(allow_nan=False, allow_infinity=False)))
+def test_a_record_is_read_from_its_line_to_the_last_bit(row: Row) -> None:
+    assert codec.from_line(codec.line_of(row), Row, "row 1") == row
+
+
+@pytest.mark.parametrize("broken", [Row("a", float("nan")), Row("a", 1.0, (0.5, float("inf"))), Row("a", None, [0.5])])  # type: ignore[arg-type]
+def test_what_would_not_be_read_again_as_it_is_has_no_line(broken: Row) -> None:
+    with pytest.raises(ValueError, match="cannot write"):
+        codec.line_of(broken)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b'{"name":"a","name":"b","share":1.0}\n', "stands twice"),
+        (b'{"name":"a","share":1.0,"shares":[],"inner":null,"more":1}\n', "'more' is unknown"),
+        (b'{"name":"a","share":1e999}\n', "expected a number, got inf"),
+        (b'{"name":"a","share":NaN}\n', "NaN is no number"),
+        (b'{"name":"a"}\n', "share is missing"),
+        (b'{"name":"\xff","share":1.0}\n', "not readable JSON"),
+        (b'{"name":"a","share":1.0', "not readable JSON"),
+    ],
+)
+def test_a_line_is_read_as_strictly_as_a_file(line: bytes, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        codec.from_line(line, Row, "row 1")
+
+
+def test_a_line_that_is_laid_out_otherwise_is_read_too() -> None:
+    assert codec.from_line(b'{ "share": 1, "name": "\\u00e9" }\n', Row, "row 1") == Row("é", 1.0)
 
 
 def test_numbers_of_numpy_are_rounded_like_any_other() -> None:
