@@ -7,7 +7,6 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,11 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 from torchvision import transforms
 
+from shiftaudit import sample
 from shiftaudit.audit.audit import Audit
 from shiftaudit.audit.run import run
 from shiftaudit.images.file import ImageFile
+from shiftaudit.images.find import find_images
 from shiftaudit.metrics.counts import view_counts
 from shiftaudit.models import LoadedModel, load_model
 from shiftaudit.records.settings import Settings
@@ -164,36 +165,31 @@ class _Pairs:
         ]
 
 
-def against_usual_loop(
-    names: Sequence[str], files: Sequence[ImageFile], timed: Sequence[ImageFile], turns: int
-) -> list[Sequence[object]]:
+def against_usual_loop(names: Sequence[str], files: Sequence[ImageFile], turns: int) -> list[Sequence[object]]:
     """Time to the same half-width of crop consistency: time an image × variance between images, ours against the loop's.
 
     Random weights answer alike to everything, so variances are of a network trained on photographs: the bundled sample's.
     """
-    variances = {k: _variance(files, k) for k in (2, 4, 8)}
+    variances = {k: _variance(k) for k in (2, 4, 8)}
     usual_variance = variances[2]
     rows: list[Sequence[object]] = []
     for name in names:
         model = loaded(network(name))
         settings = Settings(protocol="crop", stages=False, workers=0)
-        contenders: dict[str, Callable[[], Any]] = {"usual": UsualLoop(model, timed)}
+        contenders: dict[str, Callable[[], Any]] = {"usual": UsualLoop(model, files)}
         for k in variances:
-            contenders[str(k)] = Whole(model, timed, replace(settings, shifts=str(k)))
-        best = {key: value / len(timed) for key, value in clock(contenders, turns).items()}
+            contenders[str(k)] = Whole(model, files, replace(settings, shifts=str(k)))
+        best = {key: value / len(files) for key, value in clock(contenders, turns).items()}
         for k, variance in variances.items():
             ratio = variance / usual_variance
             rows.append((name, k, best[str(k)], best["usual"], ratio, best["usual"] / (best[str(k)] * ratio)))
     return rows
 
 
-def _variance(_files: Sequence[ImageFile], k: int) -> float:
+def _variance(k: int) -> float:
     """Variance between images of the share of agreeing pairs among `k` views, on the bundled network and its images."""
-    from shiftaudit import sample
-    from shiftaudit.images.find import find_images
-
     model = load_model(str(sample.model_path()))
-    files = find_images(Path(sample.images_path()))[0]
+    files = find_images(sample.images_path())[0]
     pooled: list[float] = []
     for seed in range(4):
         audit = Audit(model, Settings(protocol="crop", stages=False, workers=0, shifts=f"iid:{k}", seed=seed))

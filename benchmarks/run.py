@@ -39,13 +39,12 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     models = options.models.split(",")
     with tempfile.TemporaryDirectory() as folder:
-        files = write_photographs(Path(folder), max(options.images, 40 if "b" in options.only else 0))
-        some = files[: options.images]
+        files = write_photographs(Path(folder), options.images)
         parts: dict[str, Callable[[], list[Sequence[object]]]] = {
-            "a": lambda: measure.against_bare_pass(models, some, options.turns),
-            "b": lambda: measure.against_usual_loop(models, files, some, options.turns),
+            "a": lambda: measure.against_bare_pass(models, files, options.turns),
+            "b": lambda: measure.against_usual_loop(models, files, options.turns),
             "c": lambda: _memory(models[0], options.images),
-            "d": lambda: measure.linear(models[0], some, options.turns),
+            "d": lambda: measure.linear(models[0], files, options.turns),
         }
         for part in options.only.split(","):
             _print_table(measure.TITLES[part], parts[part]())

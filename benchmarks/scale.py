@@ -11,12 +11,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from startup import spent
 
 from shiftaudit.records.codec import line_of
 from shiftaudit.records.report import SCHEMA_VERSION, Environment, ImageResult, ModelInfo, Preprocessing, Views
@@ -26,6 +26,7 @@ from shiftaudit.views.protocol import plan_views, resolve
 
 VIEWS = 16
 CLASSES = 1000
+_PROGRAM = ("-m", "shiftaudit")
 
 
 def write_samples(path: Path, n: int, flips: float) -> None:
@@ -71,26 +72,12 @@ def _rows(n: int, flips: float, protocol: object) -> Iterator[ImageScore]:
         yield ImageScore(ImageResult(image_id, f"class{label}/{i:06}.jpg", label, label, 0.85, False, views), {})
 
 
-def cost(folder: Path, *words: str) -> tuple[float, float]:
-    """CPU seconds and MiB of a command."""
-    pid = os.posix_spawn(
-        sys.executable,
-        [sys.executable, "-m", "shiftaudit", *words],
-        {**os.environ, "OMP_NUM_THREADS": "1"},
-        file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)],
-    )
-    _, status, used = os.wait4(pid, 0)
-    if os.waitstatus_to_exitcode(status) not in (0, 3):
-        raise SystemExit(f"shiftaudit {' '.join(words)} failed in {folder}")
-    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
-
-
 def measure(n: int, folder: Path) -> Iterator[tuple[str, float, float]]:
     """The cost of every command on `n` images."""
     os.chdir(folder)
     for name, flips in (("a", 0.2), ("b", 0.21)):
         write_samples(folder / f"{name}.jsonl", n, flips)
-        used = cost(folder, "merge", f"{name}.jsonl", "-o", f"{name}.json", "-q")
+        used = spent((*_PROGRAM, "merge", f"{name}.jsonl", "-o", f"{name}.json", "-q"), codes=(0,))
     yield "`merge`", *used
     for words in (
         ("baseline", "save", "a.json", "-o", "base.json"),
@@ -98,7 +85,7 @@ def measure(n: int, folder: Path) -> Iterator[tuple[str, float, float]]:
         ("compare", "a.json", "b.json"),
         ("report", "a.json"),
     ):
-        yield f"`{' '.join(words[: 2 if words[0] == 'baseline' else 1])}`", *cost(folder, *words)
+        yield f"`{' '.join(words[: 2 if words[0] == 'baseline' else 1])}`", *spent((*_PROGRAM, *words), codes=(0, 3))
 
 
 def main() -> None:

@@ -26,14 +26,17 @@ LINES: dict[str, tuple[str, ...]] = {
 }
 
 
-def cpu_seconds(arguments: tuple[str, ...], *, check: bool = False) -> float:
-    """Of a Python with these arguments, its children included. What it prints is its own business; `check` how it ends."""
-    nowhere = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_WRONLY, 0) for stream in (1, 2)]
-    pid = os.posix_spawn(sys.executable, [sys.executable, *arguments], os.environ, file_actions=nowhere)
+def spent(arguments: tuple[str, ...], *, codes: tuple[int, ...] | None = None) -> tuple[float, float]:
+    """CPU seconds and largest MiB of a Python with these arguments, its children included.
+
+    What it prints is its own business, and how it ends where no `codes` are expected.
+    """
+    hidden = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_WRONLY, 0) for stream in ((1,) if codes else (1, 2))]
+    pid = os.posix_spawn(sys.executable, [sys.executable, *arguments], os.environ, file_actions=hidden)
     _, status, used = os.wait4(pid, 0)
-    if check and status:
-        raise RuntimeError(f"{' '.join(arguments)} ended with {os.waitstatus_to_exitcode(status)}")
-    return used.ru_utime + used.ru_stime
+    if codes is not None and os.waitstatus_to_exitcode(status) not in codes:
+        raise SystemExit(f"{' '.join(arguments)} ended with {os.waitstatus_to_exitcode(status)}")
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
 def main() -> None:
@@ -47,7 +50,7 @@ def main() -> None:
         times = {name: [] for name in LINES}
         for turn in range(turns + 1):
             for name, arguments in LINES.items():
-                seconds = cpu_seconds(arguments)
+                seconds, _ = spent(arguments)
                 if turn:  # the first writes bytecode and fills the file system's cache
                     times[name].append(seconds)
     torch = min(times["`import torch`"])

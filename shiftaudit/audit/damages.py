@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from shiftaudit.audit.answers import total_variation
-from shiftaudit.audit.batches import even_parts
-from shiftaudit.audit.prepare import Prepared, forward
+from shiftaudit.audit.prepare import Prepared, even_parts, forward
 from shiftaudit.models.fast import random_image
 from shiftaudit.records.cause import Change, ImageDamage, SplitView, StageChange
 from shiftaudit.records.metric import Shift

@@ -6,13 +6,14 @@ folded), of the form that scores, and of the form whose stages are watched (whet
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from shiftaudit.audit.batches import batch_size
 from shiftaudit.errors import InputError, ModelError
 from shiftaudit.models import LoadedModel
 from shiftaudit.models.fast import Followed, answers_of, follow, random_image
@@ -21,6 +22,11 @@ from shiftaudit.models.runner import RunnerModule
 from shiftaudit.records.report import ProtocolInfo
 from shiftaudit.records.settings import Settings
 from shiftaudit.stages.find import Discovery, discover, unseen
+
+T = TypeVar("T")
+
+_ALLOCATION_LIMIT = 32 * 2**20
+_FEWEST_VIEWS, _MOST_VIEWS = 4, 64
 
 
 @dataclass(frozen=True)
@@ -118,3 +124,35 @@ def _look(form: LoadedModel, image: Tensor, settings: Settings) -> tuple[Tensor,
 def _channels_last(batch: Tensor) -> Tensor:
     """The faster layout for convolutions on CPUs and tensor cores alike."""
     return batch.contiguous(memory_format=torch.channels_last)
+
+
+def batch_size(largest_bytes: int, device: str) -> int:
+    """How many views to run in one pass when nobody says.
+
+    On the CPU the largest tensor of a pass should stay below 32 MiB: the C library hands larger blocks back to the system each
+    time they are freed, and caches are of that order too. Computed and not timed, since two runs that chose differently would
+    differ in their last digits.
+
+    Args:
+        largest_bytes: of the largest tensor that one view makes.
+        device: the kind of device the network runs on.
+
+    >>> batch_size(96 * 112 * 112 * 4, "cpu"), batch_size(96 * 112 * 112 * 4, "cuda")
+    (6, 64)
+    """
+    if device != "cpu":
+        return _MOST_VIEWS
+    return min(_MOST_VIEWS, max(_FEWEST_VIEWS, (_ALLOCATION_LIMIT - 1) // max(1, largest_bytes)))
+
+
+def even_parts(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    """Consecutive parts of at most `most` items, as equal as can be; none of nothing.
+
+    >>> [len(part) for part in even_parts(range(13), 9)]
+    [7, 6]
+    """
+    n_parts = max(1, -(-len(items) // most))
+    ends = [-(-part * len(items) // n_parts) for part in range(n_parts + 1)]
+    for start, end in itertools.pairwise(ends):
+        if end > start:
+            yield items[start:end]

@@ -161,7 +161,8 @@ class _Rows:
                     writer.write(line)
                 self.rows.append(line)
                 self._watch(line)
-                self._check_skipped()
+                if isinstance(line, Skipped) and self._options.max_skipped is not None:
+                    self._check_skipped(line, self._options.max_skipped)
             if writer is not None:
                 writer.commit()
         finally:
@@ -182,17 +183,11 @@ class _Rows:
     def _enough(self) -> bool:
         return bool(self._sequences) and all(sequence.reached for sequence in self._sequences.values())
 
-    def _check_skipped(self) -> None:
-        allowed = self._options.max_skipped
-        skipped = [line for line in self.rows[-1:] if isinstance(line, Skipped)]
-        if allowed is None or not skipped:
-            return
+    def _check_skipped(self, last: Skipped, allowed: int) -> None:
         count = sum(isinstance(line, Skipped) for line in self.rows)
         if count > allowed:
-            raise InputError(
-                f"{count} files were skipped, more than --max-skipped {allowed}; the last is {skipped[0].path}: "
-                f"{skipped[0].reason}"
-            )
+            what = f"{count} files were skipped, more than --max-skipped {allowed}"
+            raise InputError(f"{what}; the last is {last.path}: {last.reason}")
 
     def with_sequences(self, report: AuditReport) -> AuditReport:
         """The report, with intervals of consistency that hold although their width decided when to stop."""

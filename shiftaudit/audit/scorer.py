@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shiftaudit.audit import answers
-from shiftaudit.audit.batches import even_parts
 from shiftaudit.audit.damages import DamageScorer
-from shiftaudit.audit.prepare import forward, prepare
+from shiftaudit.audit.prepare import even_parts, forward, prepare
 from shiftaudit.errors import ModelError
 from shiftaudit.models import LoadedModel
 from shiftaudit.models.preprocessing import normalised
@@ -29,7 +28,7 @@ from shiftaudit.records.samples import Calibration, ImageScore, SlotErrors
 from shiftaudit.records.settings import Settings
 from shiftaudit.records.words import CIRCULAR, CROP, UNSHIFTED, Protocol, Role
 from shiftaudit.stages.calibrate import calibrate
-from shiftaudit.stages.measure import Row, StageProbe
+from shiftaudit.stages.measure import StageProbe
 from shiftaudit.views.protocol import plan_views
 from shiftaudit.views.shifts import centre, cut
 
@@ -46,10 +45,6 @@ class View:
     def protocol(self) -> Protocol:
         """How it is cut: unshifted views are the same under both."""
         return CROP if self.role == CROP else CIRCULAR
-
-    @property
-    def row(self) -> Row:
-        return (self.protocol, self.shift)
 
 
 class Scorer:
@@ -132,7 +127,7 @@ class Scorer:
             if self._probe is None or not views[0].watched:
                 return forward(self.prepared.fast, batch, self._settings)
             first = views[0].role == UNSHIFTED
-            rows = [view.row for view in views[first:]]
+            rows = [(view.protocol, view.shift) for view in views[first:]]
             with self._probe.watching(rows, first_is_reference=first, is_last=is_last):
                 logits = self._run_watched(batch)
             return forward(self.prepared.fast, batch, self._settings) if self.prepared.apart else logits

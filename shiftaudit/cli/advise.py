@@ -83,7 +83,6 @@ def _advice(
     with_refit: bool,
     quiet: bool,
 ) -> Advice:
-    """The trials, with a progress bar."""
     from shiftaudit.tune.advise import advise as run
     from shiftaudit.tune.advise_refit import with_refit as refitted
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -47,10 +48,8 @@ def show(
     """Show what a baseline holds."""
     from shiftaudit.gate.baseline import read_baseline
     from shiftaudit.render.baseline import render_baseline
-    from shiftaudit.render.terminal import detect
 
-    text = render_baseline(read_baseline(baseline), format, detect(sys.stdout))
-    stdout.write(text, utf8=format == "json")
+    stdout.deliver(partial(render_baseline, read_baseline(baseline), format), None, utf8=format == "json")
 
 
 @baseline.command()

@@ -59,13 +59,10 @@ class Group(TyperGroup):
 
 
 class App(typer.Typer):
-    """A Typer of these commands."""
-
     def __init__(self, **options: Any) -> None:
         super().__init__(cls=Group, **options)
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[_Function], _Function]:
-        """As in Typer."""
         return super().command(name, cls=Command, **options)
 
 

@@ -32,6 +32,7 @@ _USAGE: Any = typer.BadParameter.__mro__[2]
 _DISK_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 _SHOWN = 80
+_YES = ("1", "true", "t", "yes", "y", "on")  # what Typer takes for a switch's variable
 
 app = App(
     name="shiftaudit",
@@ -193,19 +194,11 @@ def _told(error: BaseException, line: str, code: int, debug: bool) -> int:
 
 def _wants_traceback() -> bool:
     """`--debug` works before and after the subcommand: people add it to the end of the line that failed."""
-    return "--debug" in sys.argv or os.environ.get("SHIFTAUDIT_DEBUG", "").lower() in (
-        "1",
-        "true",
-        "t",
-        "yes",
-        "y",
-        "on",
-    )
+    return "--debug" in sys.argv or os.environ.get("SHIFTAUDIT_DEBUG", "").lower() in _YES
 
 
 def _open_missing_streams() -> None:
     """A program started without stdout or stderr (`>&-`, some services) writes to nowhere."""
-    if sys.stdout is None:
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # until the process ends
-    if sys.stderr is None:
-        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  # until the process ends

@@ -127,7 +127,7 @@ def _recovered(
     if recovery.tune:
         from shiftaudit.cli.tune import tune_copy
 
-        copy = tune_copy(copy, loaded, ImageOptions(recovery.tune), budget, quiet=quiet).model
+        copy = tune_copy(copy, loaded, ImageOptions(recovery.tune, "none"), budget, quiet=quiet).model
     return copy
 
 
@@ -187,7 +187,6 @@ class _Verified:
 def _print_copy(
     copy: LoadedModel, verified: _Verified | None, output: str, file_format: str, model: str, *, as_json: bool
 ) -> None:
-    """Show what was done."""
     from shiftaudit.records.codec import dumps, plain
     from shiftaudit.render.bound import render_search
     from shiftaudit.render.compare import render_comparison

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +19,6 @@ from shiftaudit.records.settings import Settings
 
 if TYPE_CHECKING:
     from shiftaudit.models import LoadedModel
-    from shiftaudit.surgery.refit.walk import Observer
     from shiftaudit.tune.refit import RefitResult
 
 
@@ -56,19 +53,15 @@ def fit(
 
     keep_memory()
     files, unusable = images.found
-    with _observer(quiet=quiet) as observer:
-        result = run(copy, original, files, settings, observer)
+    with progress_bar(quiet=quiet, unit="batches", what="preparing") as bar:
+
+        def observe(done: int, total: int, layer: str) -> None:
+            if bar is not None:
+                bar.update(done, total, f"fitting {layer}" if layer else "fitted")
+
+        result = run(copy, original, files, settings, observe)
     warn_of_unusable([*unusable, *result.skipped], quiet=quiet)
     return result
-
-
-@contextmanager
-def _observer(*, quiet: bool) -> Iterator[Observer | None]:
-    with progress_bar(quiet=quiet, unit="batches", what="preparing") as bar:
-        if bar is None:
-            yield None
-            return
-        yield lambda done, total, layer: bar.update(done, total, f"fitting {layer}" if layer else "fitted")
 
 
 def _print(result: RefitResult, output: Path, *, as_json: bool) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,10 +21,9 @@ from shiftaudit.records.settings import Settings
 from shiftaudit.records.tune import TuneSettings
 
 if TYPE_CHECKING:
-    from shiftaudit.images.file import ImageFile
     from shiftaudit.models import LoadedModel
     from shiftaudit.tune.loop import TuneResult
-    from shiftaudit.tune.training import Observer, Progress
+    from shiftaudit.tune.training import Progress
 
 
 _Images = Annotated[
@@ -62,42 +58,31 @@ def tune(
 ) -> None:
     """Win back what a patch cost, without labels: the original teaches the copy on your own images."""
     target, file_format = check_output(output_file, "TUNED.pt")
-    keep_memory()
     images.check()
     copy, original = load_pair(patched, teacher, options, where.device, file_format, tunable=True, quiet=quiet)
-    files, known = _images(images, copy, quiet=quiet)
-
-    from shiftaudit.tune.loop import tune as run
-
-    with _observer(quiet=quiet) as observer:
-        result = run(copy, original, files, settings, observer, labels=known, checkpoint=checkpoint, resume=resume)
+    result = tune_copy(copy, original, images, settings, checkpoint=checkpoint, resume=resume, quiet=quiet)
     save_copy(result.model, target, file_format)
     _print(result, as_json=printed.as_json, quiet=quiet)
 
 
 def tune_copy(
-    copy: LoadedModel, original: LoadedModel, images: ImageOptions, settings: TuneSettings, *, quiet: bool
+    copy: LoadedModel,
+    original: LoadedModel,
+    images: ImageOptions,
+    settings: TuneSettings,
+    *,
+    checkpoint: Path | None = None,
+    resume: Path | None = None,
+    quiet: bool,
 ) -> TuneResult:
-    """Teach a copy that was patched a moment ago, in place; what was done and reached."""
+    """Teach a copy in place, with a bar of the steps and a line for every check; what was done and reached."""
+    from shiftaudit.render.tune import check_line
     from shiftaudit.tune.loop import tune as run
 
     keep_memory()
-    files, _ = _images(replace(images, labels="none"), copy, quiet=quiet)
-    with _observer(quiet=quiet) as observer:
-        return run(copy, original, files, settings, observer)
-
-
-def _images(images: ImageOptions, model: LoadedModel, *, quiet: bool) -> tuple[list[ImageFile], dict[str, int]]:
     files, skipped = images.found
     warn_of_unusable(skipped, quiet=quiet)
-    return files, dict(images.known_labels(model, quiet=quiet).by_path)
-
-
-@contextmanager
-def _observer(*, quiet: bool) -> Iterator[Observer]:
-    """A bar of the steps and a line for every check; without a terminal a line now and then."""
-    from shiftaudit.render.tune import check_line
-
+    known = images.known_labels(copy, quiet=quiet).by_path
     with progress_bar(quiet=quiet, unit="steps", what="preparing") as bar:
 
         def observe(progress: Progress) -> None:
@@ -106,7 +91,7 @@ def _observer(*, quiet: bool) -> Iterator[Observer]:
             if progress.check is not None and not quiet and sys.stderr.isatty():
                 say(check_line(progress.check, progress.steps))
 
-        yield observe
+        return run(copy, original, files, settings, observe, labels=known, checkpoint=checkpoint, resume=resume)
 
 
 def _print(result: TuneResult, *, as_json: bool, quiet: bool) -> None:

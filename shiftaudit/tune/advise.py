@@ -197,7 +197,6 @@ class Trials:
         return audit(model, self.images, settings, labels=self.labels)
 
     def copy(self, options: PatchOptions) -> LoadedModel:
-        """What is tried."""
         return patched(self.model, options)
 
     def run(self, sites: tuple[str, ...]) -> Trial:

@@ -54,7 +54,6 @@ class _Trials(Trials):
     _last: LoadedModel | None = None
 
     def copy(self, options: PatchOptions) -> LoadedModel:
-        """What is tried."""
         self._last = refitted(self.model, options, self.fitting, self.settings.seed)
         return self._last
 

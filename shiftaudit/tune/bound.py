@@ -130,8 +130,6 @@ def shares(files: Sequence[ImageFile], held: float, seed: int) -> tuple[list[Ima
 
 
 class _Run:
-    """One search."""
-
     def __init__(
         self,
         model: LoadedModel,

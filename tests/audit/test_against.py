@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from cli_run import InProcess
-from image_files import as_file
 from networks import Residual, loaded, seeded, write_images
 from onnx_files import exported, saved
 from torch import nn
 
 from shiftaudit.audit.against import answer_against
 from shiftaudit.errors import InputError
+from shiftaudit.images.find import find_images
 from shiftaudit.records.reading import read_report
 from shiftaudit.records.settings import Settings
 from shiftaudit.views.protocol import plan_views, resolve
@@ -44,14 +44,14 @@ class Shifted(nn.Module):
 
 
 def test_a_network_answers_as_itself(images: Path) -> None:
-    files = [as_file(path) for path in sorted(images.iterdir())]
+    files, _ = find_images(images)
     found = answer_against(loaded(residual()), loaded(residual()), files, QUICK)
     assert (found.agreement.value, found.agreement.n_images, found.agreement.n_pairs) == (1.0, 3, 3 * 7)
     assert (found.farthest.probability, found.farthest.logit) == (0.0, 0.0)
 
 
 def test_the_largest_difference_is_found_with_its_view(images: Path) -> None:
-    files = [as_file(path) for path in sorted(images.iterdir())]
+    files, _ = find_images(images)
     found = answer_against(loaded(residual()), loaded(Shifted([0.0, 0.0, 50.0, 0.0, 0.0])), files, QUICK)
     assert found.farthest.logit > 0.4
     assert 0 < found.farthest.probability <= 1
@@ -59,18 +59,12 @@ def test_the_largest_difference_is_found_with_its_view(images: Path) -> None:
     assert found.agreement.value is not None
     assert found.agreement.value < 1
     info = resolve(QUICK, 16)[1]
-    shifts = {shift for image in files for views in plan_views(info, _id(image.path)).values() for shift in views}
+    shifts = {shift for image in files for views in plan_views(info, image.sha256()).values() for shift in views}
     assert found.farthest.shift in shifts | {(0, 0)}
 
 
-def _id(path: Path) -> str:
-    import hashlib
-
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def test_other_classes_are_refused(images: Path) -> None:
-    files = [as_file(path) for path in sorted(images.iterdir())]
+    files, _ = find_images(images)
     with pytest.raises(InputError, match="has 5 classes and Residual 7"):
         answer_against(loaded(residual()), loaded(seeded(Residual(classes=7))), files, QUICK)
 

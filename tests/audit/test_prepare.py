@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from networks import Residual, preprocessing, seeded, write_images
-from torch import nn
+from torch import Tensor, nn
 
 import shiftaudit
-from shiftaudit.audit.prepare import Prepared, prepare
+from shiftaudit.audit.prepare import Prepared, batch_size, even_parts, prepare
 from shiftaudit.errors import InputError
 from shiftaudit.models import LoadedModel
 from shiftaudit.models.pack import PackedConv2d
@@ -130,3 +132,32 @@ def test_a_network_that_needs_channels_first_gets_its_report(form: str, tmp_path
     )
     for one, other in zip(got.per_image, wanted.per_image, strict=True):
         assert one.views["circular"].probabilities == pytest.approx(other.views["circular"].probabilities, abs=1e-5)
+
+
+@given(st.integers(0, 200), st.integers(1, 40))
+def test_parts_are_complete_ordered_even_and_small_enough(n: int, most: int) -> None:
+    parts = [list(part) for part in even_parts(range(n), most)]
+    assert [item for part in parts for item in part] == list(range(n))
+    sizes = [len(part) for part in parts]
+    assert all(0 < size <= most for size in sizes)
+    assert not sizes or max(sizes) - min(sizes) <= 1
+    assert len(parts) == -(-n // most)
+
+
+class Wide(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 10, 3, padding=1), nn.Linear(10, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.relu(self.conv(x)).mean((2, 3)))
+
+
+def test_the_size_of_a_batch_follows_from_the_largest_map() -> None:
+    module = Wide().eval()
+    found = discover(module, module, torch.zeros(2, 3, 32, 32))
+    assert found.largest_bytes == 10 * 32 * 32 * 4
+    for largest in (1, found.largest_bytes, 3_000_000, 10**9):
+        views = batch_size(largest, "cpu")
+        assert 4 <= views <= 64
+        assert views in (4, 64) or views * largest < 2**25 <= (views + 1) * largest

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from cli_run import python
 from networks import Residual, loaded, seeded, write_images
 
 from shiftaudit.audit.audit import Audit, audit
@@ -184,18 +184,24 @@ def torchrun(
     n: int, folder: Path, report: Path, trouble: str = "pass", **environment: str
 ) -> subprocess.CompletedProcess[str]:
     (folder.parent / "net.py").write_text(SCRIPT.format(trouble=trouble))
-    command = [sys.executable, "-m"] + (["torch.distributed.run", f"--nproc-per-node={n}", "-m"] if n > 1 else [])
-    command += ["shiftaudit", "score", "net:make", str(folder), "--size", "16", "--resize", "20", "--shifts", "3"]
-    path = os.pathsep.join([str(Path(__file__).parents[1]), str(folder.parent)])
-    return subprocess.run(
-        [*command, "--workers", "0", "-o", str(report)],
-        cwd=folder.parent,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+    start = ("-m", "torch.distributed.run", f"--nproc-per-node={n}") if n > 1 else ()
+    score = (
+        "-m",
+        "shiftaudit",
+        "score",
+        "net:make",
+        folder,
+        "--size",
+        16,
+        "--resize",
+        20,
+        "--shifts",
+        3,
+        "--workers",
+        0,
     )
+    path = os.pathsep.join([str(Path(__file__).parents[1]), str(folder.parent)])
+    return python(*start, *score, "-o", report, cwd=folder.parent, PYTHONPATH=path, **environment)
 
 
 @pytest.mark.slow
