@@ -10,9 +10,12 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from shiftaudit.errors import first_line
 
 OK, NOTE, WARNING, BROKEN = "ok", "note", "warning", "broken"
 
@@ -20,6 +23,7 @@ OK, NOTE, WARNING, BROKEN = "ok", "note", "warning", "broken"
 _VISION_OFFSET = 15
 _SHARED_MEMORY_WANTED = 256 * 2**20
 _OPTIONAL = {"timm": "models named timm:NAME", "safetensors": ".safetensors checkpoints"}
+_short = partial(first_line, limit=160)
 
 
 @dataclass(frozen=True)
@@ -207,8 +211,3 @@ def _optional(name: str, use: str) -> Check:
     except Exception as error:
         return Check(name, WARNING, f"{found}, but importing it fails: {_short(error)}", f"needed for {use} only")
     return Check(name, OK, f"{found}, for {use}")
-
-
-def _short(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return (lines[0] if lines else type(error).__name__)[:160]

@@ -53,13 +53,11 @@ def advise(
     quiet: opt.Quiet = False,
 ) -> None:
     """Patch each downsampling site of MODEL alone and say which are worth having without training, if any."""
-    from shiftaudit.models.source import check_source
     from shiftaudit.views.choices import check_settings
 
     kind = opt.kind_of(None, output_file, ("json", "table"))
     check_settings(settings)
     images.check()
-    check_source(model, options)
     loaded = load(model, options, device=settings.device, quiet=quiet)
     from shiftaudit.records.codec import dumps
     from shiftaudit.render.tune import render_advice

@@ -136,13 +136,10 @@ def _score(
     if suffix_of(Path(model)) == ".json":
         raise InputError(f"CANDIDATE is the report {model}, and IMAGES are for a MODEL", hint="leave out IMAGES")
     images.check()
-    from shiftaudit.models.source import check_source
-
-    check_source(model, options)
+    loaded = load(model, replace(options, seed=against.protocol.seed), device=settings.device, quiet=quiet)
     from shiftaudit.gate.precheck import require_comparable
     from shiftaudit.views.protocol import settings_of
 
-    loaded = load(model, replace(options, seed=against.protocol.seed), device=settings.device, quiet=quiet)
     settings = settings_of(against.protocol, settings)
     require_comparable(settings, loaded.preprocessing, images.found[0], against)
     return run_audit(loaded, images, settings, quiet=quiet, options=run)

@@ -56,20 +56,16 @@ def _named_paths(ctx: Any, *, written: bool) -> Iterator[tuple[str, Path]]:
 
 def _inputs(ctx: Any) -> Iterator[tuple[str, Path]]:
     from shiftaudit.images.find import find_images
-    from shiftaudit.models.source import is_model_folder
+    from shiftaudit.models.source import is_file, is_folder, is_model_folder
 
     if getattr(ctx.obj, "path", None) is not None:
         yield "config", ctx.obj.path
     for name, path in _named_paths(ctx, written=False):
-        try:
-            is_folder, is_file = path.is_dir(), path.is_file()
-        except (OSError, ValueError):
-            continue  # no path at all, such as a long list of numbers
-        if is_file:
+        if is_file(path):
             yield name, path
-        elif is_folder and is_model_folder(path):
+        elif is_model_folder(path):
             yield from ((name, file) for file in path.iterdir())
-        elif is_folder:
+        elif is_folder(path):
             with suppress(InputError):
                 yield from ((name, found) for found in {file.path for file in find_images(path)[0]})
 

@@ -17,8 +17,8 @@ from shiftaudit.cli.progress import load, working
 from shiftaudit.cli.run_audit import ImageOptions, run_audit
 from shiftaudit.cli.stderr import note, warn
 from shiftaudit.cli.takes import only, takes, without
-from shiftaudit.cli.teaching import save_copy
-from shiftaudit.errors import InputError, PatchError
+from shiftaudit.cli.teaching import check_output, save_copy
+from shiftaudit.errors import PatchError
 from shiftaudit.records.bound import BoundOptions
 from shiftaudit.records.patch import PatchOptions
 from shiftaudit.records.recovery import RecoveryOptions
@@ -70,11 +70,12 @@ def patch(
 
     check_source(model, options)
     check_images(bound, recovery)
-    chosen_format = _check_output(output_file, file_format, dry_run=dry_run)
+    if not dry_run:
+        target, chosen_format = check_output(output_file, "PATCHED.pt, or see the plan with --dry-run", file_format)
     loaded = load(model, options, quiet=quiet)
     if loaded.patch_record is not None:
         raise PatchError(f"{model} is patched already", hint="patch the original again, with other options")
-    if output_file is None or dry_run:
+    if dry_run:
         _print_plan(loaded, choices, as_json=printed.as_json)
         return
     apart = replace(choices, fold=False)
@@ -85,10 +86,10 @@ def patch(
     copy = _folded(loaded, copy) if choices.fold else copy
     if recovery.check_export is not None:
         _check_export(copy, quiet=quiet)
-    for remark in save_copy(copy, output_file, chosen_format):
+    for remark in save_copy(copy, target, chosen_format):
         warn(remark, quiet=quiet)
-    verified = _verify(loaded, copy, output_file, recovery.verify, quiet=quiet) if recovery.verify else None
-    _print_copy(copy, verified, str(output_file), chosen_format, _original(model, options), as_json=printed.as_json)
+    verified = _verify(loaded, copy, target, recovery.verify, quiet=quiet) if recovery.verify else None
+    _print_copy(copy, verified, str(target), chosen_format, _original(model, options), as_json=printed.as_json)
 
 
 def _original(model: str, options: ModelOptions) -> str:
@@ -99,17 +100,6 @@ def _original(model: str, options: ModelOptions) -> str:
     words += ["--trust"] if options.trust else []
     words += ["--seed", str(options.seed)] if options.seed else []
     return shlex.join(words)
-
-
-def _check_output(output: Path | None, file_format: str | None, *, dry_run: bool) -> str:
-    """The file's format; everything that can be wrong with the path is found before the model is loaded."""
-    if dry_run:
-        return ""
-    if output is None:
-        raise InputError("no output file was given", hint="name it with -o PATCHED.pt, or see the plan with --dry-run")
-    from shiftaudit.models.archives import format_for
-
-    return format_for(output, file_format)
 
 
 def _recovered(

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from shiftaudit.cli.stderr import say
 from shiftaudit.records.collector import uncollected
+from shiftaudit.records.settings import ModelOptions
 
 if TYPE_CHECKING:
     from shiftaudit.models import LoadedModel
-    from shiftaudit.records.settings import ModelOptions
 
 _LINE_EVERY = 30.0
 """Seconds between two lines where there is no terminal; what takes less is done in silence."""
@@ -146,7 +146,10 @@ def _import() -> None:
 
 
 def load(model: str, options: ModelOptions | None = None, *, device: str = "cpu", quiet: bool) -> LoadedModel:
-    """`shiftaudit.models.load_model` with a spinner, which is there before torch is."""
+    """`shiftaudit.models.load_model` with a spinner, which is there before torch is; what is missing is told before both."""
+    from shiftaudit.models.source import check_source
+
+    check_source(model, options or ModelOptions())
     with working("loading the model", quiet=quiet):
         _import()
         from shiftaudit.models import load_model

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shiftaudit.cli import options as opt
-from shiftaudit.cli.progress import load, load_torch, working
+from shiftaudit.cli.progress import load, working
 from shiftaudit.cli.run_audit import ImageOptions, run_audit
 from shiftaudit.cli.stderr import note
 from shiftaudit.cli.takes import takes
@@ -55,7 +55,6 @@ def score(
         check_source(against, ModelOptions())
         if run.shard is not None:
             raise InputError("--against compares whole runs", hint="leave out --shard")
-    load_torch(quiet=quiet)
     from shiftaudit.audit.ranks import ranks
 
     settings = replace(settings, device=ranks().device(settings.device))

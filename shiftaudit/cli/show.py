@@ -10,7 +10,7 @@ import typer
 
 from shiftaudit.cli import options as opt
 from shiftaudit.cli import stdout
-from shiftaudit.cli.progress import load, load_torch, working
+from shiftaudit.cli.progress import load, working
 from shiftaudit.cli.stderr import say
 from shiftaudit.cli.takes import only, takes
 from shiftaudit.errors import InputError
@@ -48,14 +48,10 @@ def show(
     if not image.is_file() or image.suffix.lower() in ARCHIVES:
         what = "no single image" if image.exists() else "not a file"
         raise InputError(f"{image} is {what}", hint="give one image; `shiftaudit score` takes folders and archives")
-    from shiftaudit.models.source import check_source
-
-    check_source(model, options)
-    load_torch(quiet=False)
+    loaded = load(model, options, device=settings.device, quiet=False)
     from shiftaudit.audit.microscope import look
     from shiftaudit.images.file import ImageFile
 
-    loaded = load(model, options, device=settings.device, quiet=False)
     with working("moving the image", quiet=False):
         seen = look(
             loaded,

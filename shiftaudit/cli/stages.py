@@ -23,12 +23,10 @@ def stages(
     options: Annotated[ModelOptions, only("arch", "trust", "size", "channels", "output")],
 ) -> None:
     """List the operations of MODEL that make feature maps smaller, and what `patch` would do with each."""
-    from shiftaudit.models.source import check_source, weights_not_needed
-
-    check_source(model, options)
-    from shiftaudit.render.stages import render
+    from shiftaudit.models.source import weights_not_needed
 
     loaded = load(model, replace(options, weights=weights_not_needed(model)), quiet=False)
+    from shiftaudit.render.stages import render
     from shiftaudit.surgery.survey import survey
 
     with working("following the network", quiet=False):

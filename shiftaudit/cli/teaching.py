@@ -30,7 +30,7 @@ TeacherOptions = Annotated[
 ]
 
 
-def check_output(output: Path | None, example: str) -> tuple[Path, str]:
+def check_output(output: Path | None, example: str, file_format: str | None = None) -> tuple[Path, str]:
     """The file and its format; everything that can be wrong with the path is found before anything is loaded.
 
     Raises:
@@ -40,7 +40,7 @@ def check_output(output: Path | None, example: str) -> tuple[Path, str]:
         raise InputError("no output file was given", hint=f"name it with -o {example}")
     from shiftaudit.models.archives import format_for
 
-    return output, format_for(output)
+    return output, format_for(output, file_format)
 
 
 def load_pair(

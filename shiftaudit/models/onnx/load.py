@@ -45,8 +45,7 @@ def load_onnx(path: Path, options: ModelOptions, device: str) -> LoadedModel:
         RunnerModule(runner), info, file.carried.class_names, options.output, file.shape[0], **file.carried.records()
     )
     answering = settle_batch(answering, device)
-    shape = answering.example_input().shape
-    example = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
+    example = answering.random_input().to(device)
     answers = answering(example)
     try:
         program, why = _program(file, answering, example, answers), ""

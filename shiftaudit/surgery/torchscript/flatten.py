@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from shiftaudit.errors import PatchError
+from shiftaudit.models.loaded import last_line
 from shiftaudit.models.torchscript import no_jit_warnings
 from shiftaudit.stages.names import static_kind
 from shiftaudit.surgery.graph import Shape
@@ -56,7 +57,7 @@ def copied(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
             loaded: torch.jit.ScriptModule = torch.jit.load(buffer)
     except Exception as error:
         raise PatchError(
-            f"the TorchScript model cannot be copied: {first_line(error)}",
+            f"the TorchScript model cannot be copied: {last_line(error)}",
             hint="one that torch.jit.optimize_for_inference made cannot be saved either: patch the network before that",
         ) from error
     return loaded
@@ -159,7 +160,7 @@ def run_for_shapes(module: torch.jit.ScriptModule, example: Tensor) -> tuple[dic
         with torch.no_grad():
             output = observed(example)
     except Exception as error:
-        message = f"the model does not run on an input of shape {tuple(example.shape)}: {first_line(error)}"
+        message = f"the model does not run on an input of shape {tuple(example.shape)}: {last_line(error)}"
         raise PatchError(message, hint="give the size the model takes with --size") from error
     shapes: dict[int, Shape] = {}
     noted = getattr(observed._c.getattr("shiftaudit_shapes"), "_c", None)
@@ -205,10 +206,3 @@ def add_call(
     call.insertAfter(arguments[-1].node() if number is not None else attribute)
     call.output().setType(torch._C.NoneType.get() if number is not None else torch._C.TensorType.get())
     return call.output()
-
-
-def first_line(error: Exception) -> str:
-    """The end of a TorchScript error says what happened; its beginning is a stack of generated code."""
-    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-    named = [line for line in lines if "Error:" in line]
-    return (named or lines or [type(error).__name__])[-1 if named else 0]

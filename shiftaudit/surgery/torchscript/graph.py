@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from shiftaudit.errors import PatchError
+from shiftaudit.models.loaded import last_line
 from shiftaudit.records.patch import Backend
 from shiftaudit.stages.align import align
 from shiftaudit.stages.names import may_stride, scripted_ops, static_kind
@@ -26,7 +27,6 @@ from shiftaudit.surgery.plan import CONV
 from shiftaudit.surgery.torchscript.flatten import (
     add_call,
     copied,
-    first_line,
     flat_graph,
     key,
     run_for_shapes,
@@ -138,7 +138,7 @@ class ScriptGraph(Graph):
             with torch.no_grad():
                 output = tried(self.example)
         except Exception as error:
-            raise PatchError(f"the patched network does not run, and was not written: {first_line(error)}") from error
+            raise PatchError(f"the patched network does not run, and was not written: {last_line(error)}") from error
         self.check_shape(output)
         return patched
 
