@@ -249,7 +249,7 @@ def _content(report: AuditReport, format: str, other: AuditReport | None, images
     if format == "json":
         from shiftaudit.records.layout import parts
 
-        return map(str.encode, parts(report))
+        return (part.encode("utf-8", "backslashreplace") for part in parts(report))
     if format == "html":
         return [web_page(report, other, images=images).encode()]
     if format in _FIGURES:

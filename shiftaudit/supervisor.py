@@ -195,13 +195,13 @@ def _children() -> list[int]:
 
 
 def _result(scratch: Path, code: int, what: str) -> str:
-    from shiftaudit.records.json_files import read_text
+    from shiftaudit.records.json_files import read_bytes
 
     if code == 0:
         if (scratch / RESULT).is_file() and not (scratch / RESULT).is_symlink():
-            return read_text(scratch / RESULT)
+            return read_bytes(scratch / RESULT).decode("utf-8", "replace")
         raise ModelError(f"{what} ended its process without a result, in isolation")
     if code == _FAILED and (scratch / ERROR).is_file() and not (scratch / ERROR).is_symlink():
-        raise ModelError(f"in isolation: {read_text(scratch / ERROR)[:1000]}")
+        raise ModelError(f"in isolation: {read_bytes(scratch / ERROR).decode('utf-8', 'replace')[:1000]}")
     how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
     raise ModelError(f"{what} {how} in isolation", hint="it may have run out of memory or time, or ended itself")

@@ -14,8 +14,8 @@ from shiftaudit.metrics.columns import ViewColumns
 from shiftaudit.records.codec import plain, structure
 from shiftaudit.records.collector import uncollected
 from shiftaudit.records.gate import BASELINE_SCHEMA_VERSION, Baseline, BaselineData, BaselineImage
-from shiftaudit.records.json_files import read_json
-from shiftaudit.records.reading import as_report, check_schema
+from shiftaudit.records.json_files import parse_json, read_bytes
+from shiftaudit.records.reading import as_report, check_schema, report_by_lines
 from shiftaudit.records.report import AuditReport
 
 SAVE = "shiftaudit baseline save REPORT.json -o baseline.json"
@@ -166,4 +166,6 @@ def read_baseline(path: str | Path) -> Baseline:
         raise NoVerdictError(
             f"the baseline {path} does not exist, so there is nothing to compare with", hint=f"make one with `{SAVE}`"
         )
-    return as_baseline(read_json(path), str(path))
+    text = read_bytes(path)
+    report = report_by_lines(text, str(path))
+    return as_baseline(parse_json(text, str(path)), str(path)) if report is None else baseline_of(report)

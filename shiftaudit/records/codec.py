@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import reprlib
 from collections.abc import Callable
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from functools import lru_cache
 from itertools import chain
 from types import NoneType, UnionType
@@ -19,7 +20,7 @@ from shiftaudit.records.layout import dumps
 from shiftaudit.records.metric import Shift
 from shiftaudit.records.plain import plain, round6
 
-__all__ = ["MAX_INTEGER", "dumps", "from_line", "line_of", "plain", "round6", "structure"]
+__all__ = ["MAX_INTEGER", "dumps", "from_line", "line_of", "plain", "record_of_line", "round6", "structure"]
 
 T = TypeVar("T")
 
@@ -56,7 +57,10 @@ def line_of(record: Any) -> bytes:
     Raises:
         ValueError: it would not be read again as it is, for it holds a number that is not finite, or a list.
     """
-    line = _encode(record, enc_hook=_builtin) + b"\n"
+    try:
+        line = _encode(record, enc_hook=_builtin) + b"\n"
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return f"{json.dumps(asdict(record), allow_nan=False, separators=(',', ':'))}\n".encode()
     kind: Any = type(record)
     try:
         if _decoder(kind).decode(line) == record:
@@ -68,15 +72,21 @@ def line_of(record: Any) -> bytes:
 
 def from_line(line: bytes, cls: type[T], what: str) -> T:
     """The record of a line. Raises InputError as `structure` and `parse_json` do; `what` names the line."""
+    record = record_of_line(line.removesuffix(b"\n"), cls)
+    return structure(parse_json(line, what), cls, what) if record is None else record
+
+
+def record_of_line(line: bytes, cls: type[T]) -> T | None:
+    """The record, if the line without its end is byte for byte what msgspec writes for it; None if it is not.
+
+    Such a line holds nothing but the record: no key that is unknown, and none twice.
+    """
+    kind: Any = cls
     try:
-        kind: Any = cls
         record: T = _decoder(kind).decode(line)
-        # What is written again byte for byte holds nothing but the record: no unknown key, and none twice.
-        if _encode(record) + b"\n" == line:
-            return record
+        return record if _encode(record) == line else None
     except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError):
-        pass
-    return structure(parse_json(line, what), cls, what)
+        return None
 
 
 _encode = msgspec.json.encode

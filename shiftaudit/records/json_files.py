@@ -36,9 +36,11 @@ def parse_json(text: str | bytes, what: str) -> Any:
     try:
         text = text.decode() if isinstance(text, bytes) else text
         return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_object)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{what} is not readable JSON: it is not UTF-8 text ({error.reason})") from error
     except RecursionError:
         raise InputError(f"{what} is nested too deeply") from None
-    except ValueError as error:  # what json and the decoder of UTF-8 raise are ValueErrors too
+    except ValueError as error:
         # Python converts no text of thousands of digits, and says so in words for programmers.
         reason = "an integer of thousands of digits" if "set_int_max_str_digits" in str(error) else first_line(error)
         raise InputError(f"{what} is not readable JSON: {reason}") from error
@@ -50,14 +52,14 @@ def read_json(path: Path) -> Any:
     Raises:
         InputError: the file is missing, unreadable, or no JSON that `parse_json` takes.
     """
-    return parse_json(read_text(path), str(path))
+    return parse_json(read_bytes(path), str(path))
 
 
-def read_text(path: Path) -> str:
-    """The text of a UTF-8 file of at most `MAX_BYTES`, compressed by gzip or not, whatever its name.
+def read_bytes(path: Path) -> bytes:
+    """The text of a file of at most `MAX_BYTES`, compressed by gzip or not, whatever its name.
 
     Raises:
-        InputError: the file is missing, unreadable, damaged, too large or not UTF-8.
+        InputError: the file is missing, unreadable, damaged or too large.
     """
     try:
         with path.open("rb") as file:
@@ -71,10 +73,7 @@ def read_text(path: Path) -> str:
         raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     if len(data) > MAX_BYTES:
         raise InputError(f"{path} is larger than {MAX_BYTES // 2**20} MiB")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not readable: it is not UTF-8 text ({error.reason})") from error
+    return data
 
 
 def _no_constant(name: str) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from functools import lru_cache
-from itertools import chain
 from json.encoder import encode_basestring
 from typing import Any, Final
+
+import msgspec
 
 from shiftaudit.records.collector import uncollected
 from shiftaudit.records.plain import LEAVES, field_names, plain, round6
 
+ROWS: Final = "per_image"
+"""The field whose records stand one a line, without blanks: nearly all that a report of many images holds."""
+
 _LEAF, _EMPTY_LIST, _EMPTY_DICT, _ROW, _LIST, _DICT = range(6)
 """What a text is of; a row is a list of leaves."""
 _WORDS: Final = {None: "null", True: "true", False: "false"}
-_SEQUENCES: Final = {list, tuple}
-_OF_ROWS: Final = "\n  "
 
 
 @uncollected()
@@ -31,25 +33,47 @@ def dumps(record: Any, *, sort_keys: bool = False) -> str:
      }
     }
     """
+    kind: Any = type(record)
+    if ROWS in (field_names(kind) or ()) and not sort_keys:
+        return "".join(parts(record))
     return _text(record, "\n", sort_keys)[0] + "\n"
 
 
-def parts(record: Any) -> Iterator[str]:
-    """The text that `dumps` makes of a record, piece by piece: that of many images need never be held as a whole."""
+def parts(report: Any) -> Iterator[str]:
+    """The text of a record with `ROWS`, piece by piece: that of many images need never be held as a whole.
+
+    >>> from dataclasses import make_dataclass
+    >>> row = make_dataclass("Row", ["id", "shares"])
+    >>> print("".join(parts(make_dataclass("Report", ["n", "per_image"])(2, (row("a", (0.5,)), row("b", ()))))), end="")
+    {
+     "n": 2,
+     "per_image": [
+      {"id":"a","shares":[0.5]},
+      {"id":"b","shares":[]}
+     ]
+    }
+    """
     begin = "{\n "
-    kind: Any = type(record)
+    kind: Any = type(report)
     for name in field_names(kind) or ():
         yield f'{begin}"{name}": '
         begin = ",\n "
-        value = getattr(record, name)
-        first: Any = type(value[0]) if type(value) is tuple and value else None
-        if field_names(first) is None:
+        value = getattr(report, name)
+        if name != ROWS or not value:
             yield _text(value, "\n ", False)[0]
             continue
         for place, row in enumerate(value):
-            yield f"{',' if place else '['}\n  {_text(row, _OF_ROWS, False)[0]}"
+            yield f"{',' if place else '['}\n  {_line(row)}"
         yield "\n ]"
     yield "\n}\n"
+
+
+def _line(row: Any) -> str:
+    values = plain(row)
+    try:
+        return msgspec.json.encode(values).decode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return json.dumps(values, separators=(",", ":"))
 
 
 def _text(value: Any, indent: str, sort_keys: bool) -> tuple[str, int]:
@@ -57,8 +81,8 @@ def _text(value: Any, indent: str, sort_keys: bool) -> tuple[str, int]:
     kind = type(value)
     if kind in LEAVES or kind is float:
         return _leaf(value), _LEAF
-    if kind in _SEQUENCES:
-        return _list(value, indent, sort_keys) if value else ("[]", _EMPTY_LIST)
+    if kind is list or kind is tuple:
+        return _list(value, indent, sort_keys)
     if kind is dict:
         pairs = [(f"{encode_basestring(key)}: ", item) for key, item in _named(value, sort_keys).items()]
         return _dict(pairs, indent, sort_keys)
@@ -99,14 +123,8 @@ def _dict(pairs: list[tuple[str, Any]], indent: str, sort_keys: bool) -> tuple[s
 
 
 def _list(value: list[Any] | tuple[Any, ...], indent: str, sort_keys: bool) -> tuple[str, int]:
-    # Nearly all that a report of many images holds is rows of numbers and of shifts: Python writes a list as JSON does.
-    kinds = set(map(type, value))
-    if kinds == {int}:
-        return repr(list(value)), _ROW
-    if kinds == {float}:
-        return _floats(tuple(value)), _ROW
-    if kinds <= _SEQUENCES and set(map(type, chain.from_iterable(value))) == {int}:
-        return repr(list(map(list, value))), _LIST
+    if not value:
+        return "[]", _EMPTY_LIST
     pad = indent + " "
     found = [_text(item, pad, sort_keys) for item in value]
     texts, of = [text for text, _ in found], {kind for _, kind in found}
@@ -114,20 +132,3 @@ def _list(value: list[Any] | tuple[Any, ...], indent: str, sort_keys: bool) -> t
     if of <= {_LEAF, _EMPTY_LIST, _ROW}:
         return f"[{', '.join(texts)}]", kind
     return f"[{pad}{f',{pad}'.join(texts)}{indent}]", kind
-
-
-def _floats(row: tuple[float, ...]) -> str:
-    """All numbers of a row in one step; what Python would not write as `round6` has it is written anew."""
-    text = _format(len(row)) % row
-    if text.count(".") < len(row) or "e+" in text or "e-3" in text:
-        text = ", ".join([part if _is_as_written(part) else _leaf(float(part)) for part in text.split(", ")])
-    return f"[{text}]"
-
-
-def _is_as_written(part: str) -> bool:
-    return "." in part and "e" not in part
-
-
-@lru_cache(maxsize=256)
-def _format(n: int) -> str:
-    return ", ".join(["%.6g"] * n)
