@@ -240,13 +240,21 @@ def _exported_op(node: fx.Node, kind: str, module: nn.Module) -> NamedOp:
     owner = owner_of(name)
     if owner:
         return NamedOp(owner, kind, name)
+    recorded = recorded_in(node)
+    if recorded is None:
+        return NamedOp(kind, kind, name)
+    path, layer = recorded
+    is_layer = layer.startswith("torch.nn.") or (kind == ops.CONV and holds_weight(module, path))
+    return NamedOp(label(path, kind, is_layer), kind, name)
+
+
+def recorded_in(node: fx.Node) -> tuple[str, str] | None:
+    """Path and class of the innermost module in whose forward a step was recorded; loaded programs name their classes."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     if not stack:
-        return NamedOp(kind, kind, name)
-    path, layer = stack[-1]
-    layer = layer if isinstance(layer, str) else f"{layer.__module__}.{layer.__qualname__}"
-    is_layer = layer.startswith("torch.nn.") or (kind == ops.CONV and holds_weight(module, str(path)))
-    return NamedOp(label(str(path), kind, is_layer), kind, name)
+        return None
+    path, kind = stack[-1]
+    return str(path), kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def owner_of(weight: str | None) -> str:

@@ -77,6 +77,12 @@ def kind_of(func: Any) -> str | None:
     return _KIND_OF[func]
 
 
+def pair(value: Any) -> tuple[int, int]:
+    """(y, x) of what PyTorch takes: one whole number for both, or a list of one or two."""
+    values = value if isinstance(value, (tuple, list)) else [value]
+    return int(values[0]), int(values[-1])
+
+
 @dataclass(frozen=True)
 class OpCall:
     """One watched ATen call with its arguments, about to run."""

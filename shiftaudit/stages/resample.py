@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shiftaudit.stages import ops
-from shiftaudit.stages.ops import OpCall
+from shiftaudit.stages.ops import OpCall, pair
 
 Phase = tuple[int, int]
 """(py, px) in pixels of the operation's input, negative for further up or left; (0, 0) is what the network does."""
@@ -159,14 +159,14 @@ class _Sliding:
     @classmethod
     def of(cls, call: OpCall, size: tuple[int, int]) -> _Sliding:
         bound, weight = call.bound, call.weight
-        kernel = tuple(weight.shape[-2:]) if weight is not None else _pair(bound["kernel_size"])
-        stride = _pair(bound.get("stride") or kernel)
-        dilation = _pair(bound.get("dilation") or 1)
+        kernel = tuple(weight.shape[-2:]) if weight is not None else pair(bound["kernel_size"])
+        stride = pair(bound.get("stride") or kernel)
+        dilation = pair(bound.get("dilation") or 1)
         padding = bound.get("padding", 0)
         if isinstance(padding, str):
-            own = _pair([d * (k - 1) // 2 if padding == "same" else 0 for d, k in zip(dilation, kernel, strict=True)])
+            own = pair([d * (k - 1) // 2 if padding == "same" else 0 for d, k in zip(dilation, kernel, strict=True)])
         else:
-            own = _pair(padding)
+            own = pair(padding)
         covered = tuple(
             (n - 1) * s + d * (k - 1) + 1 for n, s, d, k in zip(size, stride, dilation, kernel, strict=True)
         )
@@ -198,8 +198,8 @@ def _maximum(call: OpCall, sliding: _Sliding, at: Sampling) -> Tensor:
 def _average(call: OpCall, sliding: _Sliding, at: Sampling) -> Tensor:
     """Sums over the windows, divided by how many of their places count."""
     source, bound = _source(call), call.bound
-    kernel = _pair(bound["kernel_size"])
-    stride = _pair(bound["stride"] or kernel)
+    kernel = pair(bound["kernel_size"])
+    stride = pair(bound["stride"] or kernel)
     area = kernel[0] * kernel[1]
     sums = F.avg_pool2d(sliding.cut(source, at, "constant"), kernel, stride, divisor_override=1)
     if bound["divisor_override"]:
@@ -227,11 +227,6 @@ _WINDOWED: dict[str, Callable[[OpCall, _Sliding, Sampling], Tensor]] = {
     ops.MAX_POOL: _maximum,
     ops.AVG_POOL: _average,
 }
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    values = [int(v) for v in value] if isinstance(value, (tuple, list)) else [int(value)]
-    return values[0], values[-1]
 
 
 def _source(call: OpCall) -> Tensor:

@@ -67,7 +67,7 @@ def _back(call: Call, axis: int, graph: Graph) -> tuple[Value, int] | None:
     """What a call has read, and which of its axes became `axis`; None where that cannot be told."""
     source, after = call.source, graph.shape(call.outs[0])
     if call.name in ("permute", "transpose"):
-        moved = _order(call, len(after or ()))
+        moved = reordered(call, len(after or ()))
         return None if moved is None or source is None else (source, moved[axis])
     alike = [value for value in call.reads if graph.shape(value) == after and graph.stored(value) is None]
     if call.name == "linear" and after is not None and axis == len(after) - 1:
@@ -79,7 +79,8 @@ def _back(call: Call, axis: int, graph: Graph) -> tuple[Value, int] | None:
     return None
 
 
-def _order(call: Call, rank: int) -> list[int] | None:
+def reordered(call: Call, rank: int) -> list[int] | None:
+    """The dimensions of what a permutation or transposition reads, in the order of its result; None where they are computed."""
     if call.name == "permute":
         dims = call.numbers["dims"]
         return None if computed(dims) else [dim % rank for dim in dims]

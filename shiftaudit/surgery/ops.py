@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from shiftaudit.records.words import OpName
 from shiftaudit.stages.names import static_kind
+from shiftaudit.stages.ops import pair
 from shiftaudit.surgery.graph import Call, Graph, Shape, Size, Uses, computed
 from shiftaudit.surgery.plan import ADAPTIVE_POOLS, COMPUTED, CONV, INDICES, INTERPOLATE, SLICE
 
@@ -82,12 +82,12 @@ def _read_conv(call: Call, graph: Graph, uses: Uses) -> Op:
     stride, padding, dilation = (call.numbers[key] for key in ("stride", "padding", "dilation"))
     if any(map(computed, (stride, padding, dilation))):
         return Op(CONV, call, kernel, blocker=COMPUTED)
-    size = (0, 0) if isinstance(padding, str) else _pair(padding)
+    size = (0, 0) if isinstance(padding, str) else pair(padding)
     entry = call
     inside = _inner_padding(call, uses) if size == (0, 0) and not call.in_blur else None
     if inside is not None:
         entry, size = inside
-    return Op(CONV, entry, kernel, _pair(stride), size, _pair(dilation), _groups(call, graph))
+    return Op(CONV, entry, kernel, pair(stride), size, pair(dilation), _groups(call, graph))
 
 
 def _groups(conv: Call, graph: Graph) -> int:
@@ -116,10 +116,10 @@ def _read_pool(call: Call, kind: OpName) -> Op:
     return Op(
         kind,
         call,
-        _pair(numbers["kernel_size"]),
-        _pair(numbers["stride"] or numbers["kernel_size"]),
-        _pair(numbers["padding"]),
-        _pair(numbers.get("dilation", 1)),
+        pair(numbers["kernel_size"]),
+        pair(numbers["stride"] or numbers["kernel_size"]),
+        pair(numbers["padding"]),
+        pair(numbers.get("dilation", 1)),
         ceil_mode=numbers["ceil_mode"],
         count_include_pad=numbers.get("count_include_pad", True),
         divisor_override=numbers.get("divisor_override"),
@@ -130,14 +130,9 @@ def _sized(op: Op, before: Shape, after: Shape) -> Op:
     pairs = list(zip(before[2:], after[2:], strict=True))
     if op.blocker == COMPUTED:
         near = [max(1, round(big / small)) for big, small in pairs]
-        return replace(op, stride=_pair(near))
+        return replace(op, stride=pair(near))
     if op.kind not in (*ADAPTIVE_POOLS, INTERPOLATE):
         return op
     # A reduction by less than two has no whole stride, but it does reduce.
-    ratio = _pair([max(2, big // small) if big > small else 1 for big, small in pairs])
+    ratio = pair([max(2, big // small) if big > small else 1 for big, small in pairs])
     return replace(op, kernel=ratio, stride=ratio)
-
-
-def _pair(value: Any) -> Size:
-    values = list(value) if isinstance(value, (tuple, list)) else [value]
-    return int(values[0]), int(values[-1])

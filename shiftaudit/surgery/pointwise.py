@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from shiftaudit.surgery.graph import SIZE, Call, Graph, Shape, Value, computed
+from shiftaudit.surgery.maps import reordered
 
 Layout = tuple[int, int]
 """The axes of rows and columns."""
@@ -56,7 +57,8 @@ def carried(call: Call, layouts: Mapping[Value, Layout], graph: Graph) -> Layout
         return None
     (layout,) = own
     if call.name in ("permute", "transpose"):
-        return _permuted(call, layout)
+        order = reordered(call, 4)
+        return None if order is None else (order.index(layout[0]), order.index(layout[1]))
     if call.name in _BY_CHANNEL:
         return layout if layout == USUAL and not _uses_batch_statistics(call) else None
     if call.name == "layer_norm":
@@ -68,21 +70,6 @@ def carried(call: Call, layouts: Mapping[Value, Layout], graph: Graph) -> Layout
         return None
     others = [graph.shape(value) for value in call.tensors.values() if value not in layouts]
     return layout if all(_same_at_every_pixel(shape, layout) for shape in others) else None
-
-
-def _permuted(call: Call, layout: Layout) -> Layout | None:
-    if call.name == "permute":
-        dims = call.numbers["dims"]
-        if computed(dims):
-            return None
-        order = [dim % 4 for dim in dims]
-    else:
-        order = [0, 1, 2, 3]
-        first, second = call.numbers.get("dim0"), call.numbers.get("dim1")
-        if not isinstance(first, int) or not isinstance(second, int):
-            return None
-        order[first], order[second] = order[second], order[first]
-    return order.index(layout[0]), order.index(layout[1])
 
 
 def _uses_batch_statistics(call: Call) -> bool:

@@ -6,8 +6,10 @@ import torch
 from torch import fx, nn
 
 from shiftaudit.errors import PatchError
-from shiftaudit.stages.names import is_exported
+from shiftaudit.stages.names import is_exported, recorded_in
 from shiftaudit.surgery.blurpool import BlurPool, blur_kernel
+
+_BLUR = f"{BlurPool.__module__}.{BlurPool.__qualname__}"
 
 
 def set_strength(module: nn.Module, strength: float) -> int:
@@ -37,14 +39,8 @@ def _exported_filters(module: fx.GraphModule) -> set[str]:
     return {
         str(node.target)
         for node in module.graph.nodes
-        if node.op == "get_attr" and any(_is_of_blurpool(user) for user in node.users)
+        if node.op == "get_attr" and any((recorded_in(user) or ("", ""))[1] == _BLUR for user in node.users)
     }
-
-
-def _is_of_blurpool(node: fx.Node) -> bool:
-    """Whether a step was recorded in a BlurPool; a loaded program tells its layers' classes by their names."""
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
-    return bool(stack) and stack[-1][1] in (BlurPool, f"{BlurPool.__module__}.{BlurPool.__qualname__}")
 
 
 def _set_layer(layer: nn.Module, strength: float) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import fx, nn
 from torch.utils._pytree import tree_leaves
 
-from shiftaudit.stages.names import is_layer
+from shiftaudit.stages.names import is_layer, recorded_in
 from shiftaudit.surgery.graph import Layer
 
 _SIZE_ATTRIBUTES = ("shape", "dtype", "device", "ndim")
@@ -23,12 +23,11 @@ def layer_of(node: fx.Node, module: fx.GraphModule) -> Layer | None:
         target = str(node.target)
         layer = module.get_submodule(target)
         return Layer(target, type(layer).__name__, own_code=not (isinstance(layer, nn.Conv2d) or is_layer(layer)))
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
-    if not stack:
+    recorded = recorded_in(node)
+    if recorded is None:
         return None
-    path, kind = stack[-1]
-    kind = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
-    path = str(path).removeprefix("L['self'].").removeprefix("L__self___")
+    path, kind = recorded
+    path = path.removeprefix("L['self'].").removeprefix("L__self___")
     return Layer(path, kind.rpartition(".")[2], own_code=not kind.startswith("torch.nn.modules."))
 
 

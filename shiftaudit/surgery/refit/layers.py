@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from shiftaudit.stages.ops import pair
 from shiftaudit.surgery.refit.tape import CONVOLUTIONS, Step, Tape
 from shiftaudit.surgery.refit.values import Norm, Parameter, Value
 
@@ -108,11 +109,11 @@ def _layer(tape: Tape, index: int, step: Step) -> Layer | None:
         source, weight, bias = bound["input"], bound["weight"], bound["bias"]
         if bound.get("transposed") or not isinstance(weight, Parameter) or len(tape.parameters[weight.name].shape) != 4:
             return None
-        padding = bound["padding"] if isinstance(bound["padding"], str) else _pair(bound["padding"])
+        padding = bound["padding"] if isinstance(bound["padding"], str) else pair(bound["padding"])
         geometry: dict[str, Any] = {
-            "stride": _pair(bound["stride"]),
+            "stride": pair(bound["stride"]),
             "padding": padding,
-            "dilation": _pair(bound["dilation"]),
+            "dilation": pair(bound["dilation"]),
         }
         geometry["groups"] = bound["groups"]
     elif step.name in _LINEAR:
@@ -132,11 +133,6 @@ def _layer(tape: Tape, index: int, step: Step) -> Layer | None:
         weight.name, bias.name if bias else None, index, source.number, output, anchor, undo, step.norm, skip,
         _activated(tape, anchor), step.name in CONVOLUTIONS, **geometry,
     )  # fmt: skip
-
-
-def _pair(value: Any) -> Pair:
-    items = [value] * 2 if isinstance(value, int) else list(value) * (2 // len(value))
-    return int(items[0]), int(items[1])
 
 
 def _tail(tape: Tape, output: int) -> tuple[int, tuple[Callable[[Tensor], Tensor], ...], bool]:
