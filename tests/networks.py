@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,13 @@ def seeded(module: nn.Module, seed: int = 0) -> nn.Module:
                 else:
                     tensor.normal_(0, 0.5, generator=generator)
     return module.eval()
+
+
+def scripted(module: nn.Module) -> torch.jit.ScriptModule:
+    """`torch.jit.script` without its notice of deprecation."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.script(module)
 
 
 def reloaded(script: nn.Module) -> torch.jit.ScriptModule:

@@ -99,9 +99,7 @@ def _rows(
     for group in range(table.num_row_groups):
         stored = table.metadata.row_group(group)
         size = stored.total_byte_size // max(1, stored.num_rows)
-        read: Any = (
-            table.read_row_group(group, columns=[*names, *labels], use_threads=False) if names or labels else None
-        )
+        read = table.read_row_group(group, columns=[*names, *labels], use_threads=False)
         none = [None] * stored.num_rows
         paths = [row and row["path"] for row in read.column(image).to_pylist()] if names else none
         texts = read.column(labels[0]).to_pylist() if labels else none
@@ -143,14 +141,10 @@ def _is_struct(kind: Any) -> bool:
 def _features(schema: Any) -> dict[str, Any]:
     """What Hugging Face's library writes about its columns, if it is there and sound."""
     try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-    except (KeyError, ValueError, TypeError, RecursionError):
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"].items()
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
-    return (
-        {name: value for name, value in features.items() if isinstance(value, dict)}
-        if isinstance(features, dict)
-        else {}
-    )
+    return {name: value for name, value in features if isinstance(value, dict)}
 
 
 def _parquet(path: Path) -> Any:

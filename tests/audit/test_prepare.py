@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import Residual, preprocessing, seeded, write_images
+from networks import Residual, preprocessing, scripted, seeded, write_images
 from torch import Tensor, nn
 
 import shiftaudit
@@ -25,10 +24,8 @@ from shiftaudit.views.protocol import resolve
 
 
 def model_of(form: str) -> LoadedModel:
-    module: Any = seeded(Residual())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return LoadedModel.from_module(torch.jit.script(module) if form == "scripted" else module, preprocessing())
+    module = seeded(Residual())
+    return LoadedModel.from_module(scripted(module) if form == "scripted" else module, preprocessing())
 
 
 def prepared(model: LoadedModel, **changes: Any) -> Prepared:

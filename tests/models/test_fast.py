@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from networks import Residual, assert_same_errors, loaded, preprocessing, seeded, write_images
+from networks import Residual, assert_same_errors, loaded, preprocessing, scripted, seeded, write_images
 from torch import Tensor, nn
 
 from shiftaudit.audit.audit import audit
@@ -39,13 +38,6 @@ class Shapes(nn.Module):
         x = torch.relu(self.forked_norm(fork)) + fork
         x = self.shared_norm(self.shared_a(x)) + self.shared_norm(self.shared_b(x))
         return self.head(x.mean((2, 3)))
-
-
-def scripted(module: nn.Module) -> nn.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        made: nn.Module = torch.jit.script(module)
-    return made
 
 
 def model_of(module: nn.Module, form: Callable[[nn.Module], nn.Module] = lambda module: module) -> LoadedModel:

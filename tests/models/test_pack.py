@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from networks import Residual, assert_same_errors, loaded, preprocessing, seeded, write_images
+from networks import Residual, assert_same_errors, loaded, preprocessing, scripted, seeded, write_images
 from torch import Tensor, nn
 
 from shiftaudit.audit.audit import audit
@@ -23,13 +22,6 @@ EXAMPLE = torch.zeros(1, 3, 16, 16)
 Form = Callable[[nn.Module], nn.Module]
 
 pytestmark = pytest.mark.skipif(not packed.can_pack(EXAMPLE), reason="this PyTorch comes without oneDNN")
-
-
-def scripted(module: nn.Module) -> nn.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        made: nn.Module = torch.jit.script(module)
-    return made
 
 
 class Kinds(nn.Module):
