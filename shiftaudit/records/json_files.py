@@ -16,7 +16,7 @@ from typing import Any, Final
 from shiftaudit.errors import InputError, first_line
 
 _GZIP = b"\x1f\x8b"
-MAX_BYTES: Final = 512 * 2**20
+MAX_BYTES: Final = 2**31
 """Largest file that is read: a report of a million images or so."""
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
 from shiftaudit.records.against import Against
 from shiftaudit.records.cause import Cause, Damage
@@ -233,9 +232,7 @@ class Level:
     errors: dict[Protocol, Metric]
 
 
-@lru_cache(maxsize=2**14)
-def _same_shift(shift: Shift) -> Shift:
-    return shift
+_SHIFTS: dict[Shift, Shift] = {}
 
 
 @dataclass(frozen=True)
@@ -254,7 +251,7 @@ class Views:
 
     def __post_init__(self) -> None:
         # There are as many views as images have shifts, but few different shifts: one object for each is a tenth of the memory.
-        object.__setattr__(self, "shifts", tuple(map(_same_shift, self.shifts)))
+        object.__setattr__(self, "shifts", tuple(map(_SHIFTS.setdefault, self.shifts, self.shifts)))
 
 
 @dataclass(frozen=True)
