@@ -34,14 +34,11 @@ def read_class_names(path: Path) -> tuple[str, ...]:
         raise InputError(f"cannot read the class names in {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not text; expected {_EXPECTED}") from error
-    names = _from_json(text, path) if text.lstrip()[:1] in ("{", "[") else _lines(text)
+    is_json = text.lstrip()[:1] in ("{", "[")
+    names = _from_json(text, path) if is_json else tuple(line.strip() for line in text.rstrip().splitlines())
     if not names or not all(names):
         raise InputError(f"{path} leaves {'a class' if names else 'all classes'} without a name; expected {_EXPECTED}")
     return names
-
-
-def _lines(text: str) -> tuple[str, ...]:
-    return tuple(line.strip() for line in text.rstrip().splitlines())
 
 
 def _from_json(text: str, path: Path) -> tuple[str, ...]:

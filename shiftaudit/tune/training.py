@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -125,16 +125,15 @@ class Training:
         best = max(earlier.score.total for earlier in state.history)
         weights = _copy(self.module)
         better = check.score.total >= best
-        state = State(
+        state = replace(
+            state,
             step=done,
-            steps=state.steps,
             weights=weights,
             optimiser=self.optimiser.state_dict(),
             schedule=self.schedule.state_dict(),
             best_step=done if better else state.best_step,
             best_weights=weights if better else state.best_weights,
             history=(*state.history, check),
-            patched=state.patched,
         )
         if self.checkpoint is not None:
             save_state(self.checkpoint, state, self.settings)
