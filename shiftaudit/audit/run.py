@@ -11,7 +11,7 @@ from pathlib import Path
 from shiftaudit.audit.audit import Audit, Observer
 from shiftaudit.audit.ranks import Ranks, gather
 from shiftaudit.audit.samples import Line, SamplesWriter, drop_empty_partial, partial_path, path_of, read_samples
-from shiftaudit.audit.shards import content_of, images_differ, run_images
+from shiftaudit.audit.shards import images_differ, run_images
 from shiftaudit.audit.summary import summarise
 from shiftaudit.errors import InputError
 from shiftaudit.images.file import ImageFile
@@ -134,7 +134,7 @@ def _check_contents(path: Path, lines: Sequence[Line], files: Sequence[ImageFile
     for line in lines:
         if isinstance(line, ImageScore):
             file = by_name.get(line.image.path)
-            if file is None or content_of(file) != line.image.id:
+            if file is None or file.identity() != line.image.id:
                 raise _of_another_run(path, f"the contents of {line.image.path} differ")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from shiftaudit.audit.samples import Line, path_of, read_samples
 from shiftaudit.errors import InputError
-from shiftaudit.images.file import ImageFile, UnreadableImageError
+from shiftaudit.images.file import ImageFile
 from shiftaudit.records.report import Skipped
 from shiftaudit.records.samples import RunImages, SamplesHeader
 from shiftaudit.records.settings import Shard, parse_shard
@@ -28,14 +28,6 @@ def run_images(files: Sequence[ImageFile], labels: Mapping[str, int], skipped: S
         names_sha256=_sha256(f"{file.relative}\0{_size(file)}" for file in files),
         labels_sha256=_sha256(f"{name}\0{label}" for name, label in labels.items()),
     )
-
-
-def content_of(file: ImageFile) -> str:
-    """SHA-256 of an image's bytes, empty where it cannot be read."""
-    try:
-        return file.sha256()
-    except UnreadableImageError:
-        return ""
 
 
 def images_differ(a: SamplesHeader, b: SamplesHeader) -> str | None:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from shiftaudit.audit.shards import content_of
 from shiftaudit.errors import ShiftAuditError, first_line
 from shiftaudit.files import sha256_of, write_text_atomically
 from shiftaudit.images.file import ImageFile
@@ -73,7 +72,7 @@ class Places:
         self._folder = folder
         # How fast it runs is no part of what is measured.
         decisive = replace(settings, workers=0, batch_size=None)
-        images = [(file.relative, content_of(file)) for file in files]
+        images = [(file.relative, file.identity()) for file in files]
         contents = [_content(name) for name in (labels, options.weights)]
         self._shared = repr((__version__, labels, decisive, options, contents, images))
 

@@ -14,12 +14,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from functools import wraps
 from keyword import iskeyword
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
 from shiftaudit.errors import InputError
 from shiftaudit.records.options import Option, number_or_off, options_of
+from shiftaudit.records.plain import without_none
 
 _CONTEXT = "_context"
 
@@ -152,15 +153,8 @@ def _flags(record: type, choice: Choice) -> list[_Flag]:
         if choice.has(name) and not described.hidden:
             changes = dict(choice.changes.get(name, {}))
             default = changes.pop("default", defaults[name])
-            flags.append(_Flag(name, replace(described, **changes), _without_none(kinds[name]), default))
+            flags.append(_Flag(name, replace(described, **changes), without_none(kinds[name]), default))
     return flags
-
-
-def _without_none(kind: Any) -> Any:
-    if get_origin(kind) not in (Union, types.UnionType):
-        return kind
-    (inner,) = (one for one in get_args(kind) if one is not type(None))
-    return inner
 
 
 def _is_pairs(kind: Any) -> bool:

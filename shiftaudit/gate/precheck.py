@@ -24,20 +24,12 @@ def require_comparable(
         InputError: the settings do not fit the model's input.
     """
     require_same_protocol(resolve(settings, preprocessing.size)[1], baseline.protocol)
-    found = {identity: file for file in files if (identity := _identity(file)) is not None}
+    found = {identity: file for file in files if (identity := file.identity()) is not None}
     missing = baseline.images.keys() - found.keys()
     unknown = sorted(found.keys() - baseline.images.keys())
     # What is unknown may be unreadable, as it was for the baseline. It is looked at only where all else is there.
     if missing or any(_is_readable(found[identity], preprocessing.channels) for identity in unknown):
         raise other_images(len(missing), len(unknown), len(baseline.images))
-
-
-def _identity(file: ImageFile) -> str | None:
-    """SHA-256 of an image's bytes, by which reports know it; None for a file that cannot be read."""
-    try:
-        return file.sha256()
-    except UnreadableImageError:
-        return None
 
 
 def _is_readable(file: ImageFile, channels: int) -> bool:

@@ -117,6 +117,13 @@ class ImageFile:
         """
         return hashlib.sha256(self.read()).hexdigest()
 
+    def identity(self) -> str | None:
+        """The same; None for a file that cannot be used."""
+        try:
+            return self.sha256()
+        except UnreadableImageError:
+            return None
+
 
 def require_size(size: int) -> None:
     """Refuse an image of that many bytes if they are too many.

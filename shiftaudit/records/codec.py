@@ -9,8 +9,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from functools import lru_cache
 from itertools import chain
-from types import NoneType, UnionType
-from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -18,7 +17,7 @@ from shiftaudit.errors import InputError
 from shiftaudit.records.json_files import parse_json
 from shiftaudit.records.layout import dumps
 from shiftaudit.records.metric import Shift
-from shiftaudit.records.plain import plain, round6
+from shiftaudit.records.plain import plain, round6, without_none
 
 __all__ = ["MAX_INTEGER", "dumps", "from_line", "line_of", "plain", "record_of_line", "round6", "structure"]
 
@@ -123,7 +122,7 @@ def _always(_: Any) -> bool:
 def _strict(kind: Any) -> Callable[[Any], bool]:
     """What msgspec lets pass, for data that has this type otherwise: keys that a record does not have, and numbers that are too
     large. Nearly all that a report holds is rows of numbers, so a row is looked at in one step."""
-    kind = _without_none(kind)
+    kind = without_none(kind)
     if _is_record(kind):
         return _strict_record(kind)
     arguments = get_args(kind)
@@ -176,21 +175,13 @@ _ROWS: Final[dict[Any, Callable[[Any], bool]]] = {
 }
 
 
-def _without_none(kind: Any) -> Any:
-    """The type of what is there: `T` of `T | None`."""
-    if get_origin(kind) not in (Union, UnionType):
-        return kind
-    kinds = [one for one in get_args(kind) if one is not NoneType]
-    return kinds[0] if len(kinds) == 1 else kind
-
-
 def _fits(data: Any, kind: Any) -> bool:
-    return _converted(data, kind) is not None or (data is None and kind is not _without_none(kind))
+    return _converted(data, kind) is not None or (data is None and kind is not without_none(kind))
 
 
 def _where(data: Any, kind: Any, path: str) -> str:
     """The first place that does not fit its type, and why: each level is tried part by part."""
-    kind = _without_none(kind)
+    kind = without_none(kind)
     for name, value, inner in _parts(data, kind):
         if not _fits(value, inner):
             return _where(value, inner, f"{path}{name}")

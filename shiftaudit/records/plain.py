@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 
 def round6(value: float) -> float | None:
@@ -45,6 +46,14 @@ LEAVES = frozenset({int, str, bool, type(None)})
 def field_names(kind: Any) -> tuple[str, ...] | None:
     """The fields of a record in order; None for what is no record."""
     return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
+
+
+def without_none(kind: Any) -> Any:
+    """The type of what is there: `T` of `T | None`."""
+    if get_origin(kind) not in (Union, UnionType):
+        return kind
+    kinds = [one for one in get_args(kind) if one is not NoneType]
+    return kinds[0] if len(kinds) == 1 else kind
 
 
 def _plain_subclass(value: Any) -> Any:
