@@ -7,10 +7,9 @@ differences taken within each view, so their intervals are paired.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shiftaudit.metrics.intervals import Kind, mean_metric
 from shiftaudit.records.cause import Cause, Change, Damage, ImageDamage, Split, SplitView, StageChange
@@ -18,29 +17,20 @@ from shiftaudit.records.metric import Metric
 from shiftaudit.records.words import Protocol
 
 
-def _changed(change: Change) -> float:
-    return float(change.changed)
-
-
-def _variation(change: Change) -> float:
-    return change.variation
-
-
 def damage(rows: Sequence[ImageDamage | None], grid: int, together: Sequence[str]) -> Damage | None:
     """The damage of one grid of stages; None where no image was sampled there."""
     changes = [[s.change for s in row.stages if s.grid == grid] if row else [] for row in rows]
     if not any(changes):
         return None
-    means = ImageMeans(sum(map(len, changes)))
     borders = [
         [s.change.variation - s.wrapped for s in row.stages if s.grid == grid and s.wrapped is not None] if row else []
         for row in rows
     ]
     return Damage(
-        means.metric([[_changed(c) for c in of] for of in changes], "share"),
-        means.metric([[c.variation for c in of] for of in changes], "real"),
+        _mean_of_images([[float(c.changed) for c in of] for of in changes], "share"),
+        _mean_of_images([[c.variation for c in of] for of in changes], "real"),
         tuple(together),
-        ImageMeans(sum(map(len, borders))).metric(borders, "real", low=-1.0) if any(borders) else None,
+        _mean_of_images(borders, "real", low=-1.0) if any(borders) else None,
     )
 
 
@@ -62,11 +52,11 @@ def cause(
     everything = [view for of in views for view in of]
     if not everything:
         return None
-    means = ImageMeans(len(everything))
+    answers, variation = splits(views)
     return Cause(
         protocol=protocol,
-        answers=split(means, views, _changed, "share"),
-        variation=split(means, views, _variation, "real"),
+        answers=answers,
+        variation=variation,
         total_stride=total_stride,
         n_views=len(everything),
         n_images=sum(map(bool, views)),
@@ -81,18 +71,16 @@ def _answers_of(stages: Sequence[StageChange]) -> int:
     return len(stages) + wrapped + (wrapped > 0)
 
 
-def split(means: ImageMeans, views: Sequence[Sequence[SplitView]], of: Callable[[Change], float], kind: Kind) -> Split:
-    """A change and its causes.
+def splits(views: Sequence[Sequence[SplitView]]) -> tuple[Split, Split]:
+    """A change and its causes, from the views of each image that were taken apart: in answers, and in total variation."""
+    return _split(views, lambda change: float(change.changed), "share"), _split(views, lambda c: c.variation, "real")
 
-    Args:
-        means: of the images.
-        views: those of each image that were taken apart.
-        of: a change as a number in [0, 1].
-        kind: of that number.
-    """
+
+def _split(views: Sequence[Sequence[SplitView]], of: Callable[[Change], float], kind: Kind) -> Split:
+    """Of a change as a number in [0, 1]."""
 
     def metric(number: Callable[[SplitView], float], low: float = 0.0, high: float = 1.0) -> Metric:
-        return means.metric([[number(view) for view in of_image] for of_image in views], kind, low=low, high=high)
+        return _mean_of_images([[number(view) for view in of_image] for of_image in views], kind, low=low, high=high)
 
     observed = metric(lambda v: of(v.observed))
     aliasing = metric(lambda v: of(v.aliasing))
@@ -106,32 +94,8 @@ def split(means: ImageMeans, views: Sequence[Sequence[SplitView]], of: Callable[
     )
 
 
-def _mean(values: Iterable[float]) -> float:
-    listed = list(values)
-    return math.fsum(listed) / len(listed)
-
-
-class ImageMeans:
-    """Means over images of what each image has; images without rows do not count.
-
-    Args:
-        n_rows: comparisons behind a mean, of all images.
-    """
-
-    def __init__(self, n_rows: int) -> None:
-        self._n_rows = n_rows
-
-    def metric(
-        self,
-        values: Sequence[Sequence[float]],
-        kind: Kind,
-        *,
-        low: float = 0.0,
-        high: float = 1.0,
-        higher_is_better: bool = False,
-    ) -> Metric:
-        """The mean, with its interval; arguments as in `mean_metric`."""
-        means: NDArray[np.float64] = np.array([_mean(of) if of else math.nan for of in values])
-        return mean_metric(
-            means, n_pairs=self._n_rows, higher_is_better=higher_is_better, kind=kind, low=low, high=high
-        )
+def _mean_of_images(values: Sequence[Sequence[float]], kind: Kind, *, low: float = 0.0, high: float = 1.0) -> Metric:
+    """The mean over images of the mean of what each has, with its interval; an image that has nothing does not count."""
+    means = np.array([math.fsum(of) / len(of) if of else math.nan for of in values], dtype=np.float64)
+    n_pairs = sum(map(len, values))
+    return mean_metric(means, n_pairs=n_pairs, higher_is_better=False, kind=kind, low=low, high=high)

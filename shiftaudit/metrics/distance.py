@@ -7,15 +7,15 @@ the next, so that each has an interval that means something. No torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftaudit.metrics.cause import ImageMeans, split
+from shiftaudit.metrics.cause import splits
 from shiftaudit.metrics.columns import Flags, Floats, Integers, ViewColumns
 from shiftaudit.metrics.intervals import mean_metric
-from shiftaudit.records.cause import Change, ImageDamage, SplitView
+from shiftaudit.records.cause import ImageDamage, SplitView
 from shiftaudit.records.distance import DistanceBin, DistanceSplit
 from shiftaudit.records.metric import Shift
 
@@ -124,12 +124,8 @@ def _split(apart: Sequence[Sequence[SplitView]]) -> DistanceSplit | None:
     """Of the images that were taken apart, each with its views in one range of distances."""
     if sum(map(bool, apart)) < min(ENOUGH, max(2, len(apart))):
         return None
-    means = ImageMeans(sum(map(len, apart)))
-    changed: Callable[[Change], float] = lambda change: float(change.changed)  # noqa: E731
-    return DistanceSplit(
-        answers=split(means, apart, changed, "share"),
-        variation=split(means, apart, lambda change: change.variation, "real"),
-    )
+    answers, variation = splits(apart)
+    return DistanceSplit(answers=answers, variation=variation)
 
 
 def _lattice(between: Range, total_stride: tuple[float, float] | None) -> tuple[int, ...]:

@@ -40,6 +40,7 @@ def student_cdf(t: float, df: float) -> float:
     return 1 - tail if t > 0 else tail
 
 
+@lru_cache(maxsize=4096)
 def student_quantile(probability: float, df: float) -> float:
     """The t at which `student_cdf(t, df)` equals `probability` (0 < probability < 1), by bisection.
 
@@ -82,9 +83,6 @@ def _incomplete_beta(x: float, a: float, b: float) -> float:
         if abs(c * d - 1) < 1e-15:
             break
     return front * fraction
-
-
-_quantile = lru_cache(maxsize=4096)(student_quantile)
 
 
 def mean_metric(
@@ -155,7 +153,7 @@ def skewed_interval(values: NDArray[np.float64], confidence: float = CONFIDENCE)
     variance = float((deviations**2).mean())
     spread = math.sqrt(variance * n / (n - 1))
     skewness = float((deviations**3).mean()) / variance**1.5
-    reach = _quantile(0.5 + confidence / 2, n - 1) / math.sqrt(n)
+    reach = student_quantile(0.5 + confidence / 2, n - 1) / math.sqrt(n)
     corrected = [_without_skewness(end, skewness, n) for end in (reach, -reach)]
     return mean - spread * max(reach, corrected[0]), mean - spread * min(-reach, corrected[1])
 

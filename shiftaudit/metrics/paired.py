@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -23,8 +22,6 @@ POWER = 0.8
 MAX_IMAGES = 10_000_000
 _SPARE = NormalDist().inv_cdf(POWER)
 """In 4 of 5 cases a mean comes out less than so many standard errors worse than it is."""
-
-_quantile = lru_cache(maxsize=4096)(student_quantile)
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class StudentMean:
             return self.mean
         if math.isinf(self.standard_error) or self.n < 2:
             return math.copysign(math.inf, probability - 0.5)
-        return self.mean + _quantile(probability, self.n - 1) * self.standard_error
+        return self.mean + student_quantile(probability, self.n - 1) * self.standard_error
 
     def p_below(self, limit: float) -> float:
         """One-sided p-value of "the true mean is at least `limit`": small when it is surely below."""
@@ -155,21 +152,20 @@ def smallest(decided: Callable[[int], bool], largest: int) -> int | None:
 
 
 def paired_difference(
-    candidate: NDArray[np.float64], baseline: NDArray[np.float64], *, largest: float = 1.0, same_model: bool = False
+    candidate: NDArray[np.float64], baseline: NDArray[np.float64], *, same_model: bool = False
 ) -> Estimate:
     """The mean of candidate minus baseline over the images that both measured; entry i of both is the same image.
 
     Args:
-        largest: of the values, which are at least 0, so that no difference is larger.
         same_model: both are answers of the very same network. Where they are equal too the difference is known to be 0.
 
     Raises:
-        ValueError: the shapes differ, no image was measured by both, or a difference is larger than `largest`.
+        ValueError: the shapes differ, no image was measured by both, or a difference is larger than 1.
     """
     if np.shape(candidate) != np.shape(baseline):
         raise ValueError(f"expected equal shapes, got {np.shape(candidate)} and {np.shape(baseline)}")
     difference = np.asarray(candidate, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
-    estimate = bounded_mean(difference, -largest, largest)
+    estimate = bounded_mean(difference, -1.0, 1.0)
     return StudentMean(0.0, 0.0, estimate.n) if same_model and not np.nan_to_num(difference).any() else estimate
 
 
