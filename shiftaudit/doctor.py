@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import shutil
-import time
+import timeit
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -39,7 +39,13 @@ class Check:
 
 def examine() -> tuple[Check, ...]:
     """Try every part; a part that fails never stops the others from being tried."""
-    checks = [_python(), _torch(), _torchvision(), _package("numpy", "1.26"), _package("pillow", "10.1", module="PIL")]
+    checks = [
+        Check("python", OK, f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        _package("torch", "2.6"),
+        _torchvision(),
+        _package("numpy", "1.26"),
+        _package("pillow", "10.1", module="PIL"),
+    ]
     checks += [_guarded(check) for check in (_threads, _layouts, _devices, _shared_memory)]
     checks += [_optional(name, use) for name, use in _OPTIONAL.items()]
     return tuple(checks)
@@ -48,11 +54,6 @@ def examine() -> tuple[Check, ...]:
 def is_broken(checks: Sequence[Check]) -> bool:
     """Whether anything is broken, so that the command should fail."""
     return any(check.status == BROKEN for check in checks)
-
-
-def _python() -> Check:
-    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    return Check("python", OK, found)
 
 
 def _installed(name: str) -> str | None:
@@ -85,10 +86,6 @@ def _package(name: str, minimum: str, *, module: str | None = None) -> Check:
     if release(found) < release(minimum):
         return Check(name, BROKEN, f"{found}, older than {minimum}", f"pip install -U '{name}>={minimum}'")
     return Check(name, OK, found)
-
-
-def _torch() -> Check:
-    return _package("torch", "2.6")
 
 
 def _torchvision() -> Check:
@@ -168,14 +165,9 @@ def _layouts() -> Check:
     )
 
 
-def _seconds(run: Callable[[], Any], repeats: int = 5) -> float:
+def _seconds(run: Callable[[], Any]) -> float:
     run()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return min(timeit.repeat(run, number=1))
 
 
 def _devices() -> Check:

@@ -45,8 +45,8 @@ def check_writable(path: Path, *, force: bool = True) -> None:
             raise InputError(f"{path} already exists", hint="choose another path, or pass --force to replace it")
         if not os.access(path, os.W_OK):
             raise InputError(f"cannot write {path}: the file is write-protected")
-        if not path.is_file():
-            return  # a device or pipe such as /dev/stdout: written to, never replaced
+        if is_device(path):
+            return
     folder = _destination(path).parent
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
@@ -58,6 +58,11 @@ def check_writable(path: Path, *, force: bool = True) -> None:
             pass
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error} in the folder {folder}") from error
+
+
+def is_device(path: Path) -> bool:
+    """Whether it is a device or pipe such as /dev/stdout: written to, never replaced."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 @contextmanager
@@ -72,7 +77,7 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
         InputError: the file system refused (missing folder, permissions, disk full).
     """
     destination = _destination(path)
-    if path.exists() and not path.is_file() and not path.is_dir():
+    if is_device(path):
         try:
             with path.open("wb") as device:
                 yield device

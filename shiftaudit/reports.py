@@ -6,17 +6,24 @@ Neither torch nor rich is imported before a form needs it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shiftaudit.errors import InputError
-from shiftaudit.files import check_writable, path_to_write, suffix_of, write_bytes_atomically, write_parts_atomically
+from shiftaudit.files import (
+    check_writable,
+    is_device,
+    path_to_write,
+    suffix_of,
+    write_bytes_atomically,
+    write_parts_atomically,
+)
 from shiftaudit.records.collector import uncollected
 from shiftaudit.records.gate import Comparison, GateResult
 from shiftaudit.records.leaderboard import Leaderboard, entry_of, ranked
-from shiftaudit.records.options import Option, check_value
+from shiftaudit.records.options import Option, check_value, in_words
 from shiftaudit.records.report import AuditReport
 
 if TYPE_CHECKING:
@@ -63,41 +70,33 @@ def format_report(
     Raises:
         InputError: there is no such format, or there is no image in `images`.
     """
-    known = formats_of(report)
+    known, render = _forms_of(report)
     format = format or known[0]
     check_value("format", format, Option("", choices=known))
-    if isinstance(report, GateResult):
-        from shiftaudit.render.gate.formats import render_gate
-
-        text = render_gate(report, format, terminal)
-    elif isinstance(report, Comparison):
-        from shiftaudit.render.compare import render_comparison
-
-        text = render_comparison(report, format, terminal)
-    elif isinstance(report, Leaderboard):
-        text = _board_text(report, format, terminal)
-    elif format == "html":
-        text = web_page(report, images=images)
-    else:
-        text = _text(report, format, terminal)
+    text = web_page(report, images=images) if render is _text and format == "html" else render(report, format, terminal)
     return text if text.endswith("\n") else text + "\n"
 
 
 def formats_of(report: Result) -> tuple[str, ...]:
     """What `format_report` can make of it."""
+    return _forms_of(report)[0]
+
+
+def _forms_of(report: Result) -> tuple[tuple[str, ...], Callable[..., str]]:
+    """The formats of a result, and what makes text of it, a format and a terminal."""
     if isinstance(report, GateResult):
         from shiftaudit.render.gate import formats
 
-        return formats.FORMATS
-    if isinstance(report, Leaderboard):
-        from shiftaudit.render import leaderboard
-
-        return leaderboard.FORMATS
+        return formats.FORMATS, formats.render_gate
     if isinstance(report, Comparison):
         from shiftaudit.render import compare
 
-        return compare.FORMATS
-    return REPORT_FORMATS
+        return compare.FORMATS, compare.render_comparison
+    if isinstance(report, Leaderboard):
+        from shiftaudit.render import leaderboard
+
+        return leaderboard.FORMATS, _board_text
+    return REPORT_FORMATS, _text
 
 
 def _text(report: AuditReport, format: str, terminal: Terminal | None) -> str:
@@ -179,7 +178,7 @@ def web_page(report: AuditReport, other: AuditReport | None = None, *, images: I
         from shiftaudit.gate.compare import compare
 
         comparison = compare(report, other)
-    folders = _paths(images)
+    folders = [Path(path) for path in ([images] if isinstance(images, (str, Path)) else images)]
     if not folders:
         return render(report, other, comparison)
     from shiftaudit.images.thumbnails import thumbnails
@@ -197,10 +196,12 @@ def file_format(path: Path) -> str:
     >>> file_format(Path("page.HTML"))
     'html'
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
+    if is_device(path):
         return "json"
     if suffix_of(path) not in _BY_SUFFIX:
-        raise InputError(f"cannot tell what to write into {path}", hint=f"end its name in {suffixes()}")
+        raise InputError(
+            f"cannot tell what to write into {path}", hint=f"end its name in {in_words(tuple(_BY_SUFFIX))}"
+        )
     return _BY_SUFFIX[suffix_of(path)]
 
 
@@ -213,12 +214,6 @@ def result_path(text: str | Path) -> Path:
     path = path_to_write(text)
     file_format(path)
     return path
-
-
-def suffixes() -> str:
-    """How a file's name may end, in words."""
-    *most, last = _BY_SUFFIX
-    return f"{', '.join(most)} or {last}"
 
 
 def save_report(
@@ -293,7 +288,3 @@ def _extra(what: str, name: str) -> Iterator[None]:
         raise InputError(
             f"{what} need {error.name or name}, which is not installed", hint=f"pip install 'shiftaudit[{name}]'"
         ) from error
-
-
-def _paths(images: Images) -> list[Path]:
-    return [Path(path) for path in ([images] if isinstance(images, (str, Path)) else images)]

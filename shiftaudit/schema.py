@@ -62,8 +62,6 @@ def _schema(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
         return {"enum": list(arguments)}
     if origin in (typing.Union, types.UnionType):
         return {"anyOf": [_schema(argument, definitions) for argument in arguments]}
-    if origin is typing.Literal:
-        return {"enum": list(arguments)}
     if origin is dict:
         names = {} if arguments[0] is str else {"propertyNames": _schema(arguments[0], definitions)}
         return {"type": "object", **names, "additionalProperties": _schema(arguments[1], definitions)}
