@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from shiftaudit.errors import InputError, NoVerdictError
-from shiftaudit.gate.comparable import require_same_images, require_same_protocol
+from shiftaudit.gate.comparable import require_same_conditions
 from shiftaudit.records.gate import Anchor, AnchorUse, Baseline, Rules
 
 
@@ -59,8 +59,7 @@ def judged_anchor(baseline: Baseline, rules: Rules) -> Baseline | None:
 def require_comparable_anchor(candidate: Baseline, first: Baseline) -> None:
     """Raises NoVerdictError that names what is not the same for the candidate as for the anchor."""
     try:
-        require_same_protocol(candidate.protocol, first.protocol)
-        require_same_images(candidate, first)
+        require_same_conditions(candidate, first)
     except NoVerdictError as error:
         raise NoVerdictError(
             f"the anchor of the baseline cannot be judged against: {error.message}",

@@ -14,6 +14,12 @@ from shiftaudit.records.report import Environment, ModelInfo, ProtocolInfo
 _NOT_DECISIVE = ("protocol_hash", "stages", "stage_views")
 
 
+def require_same_conditions(candidate: Baseline, baseline: Baseline) -> None:
+    """Raises NoVerdictError where protocols, images, views or labels are not the same on both sides."""
+    require_same_protocol(candidate.protocol, baseline.protocol)
+    _require_same_images(candidate, baseline)
+
+
 def require_same_protocol(candidate: ProtocolInfo, baseline: ProtocolInfo) -> None:
     """Raises NoVerdictError naming the fields that differ when the two protocols make different views."""
     if candidate.protocol_hash == baseline.protocol_hash:
@@ -31,7 +37,7 @@ def _show(value: object) -> str:
     return "+".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
 
 
-def require_same_images(candidate: Baseline, baseline: Baseline) -> None:
+def _require_same_images(candidate: Baseline, baseline: Baseline) -> None:
     """Raises NoVerdictError naming the field when images, their views or their labels are not the same on both sides."""
     ours, theirs = candidate.images, baseline.images
     if ours.keys() != theirs.keys() or candidate.data.manifest_sha256 != baseline.data.manifest_sha256:

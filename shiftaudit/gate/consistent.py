@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -51,53 +52,43 @@ def _contradictions(baseline: Baseline) -> Iterator[str]:
         yield f": protocol.protocols is {list(protocols)} and its metrics are those of {sorted(baseline.metrics)}"
     if not 0 <= baseline.top_class_share <= 1 and images:
         yield f": top_class_share is {baseline.top_class_share}; expected a share between 0 and 1"
-    sound = _Sound(set(protocols))
     for key, image in images.items():
-        yield from (f": image {key[:12]} {problem}" for problem in sound.problems(image))
+        yield from (f": image {key[:12]} {problem}" for problem in _of_image(image, protocols))
     yield from _headlines(baseline)
     anchor = baseline.anchor
     if anchor is not None:
         if unknown := len(anchor.images.keys() - images.keys()):
             yield f": its anchor holds {unknown} images that the baseline does not"
         for key, image in anchor.images.items():
-            yield from (f": image {key[:12]} of its anchor {problem}" for problem in sound.problems(image))
+            yield from (f": image {key[:12]} of its anchor {problem}" for problem in _of_image(image, protocols))
         if not baseline.anchored:
             yield " holds an anchor and says that it has none"
 
 
-class _Sound:
-    """What was looked at and found sound need not be looked at again: most images have the counts of many others."""
-
-    def __init__(self, protocols: set[str]) -> None:
-        self._protocols = protocols
-        self._known: set[Any] = set()
-
-    def problems(self, image: BaselineImage) -> list[str]:
-        outcome = (image.label is None, image.correct, *image.views.items())
-        if outcome in self._known:
-            return []
-        found = list(_of_image(image, self._protocols))
-        if not found:
-            self._known.add(outcome)
-        return found
-
-
-def _of_image(image: BaselineImage, protocols: set[str]) -> Iterator[str]:
+def _of_image(image: BaselineImage, protocols: Sequence[str]) -> Iterator[str]:
     if (image.correct is None) != (image.label is None):
         yield f"has correct {image.correct} and label {image.label}; expected both or neither"
-    if set(image.views) != protocols:
+    if set(image.views) != set(protocols):
         yield f"has views of {sorted(image.views)}; expected {sorted(protocols)}"
     for protocol, counts in image.views.items():
-        limits = {
-            "agreeing_pairs": (counts.agreeing_pairs, counts.n_pairs),
-            "agreeing_with_unshifted": (counts.agreeing_with_unshifted, counts.n_views),
-            "correct": (counts.correct, counts.n_views),
-        }
-        for name, (count, most) in limits.items():
-            if count is not None and not 0 <= count <= most:
-                yield f"has {count} for {protocol}.{name}; expected 0 to {most}"
-        if not _possible(image.correct, counts):
-            yield f"has counts for {protocol} that contradict each other"
+        yield from _of_counts(protocol, image.correct, counts)
+
+
+@lru_cache(maxsize=2**16)  # most images have the counts of many others
+def _of_counts(protocol: str, correct: bool | None, counts: ViewCounts) -> tuple[str, ...]:
+    limits = {
+        "agreeing_pairs": (counts.agreeing_pairs, counts.n_pairs),
+        "agreeing_with_unshifted": (counts.agreeing_with_unshifted, counts.n_views),
+        "correct": (counts.correct, counts.n_views),
+    }
+    problems = [
+        f"has {count} for {protocol}.{name}; expected 0 to {most}"
+        for name, (count, most) in limits.items()
+        if count is not None and not 0 <= count <= most
+    ]
+    if not _possible(correct, counts):
+        problems.append(f"has counts for {protocol} that contradict each other")
+    return tuple(problems)
 
 
 def _possible(correct: bool | None, counts: ViewCounts) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shiftaudit.errors import InputError, NoVerdictError
 from shiftaudit.gate.anchor import first_measurement
-from shiftaudit.gate.comparable import require_same_images, require_same_protocol
+from shiftaudit.gate.comparable import require_same_conditions
 from shiftaudit.gate.judge import ALPHA, decide
 from shiftaudit.gate.metric_rules import DEFAULT_MARGINS, anchor_checks, metric_checks
 from shiftaudit.gate.rules import Check
@@ -34,8 +34,7 @@ def require_no_sure_drop(new: Baseline, old: Baseline, alpha: float = ALPHA) -> 
 
 def _comparable(new: Baseline, earlier: Baseline) -> bool:
     try:
-        require_same_protocol(new.protocol, earlier.protocol)
-        require_same_images(new, earlier)
+        require_same_conditions(new, earlier)
     except NoVerdictError:
         return False
     return True

@@ -15,7 +15,7 @@ from typing import get_args
 from shiftaudit.errors import InputError, NoVerdictError
 from shiftaudit.gate.anchor import anchor_use, judged_anchor, require_comparable_anchor
 from shiftaudit.gate.baseline import baseline_of
-from shiftaudit.gate.comparable import judging_warnings, require_same_images, require_same_protocol
+from shiftaudit.gate.comparable import judging_warnings, require_same_conditions
 from shiftaudit.gate.consistent import require_consistent
 from shiftaudit.gate.metric_rules import anchor_checks, check_rules, metric_checks
 from shiftaudit.gate.rules import Check
@@ -86,8 +86,7 @@ def judge(
         baseline_of(side) if isinstance(side, AuditReport) else side for side in (candidate, baseline)
     )
     require_consistent(candidate, "the candidate", "shiftaudit score MODEL IMAGES -o report.json")
-    require_same_protocol(candidate.protocol, baseline.protocol)
-    require_same_images(candidate, baseline)
+    require_same_conditions(candidate, baseline)
     first = judged_anchor(baseline, rules)
     verdicts = _verdicts(candidate, baseline, first, rules, alpha)
     outcome = overall(verdicts)
@@ -226,13 +225,11 @@ def _verdict(check: Check, step: HolmStep, outcome: Outcome, alpha: float, n_che
 
 def _detectable(check: Check, estimate: Estimate, alpha: float) -> float | None:
     """At the level of the strictest of the gate's tests, so that no other rule need fail for this one to be seen."""
-    relative = check.rule in (MARGIN, ANCHOR)
-    if relative and isinstance(estimate, BoundedMean):
-        return detectable_drop(estimate, abs(check.threshold), alpha)
+    margin = abs(check.threshold) if check.rule in (MARGIN, ANCHOR) else None
+    if margin is not None and isinstance(estimate, BoundedMean):
+        return detectable_drop(estimate, margin, alpha)
     distance = detectable_distance(estimate, alpha)
-    if distance is None or not relative:
-        return distance
-    return abs(check.threshold) + distance
+    return None if distance is None else distance + (margin or 0.0)
 
 
 def _finite(value: float) -> float | None:
