@@ -44,11 +44,12 @@ if TYPE_CHECKING:
     from shiftaudit.records.refit import RefitSettings
     from shiftaudit.records.report import AuditReport, Preprocessing
     from shiftaudit.records.settings import ModelOptions, Settings
+    from shiftaudit.records.survey import StageList
     from shiftaudit.render.terminal import Terminal
     from shiftaudit.reports import format_report, leaderboard, save_report
     from shiftaudit.surgery.blurpool import BlurPool
     from shiftaudit.surgery.patch import PatchResult, patch, plan_patch
-    from shiftaudit.surgery.survey import StageList, survey
+    from shiftaudit.surgery.survey import survey
     from shiftaudit.testing import assert_shift_invariant
     from shiftaudit.tune.refit import refit
 
@@ -72,11 +73,12 @@ _PUBLIC = {
     "records.refit": ("RefitSettings",),
     "records.report": ("AuditReport", "Preprocessing"),
     "records.settings": ("ModelOptions", "Settings"),
+    "records.survey": ("StageList",),
     "render.terminal": ("Terminal",),
     "reports": ("format_report", "leaderboard", "save_report"),
     "surgery.blurpool": ("BlurPool",),
     "surgery.patch": ("PatchResult", "patch", "plan_patch"),
-    "surgery.survey": ("StageList", "survey"),
+    "surgery.survey": ("survey",),
     "testing": ("assert_shift_invariant",),
     "tune.refit": ("refit",),
 }

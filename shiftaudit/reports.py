@@ -73,7 +73,10 @@ def format_report(
     known, render = _forms_of(report)
     format = format or known[0]
     check_value("format", format, Option("", choices=known))
-    text = web_page(report, images=images) if render is _text and format == "html" else render(report, format, terminal)
+    if isinstance(report, AuditReport) and format == "html":
+        text = web_page(report, images=images)
+    else:
+        text = render(report, format, terminal)
     return text if text.endswith("\n") else text + "\n"
 
 

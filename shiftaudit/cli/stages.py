@@ -31,5 +31,4 @@ def stages(
 
     with working("following the network", quiet=False):
         listed = survey(loaded)
-    facts = listed.source, listed.stages, listed.skipped, listed.patch_note
-    stdout.show(listed, lambda terminal: render(*facts, terminal, tree=tree), as_json=format == "json")
+    stdout.show(listed, lambda terminal: render(listed, terminal, tree=tree), as_json=format == "json")

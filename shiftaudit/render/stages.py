@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Protocol
 
 from rich import box
 from rich.cells import cell_len
@@ -13,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from shiftaudit.records.report import SkippedStage
+from shiftaudit.records.survey import ListedStage, StageList
 from shiftaudit.render import numbers
 from shiftaudit.render.characters import clean
 from shiftaudit.render.table import NARROW, fold_name
@@ -24,57 +23,27 @@ _STYLES = {"aliased": "red", "averaged": "yellow", "filtered": "green"}
 _GAP, _PLAN_AT_LEAST, _NAME_AT_LEAST = 2, 18, 14
 
 
-class StageLike(Protocol):
-    """What is shown of a stage; see `shiftaudit.surgery.survey.ListedStage`, which needs torch and so is not imported here."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def op(self) -> str: ...
-    @property
-    def stride(self) -> tuple[float, float]: ...
-    @property
-    def layer_stride(self) -> tuple[float, float]: ...
-    @property
-    def input_size(self) -> tuple[int, int]: ...
-    @property
-    def output_size(self) -> tuple[int, int]: ...
-    @property
-    def filtering(self) -> str: ...
-    @property
-    def patch_action(self) -> str | None: ...
-    @property
-    def patch_reason(self) -> str | None: ...
-
-
-def render(
-    source: str,
-    stages: Sequence[StageLike],
-    skipped: Sequence[SkippedStage],
-    patch_note: str | None,
-    terminal: Terminal,
-    *,
-    tree: bool = False,
-) -> str:
+def render(listed: StageList, terminal: Terminal, *, tree: bool = False) -> str:
     """All stages from input to output, as text of at most `terminal.width` columns."""
 
     def draw(console: Console) -> None:
-        unseen = any(entry.op is None for entry in skipped)
-        count = "its stages cannot be seen" if unseen else _count(stages, skipped)
-        console.print(Text.assemble((clean(source), "bold"), f": {count}"), overflow="fold")
+        unseen = any(entry.op is None for entry in listed.skipped)
+        count = "its stages cannot be seen" if unseen else _count(listed)
+        console.print(Text.assemble((clean(listed.source), "bold"), f": {count}"), overflow="fold")
         console.print()
-        if stages or not unseen:
-            console.print(_tree(source, stages) if tree else _table(stages, console.width))
-        for entry in skipped:
+        if listed.stages or not unseen:
+            console.print(_tree(listed) if tree else _table(listed.stages, console.width))
+        for entry in listed.skipped:
             console.print(Text(clean(f"Not measured: {entry}" if entry.op else f"Not seen: {entry}"), style="dim"))
-        if patch_note is not None:
-            console.print(Text(clean(f"`patch` cannot change this model: {patch_note}"), style="yellow"))
+        if listed.patch_note is not None:
+            console.print(Text(clean(f"`patch` cannot change this model: {listed.patch_note}"), style="yellow"))
 
     return to_text(draw, terminal)
 
 
-def _count(stages: Sequence[StageLike], skipped: Sequence[SkippedStage]) -> str:
-    if not stages and skipped:
+def _count(listed: StageList) -> str:
+    stages = listed.stages
+    if not stages and listed.skipped:
         return "nothing that can be measured makes a feature map smaller"
     if not stages:
         return "no operation makes a feature map smaller, so nothing aliases"
@@ -87,7 +56,7 @@ def _size(size: tuple[int, int]) -> str:
     return numbers.pair_text((float(size[0]), float(size[1])))
 
 
-def _plan(stage: StageLike) -> str:
+def _plan(stage: ListedStage) -> str:
     """What `patch` would do, in words."""
     if stage.patch_action is None:
         return "nothing" if stage.filtering == "filtered" else "–"
@@ -97,7 +66,7 @@ def _plan(stage: StageLike) -> str:
     return f"{action}: {reason}" if stage.patch_action == "leave" and reason else action
 
 
-def _table(stages: Sequence[StageLike], width: int) -> Table:
+def _table(stages: Sequence[ListedStage], width: int) -> Table:
     rows = []
     for stage in stages:
         stride = numbers.pair_text(stage.stride)
@@ -121,11 +90,11 @@ def _table(stages: Sequence[StageLike], width: int) -> Table:
     return table
 
 
-def _tree(source: str, stages: Sequence[StageLike]) -> Tree:
+def _tree(listed: StageList) -> Tree:
     """Branches for the modules, leaves for the operations, in the order they run."""
-    root = Tree(Text(clean(source), style="bold"), guide_style="dim")
+    root = Tree(Text(clean(listed.source), style="bold"), guide_style="dim")
     branches: dict[tuple[str, ...], Tree] = {(): root}
-    for stage in stages:
+    for stage in listed.stages:
         *path, leaf = stage.name.split(".")
         for depth in range(1, len(path) + 1):
             key = tuple(path[:depth])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -12,44 +11,14 @@ from shiftaudit.models import LoadedModel, load_model
 from shiftaudit.models.given import AnyModel, as_loaded
 from shiftaudit.models.source import weights_not_needed
 from shiftaudit.records.patch import PatchOptions, SiteRecord
-from shiftaudit.records.report import Preprocessing, SkippedStage
+from shiftaudit.records.report import Preprocessing
 from shiftaudit.records.settings import ModelOptions
+from shiftaudit.records.survey import ListedStage, StageList
 from shiftaudit.stages import ops
 from shiftaudit.stages.find import Discovery, FoundStage, discover, unseen
 from shiftaudit.surgery.patch import plan_patch
 
 ALIASED, AVERAGED, FILTERED = "aliased", "averaged", "filtered"
-
-
-@dataclass(frozen=True)
-class ListedStage:
-    """One downsampling operation. Pairs are (y, x)."""
-
-    name: str
-    op: str
-    stride: tuple[float, float]
-    layer_stride: tuple[float, float]
-    level: int
-    input_size: tuple[int, int]
-    output_size: tuple[int, int]
-    channels: int
-    filtering: str
-    """`filtered`: a fixed low-pass filter comes with it; `averaged`: an average-pool's weak box filter; else `aliased`."""
-    patch_action: str | None
-    """What `patch` would do with its default options; None where it does not see the operation."""
-    patch_reason: str | None
-
-
-@dataclass(frozen=True)
-class StageList:
-    """All stages of a network at the size of its preprocessing."""
-
-    source: str
-    input_size: int
-    stages: tuple[ListedStage, ...]
-    skipped: tuple[SkippedStage, ...]
-    patch_note: str | None
-    """Why `patch` cannot work on this model, None where it can."""
 
 
 def survey(

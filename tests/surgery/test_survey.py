@@ -8,10 +8,11 @@ from networks import Residual, loaded, seeded
 from torch import nn
 
 from shiftaudit.records.report import SkippedStage
+from shiftaudit.records.survey import ListedStage, StageList
 from shiftaudit.render.stages import render
 from shiftaudit.render.terminal import Terminal
 from shiftaudit.surgery.blurpool import BlurPool
-from shiftaudit.surgery.survey import ListedStage, StageList, survey
+from shiftaudit.surgery.survey import survey
 
 
 class Mixed(nn.Module):
@@ -62,7 +63,7 @@ def test_table_and_tree_name_every_stage_and_fit() -> None:
     found = listed(Residual())
     for tree in (False, True):
         for width in (40, 80, 120):
-            text = render(found.source, found.stages, found.skipped, found.patch_note, Terminal(width), tree=tree)
+            text = render(found, Terminal(width), tree=tree)
             assert max(map(len, text.splitlines())) <= width
             if width >= 80:
                 assert all(stage.name in text for stage in found.stages)
@@ -86,7 +87,7 @@ def test_the_list_is_the_golden_one(golden: Callable[[str, str], None], width: i
         made_up("features.block3.attention.depthwise_conv.pool/conv", "conv", 16, "filtered", None, None),
     )
     skipped = (SkippedStage("head.unfold", "unfold", "its output has no size of a map"),)
-    text = render("resnet.pt", stages, skipped, None, Terminal(width))
+    text = render(StageList("resnet.pt", 224, stages, skipped, None), Terminal(width))
     golden(text, f"stages_{width}.txt")
     assert max(map(len, text.splitlines())) <= width
 
@@ -95,7 +96,7 @@ def test_a_network_without_stages_is_said_to_alias_nothing() -> None:
     flat = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
     found = listed(flat)
     assert found.stages == ()
-    assert "nothing aliases" in render(found.source, found.stages, found.skipped, found.patch_note, Terminal())
+    assert "nothing aliases" in render(found, Terminal())
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

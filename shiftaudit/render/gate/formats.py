@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from shiftaudit.records import codec
 from shiftaudit.records.gate import GateResult
 from shiftaudit.render import trends
 from shiftaudit.render.gate import github, junit, markdown, table
 from shiftaudit.render.terminal import Terminal
 
-FORMATS = ("table", "json", "markdown", "junit", "github", "github-benchmark")
+_RENDERS: dict[str, Callable[[GateResult], str]] = {
+    "json": codec.dumps,
+    "markdown": markdown.render,
+    "junit": junit.render,
+    "github": github.render,
+    "github-benchmark": trends.github_benchmark,
+}
+FORMATS = ("table", *_RENDERS)
 
 
 def render_gate(result: GateResult, form: str, terminal: Terminal | None = None) -> str:
     """The result as text in one of FORMATS, ending in a newline. `terminal` limits the table only."""
-    if form == "table":
-        return table.render(result, terminal)
-    renders = (codec.dumps, markdown.render, junit.render, github.render, trends.github_benchmark)
-    return dict(zip(FORMATS[1:], renders, strict=True))[form](result)
+    return table.render(result, terminal) if form == "table" else _RENDERS[form](result)
