@@ -69,9 +69,7 @@ def assert_shift_invariant(
     """
     _check_demands(baseline, floors, margins, stages)
     against = None if baseline is None else read_baseline(Path(baseline))
-    settings = settings or Settings(workers=0, stages=bool(stages))
-    if against is not None:
-        settings = settings_of(against.protocol, settings)
+    settings = _settings(settings or Settings(workers=0, stages=bool(stages)), against)
     candidate = baseline_of(score(model, images, settings, labels=labels, preprocessing=preprocessing))
     # Without a baseline the candidate stands in for it, and no drop is asked about.
     drops = margins or {} if against is not None else dict.fromkeys(DEFAULT_MARGINS)
@@ -98,6 +96,11 @@ def _check_demands(
         )
     if margins:
         raise InputError("margins are drops against a baseline, and none is given", hint="pass baseline, or floors")
+
+
+def _settings(own: Settings, against: Baseline | None) -> Settings:
+    """The baseline's protocol where there is one, carried out as the caller says."""
+    return own if against is None else settings_of(against.protocol, own)
 
 
 def _refuse_one_answer(candidate: Baseline, *, strict: bool) -> None:
