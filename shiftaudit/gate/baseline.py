@@ -119,19 +119,20 @@ def _layout(data: Mapping[str, Any], line: str) -> str:
         if key == "images" and value:
             text = (
                 "{"
-                + ",".join(f"{line}  {json.dumps(one)}: {_json(value[one])}" for one in sorted(value))
+                + ",".join(f"{line}  {json.dumps(one)}: {_line(value[one])}" for one in sorted(value))
                 + f"{line} }}"
             )
         elif key == "anchor" and value:
             text = _layout(value, f"{line} ")
         else:
-            text = _json(value, indent=1).replace("\n", f"{line} ")
+            text = _block(value).replace("\n", f"{line} ")
         parts.append(f'{line} "{key}": {text}')
     return "{" + ",".join(parts) + f"{line}}}"
 
 
-def _json(value: Any, **layout: int) -> str:
-    return json.dumps(value, sort_keys=True, allow_nan=False, **layout)  # type: ignore[arg-type]
+# Made once, for making them takes longer than writing an image.
+_line = json.JSONEncoder(sort_keys=True, allow_nan=False).encode
+_block = json.JSONEncoder(sort_keys=True, allow_nan=False, indent=1).encode
 
 
 def as_baseline(data: Any, what: str) -> Baseline:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from itertools import chain, repeat
+from operator import attrgetter
 from typing import TypeVar
 
 import numpy as np
@@ -142,13 +143,16 @@ class Outcomes:
     @classmethod
     def of_counts(cls, correct: Iterable[bool | None], counts: Iterable[ViewCounts | None]) -> Outcomes:
         """Of images whose views were counted before."""
-        rows = [
-            (_or_none(right), *_NO_COUNTS)
-            if of is None
-            else (_or_none(right), of.n_views, of.agreeing_pairs, of.agreeing_with_unshifted, _or_none(of.correct))
-            for right, of in zip(correct, counts, strict=True)
-        ]
-        return cls(np.array(rows, dtype=np.int64).reshape(-1, 5))
+        of = list(counts)
+        rows = np.full((len(of), 5), _NONE, dtype=np.int64)
+        rows[:, 0] = [_or_none(right) for right in correct]
+        try:
+            rows[:, 1:] = np.fromiter(map(_COUNTS, of), np.dtype((np.int64, 4)), len(of))
+        except (TypeError, AttributeError):  # some images have no views, or no label
+            for row, one in zip(rows, of, strict=True):
+                if one is not None:
+                    row[1:] = [_or_none(number) for number in _COUNTS(one)]
+        return cls(rows)
 
     def of(self, value: Callable[[bool | None, ViewCounts | None], float]) -> Floats:
         """What `value` makes of the outcome of every image, shape (n_images,)."""
@@ -166,7 +170,7 @@ class Outcomes:
         return sum(n * count for n, count in zip(images, counts, strict=True))
 
 
-_NO_COUNTS = (_NONE,) * 4
+_COUNTS = attrgetter("n_views", "agreeing_pairs", "agreeing_with_unshifted", "correct")
 
 
 def _or_none(value: int | None) -> int:
