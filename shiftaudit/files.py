@@ -161,3 +161,8 @@ def sha256_of(*paths: Path) -> str:
             while block := file.read(2**20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def manifest_sha256(ids: Iterable[str]) -> str:
+    """One hash for a set of images' hashes, whatever their names and order."""
+    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from shiftaudit.files import manifest_sha256
 from shiftaudit.metrics.columns import ViewColumns
 from shiftaudit.metrics.distance import by_distance
 from shiftaudit.metrics.measures import protocol_result
@@ -40,7 +41,6 @@ from shiftaudit.records.report import (
     StageErrors,
     Views,
     WorstShift,
-    manifest_sha256,
 )
 from shiftaudit.records.settings import Settings
 from shiftaudit.views.protocol import resolve

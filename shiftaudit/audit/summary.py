@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from shiftaudit.audit.samples import Line, path_of
 from shiftaudit.errors import InputError
+from shiftaudit.files import manifest_sha256
 from shiftaudit.images.duplicates import without_duplicates
 from shiftaudit.metrics.columns import ViewColumns
 from shiftaudit.metrics.measures import protocol_result
 from shiftaudit.metrics.stages import cause_report, distances, stage_report
 from shiftaudit.records.collector import uncollected
-from shiftaudit.records.report import SCHEMA_VERSION, AuditReport, DataInfo, ProtocolResult, Skipped, manifest_sha256
+from shiftaudit.records.report import SCHEMA_VERSION, AuditReport, DataInfo, ProtocolResult, Skipped
 from shiftaudit.records.samples import ImageScore, SamplesHeader
 from shiftaudit.records.words import Protocol
 

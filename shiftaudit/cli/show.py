@@ -112,7 +112,7 @@ def _image(seen: Microscope, suffix: str) -> bytes:
 
 def _frame(seen: Microscope, protocol: Protocol, shift: Shift) -> Frame:
     from shiftaudit.render.frames import Frame
-    from shiftaudit.render.numbers import percent, signed
+    from shiftaudit.render.numbers import percent, shift_text
     from shiftaudit.render.show import class_name
 
     answer, probability = seen.prediction, seen.probability
@@ -124,7 +124,7 @@ def _frame(seen: Microscope, protocol: Protocol, shift: Shift) -> Frame:
     first = class_name(seen.class_names, seen.prediction)
     return Frame(
         seen.view(protocol, shift),
-        "not moved" if shift == (0, 0) else f"moved ({signed(shift[0])}, {signed(shift[1])}) px",
+        "not moved" if shift == (0, 0) else f"moved {shift_text(shift)} px",
         class_name(seen.class_names, answer) + (f", no longer {first}" if flipped else f" {percent(probability)}"),
         probability,
         flipped,

@@ -31,8 +31,8 @@ def baseline_of(report: AuditReport) -> Baseline:
         data=BaselineData(report.data.n_images, report.data.n_labelled, report.data.manifest_sha256),
         protocol=report.protocol,
         environment=report.environment,
-        degenerate=any(result.degenerate for result in report.protocols.values()),
-        top_class_share=max((result.top_class_share for result in report.protocols.values()), default=0.0),
+        degenerate=report.degenerate,
+        top_class_share=report.top_class_share,
         metrics={name: dict(result.metrics) for name, result in report.protocols.items()},
         stages={
             stage.name: {protocol: errors.output for protocol, errors in stage.errors.items()}

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from shiftaudit.errors import InputError
+from shiftaudit.files import manifest_sha256
 from shiftaudit.metrics.columns import Outcomes
 from shiftaudit.metrics.vocabulary import MEASURES
 from shiftaudit.records.gate import Baseline, BaselineImage, ViewCounts
-from shiftaudit.records.report import manifest_sha256
 
 _ROUNDING = 1e-5
 

@@ -69,7 +69,7 @@ def entry_of(report: AuditReport, model: str | None = None) -> Entry:
         weights=report.model.weights,
         n_images=report.data.n_images,
         metrics=metrics,
-        degenerate=any(result.degenerate for result in report.protocols.values()),
+        degenerate=report.degenerate,
         protocol_hash=report.protocol.protocol_hash,
         manifest_sha256=report.data.manifest_sha256,
     )

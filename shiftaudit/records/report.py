@@ -6,7 +6,6 @@ All shapes, units and signs: a shift is (dy, dx) in input pixels, positive when 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -80,11 +79,6 @@ class DataInfo:
     """The `--limit` the images were cut to, None when all of the folder was scored."""
     precision: float | None = None
     """The half-width of consistency's interval at which scoring stopped, None when every image was scored."""
-
-
-def manifest_sha256(ids: Iterable[str]) -> str:
-    """One hash for a set of images' hashes, whatever their names and order."""
-    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -291,3 +285,13 @@ class AuditReport(Shown):
     """Images whose distance from each other is a stage error of 1; with fewer than two, that of uncorrelated maps is."""
     against: Against | None = None
     """How another model answers the same views; None where none was given."""
+
+    @property
+    def degenerate(self) -> bool:
+        """Whether it is so under any protocol."""
+        return any(result.degenerate for result in self.protocols.values())
+
+    @property
+    def top_class_share(self) -> float:
+        """The largest of any protocol."""
+        return max((result.top_class_share for result in self.protocols.values()), default=0.0)

@@ -10,6 +10,7 @@ from rich.text import Text
 from shiftaudit.records.advise import Change
 from shiftaudit.records.bound import Candidate, Search
 from shiftaudit.render.characters import clean
+from shiftaudit.render.numbers import counted
 from shiftaudit.render.terminal import Terminal, to_text
 
 _SHOWN = 3
@@ -57,7 +58,7 @@ def _draw(console: Console, search: Search) -> None:
         table.add_row(*_cells(one))
     console.print(table)
     for sites in dict.fromkeys(one.sites for one in shown):
-        console.print(Text(clean(f"{len(sites)} site{'' if len(sites) == 1 else 's'}: {', '.join(sites)}")))
+        console.print(Text(clean(f"{counted(len(sites), 'site')}: {', '.join(sites)}")))
     console.print(
         Text(f"Each end of the interval of {search.measure} holds with 95 % confidence; consistency: 95 % interval.")
     )

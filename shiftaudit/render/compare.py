@@ -13,6 +13,7 @@ from shiftaudit.records import codec
 from shiftaudit.records.gate import Comparison, MetricComparison, StageComparison
 from shiftaudit.render import markdown
 from shiftaudit.render.characters import clean
+from shiftaudit.render.findings import surely
 from shiftaudit.render.numbers import about, change_text, number, value_text
 from shiftaudit.render.table import fold_name, room_of_names
 from shiftaudit.render.terminal import Terminal, to_text
@@ -113,15 +114,12 @@ def _difference(metric: MetricComparison) -> str:
 
 
 def _direction(metric: MetricComparison) -> str:
-    """Whether B is better or worse beyond noise, from the interval; with the images that were lost and gained."""
-    if metric.difference is None or metric.ci_low is None or metric.ci_high is None:
+    """Whether B is better or worse beyond noise; with the images that were lost and gained."""
+    if metric.ci_low is None:
         return ""
-    word = ""
-    if metric.ci_low > 0 or metric.ci_high < 0:
-        word = "better" if (metric.ci_low > 0) == metric.higher_is_better else "worse"
     flips = metric.flips
     changed = "" if flips is None else f"−{flips.lost} +{flips.gained}"
-    return " ".join(text for text in (word, changed) if text)
+    return f"{surely(metric) or ''} {changed}".strip()
 
 
 def _stage_row(stage: StageComparison) -> list[str]:

@@ -41,13 +41,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Point:
-    """Where a curve is at one range of distances; `low` and `high` are its interval, if it has one."""
+    """Where a curve is at one range of distances; `low` and `high` are the ends of its interval, or where it is, too."""
 
     x: float
     """Mean distance of the views, in input pixels."""
     y: float
-    low: float | None
-    high: float | None
+    low: float
+    high: float
     title: str
 
 
@@ -121,8 +121,9 @@ def _points(
     for one in bins:
         metric = metric_of(one)
         if metric is not None and metric.value is not None:
+            low, high = (metric.value if end is None else max(0.0, end) for end in (metric.ci_low, metric.ci_high))
             title = f"{range_text(one)}: {LABELS[kind]} {number(metric.value, 3)} {_interval(metric)}"
-            points.append(Point(one.mean, metric.value, metric.ci_low, metric.ci_high, title.rstrip()))
+            points.append(Point(one.mean, metric.value, low, high, title.rstrip()))
     return points
 
 

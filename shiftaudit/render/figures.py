@@ -111,8 +111,7 @@ def _curve(axis: Axes, report: AuditReport) -> None:
         for curve in distance.curves(result.by_distance)[: None if place == 0 else 1]:
             label = protocol if curve.kind == "change" else curve.label
             xs, ys = [point.x for point in curve.points], [point.y for point in curve.points]
-            spread = [[y - (p.y if p.low is None else max(0.0, p.low)) for p, y in zip(curve.points, ys, strict=True)]]
-            spread += [[(p.y if p.high is None else p.high) - y for p, y in zip(curve.points, ys, strict=True)]]
+            spread = [[point.y - point.low for point in curve.points], [point.high - point.y for point in curve.points]]
             style = "-" if curve.kind == "change" else "--"
             axis.errorbar(xs, ys, yerr=spread, marker=".", linewidth=1, elinewidth=0.5, linestyle=style, label=label)
     lattice = distance.lattice(next(iter(report.protocols.values())).by_distance)[:_MOST_LATTICE_LINES]

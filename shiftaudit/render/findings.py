@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from shiftaudit.metrics.vocabulary import METRICS
 from shiftaudit.records.cause import Damage
+from shiftaudit.records.gate import MetricComparison
 from shiftaudit.records.report import AuditReport, ImageResult, ProtocolResult, Stage
 from shiftaudit.records.words import CIRCULAR, Protocol
 
@@ -26,6 +28,12 @@ def metric_names(protocols: Iterable[ProtocolResult]) -> list[str]:
 def damage(stage: Stage) -> float | None:
     """What sampling elsewhere at a stage does to the probabilities (mean total variation); None where it was not tried."""
     return None if stage.damage is None else stage.damage.variation.value
+
+
+def stage_errors(stage: Stage, protocol: Protocol | None) -> tuple[float | None, float | None]:
+    """The error at a stage's input and at its output; None where it was not measured under the protocol."""
+    errors = stage.errors.get(protocol) if protocol else None
+    return (errors.input.value, errors.output.value) if errors else (None, None)
 
 
 def stage_protocol(report: AuditReport) -> Protocol | None:
@@ -80,6 +88,8 @@ def least_stable(report: AuditReport, n: int) -> list[ImageResult]:
     return sorted((image for image in report.per_image if flips(image)[0]), key=badness)[:n]
 
 
-def is_degenerate(report: AuditReport) -> bool:
-    """Whether any protocol carries the degenerate flag."""
-    return any(result.degenerate for result in report.protocols.values())
+def surely(metric: MetricComparison) -> Literal["better", "worse"] | None:
+    """What B is beyond noise, where the interval of the difference leaves zero out."""
+    if metric.ci_low is None or metric.ci_high is None or metric.ci_low <= 0 <= metric.ci_high:
+        return None
+    return "better" if (metric.ci_low > 0) == metric.higher_is_better else "worse"

@@ -12,7 +12,7 @@ from rich.text import Text
 from shiftaudit.metrics.vocabulary import label_of
 from shiftaudit.records.leaderboard import Entry, Leaderboard
 from shiftaudit.render.characters import clean
-from shiftaudit.render.numbers import interval_text, value_text
+from shiftaudit.render.numbers import metric_text
 from shiftaudit.render.rows import Row, csv_text
 from shiftaudit.render.table import fold_name
 from shiftaudit.render.terminal import Terminal, to_text
@@ -55,10 +55,7 @@ def heading(name: str) -> str:
 
 def cell_text(entry: Entry, name: str) -> str:
     """A value with its interval."""
-    metric = entry.metric(name)
-    if metric is None:
-        return "–"
-    return " ".join(text for text in (value_text(name, metric.value), interval_text(name, metric)) if text)
+    return metric_text(name, entry.metric(name))
 
 
 def render_csv(board: Leaderboard) -> str:

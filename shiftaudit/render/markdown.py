@@ -19,7 +19,7 @@ def render(report: AuditReport) -> str:
     """The report at a glance, as Markdown ending in a newline."""
     model = report.model
     parts = [f"## Shift audit of {escape(model.source)}", _subtitle(report)]
-    if findings.is_degenerate(report):
+    if report.degenerate:
         parts.append(f"> **Warning:** {escape(sentences.degenerate_text(report))}")
     parts.append(_verdicts(report))
     if report.protocols:
@@ -52,7 +52,7 @@ def _subtitle(report: AuditReport) -> str:
     data, model = report.data, report.model
     weights = f", weights {escape(model.weights)}" if model.weights else ""
     labelled = f", {data.n_labelled} labelled" if data.n_labelled else ""
-    return f"{escape(model.kind)}{weights}; {numbers.images_text(data.n_images)}{labelled}"
+    return f"{escape(model.kind)}{weights}; {numbers.counted(data.n_images, 'image')}{labelled}"
 
 
 def _verdicts(report: AuditReport) -> str:
@@ -69,9 +69,7 @@ def _metrics(report: AuditReport) -> str:
     for name in findings.metric_names(report.protocols.values()):
         row = [escape(label_of(name))]
         for result in report.protocols.values():
-            metric = result.metrics.get(name)
-            texts = (numbers.value_text(name, metric.value), numbers.interval_text(name, metric)) if metric else ("–",)
-            row.append(" ".join(escape(text) for text in texts if text))
+            row.append(escape(numbers.metric_text(name, result.metrics.get(name))))
         rows.append(row)
     rows.append(["near ties", *(f"{r.n_near_ties:,} of {r.n_predictions:,}" for r in report.protocols.values())])
     heading = ["Measure [95 %]".replace("[", "\\[").replace("]", "\\]"), *(escape(name) for name in report.protocols)]
@@ -118,16 +116,13 @@ def _stages(report: AuditReport) -> str:
 
 
 def _stage_row(stage: Stage, protocol: Protocol | None, marked: bool) -> list[str]:
-    errors = stage.errors.get(protocol) if protocol else None
-    ends = [errors.input.value, errors.output.value] if errors else [None, None]
-    sizes = [numbers.pair_text((float(y), float(x))) for y, x in (stage.input_size, stage.output_size)]
     cells = [
         escape(stage.name),
         escape(stage.op),
         numbers.pair_text(stage.stride),
-        "→".join(sizes),
-        *(numbers.number(value, 3) for value in ends),
-        escape(f"{numbers.number(findings.damage(stage))} {sentences.damage_interval(stage)}".rstrip()),
+        numbers.sizes_text(stage.input_size, stage.output_size),
+        *(numbers.number(error, 3) for error in findings.stage_errors(stage, protocol)),
+        escape(numbers.metric_text("damage", stage.damage.variation if stage.damage else None)),
     ]
     return [f"**{cell}**" for cell in cells] if marked else cells
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from shiftaudit.metrics.intervals import SMALLEST_APPROXIMATE
 from shiftaudit.metrics.vocabulary import unit_of
-from shiftaudit.records.report import Metric
+from shiftaudit.records.advise import Change
+from shiftaudit.records.report import Metric, Shift
 from shiftaudit.records.words import APPROXIMATE, IntervalMethod
 
 
@@ -54,13 +55,18 @@ def interval_text(name: str, metric: Metric) -> str:
     """A metric's interval as `[low, high]`; of too few images for one their number, and empty where there is neither."""
     if metric.ci_low is None or metric.ci_high is None:
         few = metric.value is None or metric.n_images < SMALLEST_APPROXIMATE
-        text = f"of {metric.n_images:,}" if unit_of(name) == "share" else images_text(metric.n_images)
+        text = f"of {metric.n_images:,}" if unit_of(name) == "share" else counted(metric.n_images, "image")
         return text if few and metric.n_images else ""
     if unit_of(name) == "share":
         return f"[{metric.ci_low * 100:.1f}, {metric.ci_high * 100:.1f}]"
     mark = about(metric.method)
     # The mark takes the place of the blank, so that a table of two protocols still fits into 80 columns.
     return f"{mark}[{number(metric.ci_low)},{'' if mark else ' '}{number(metric.ci_high)}]"
+
+
+def metric_text(name: str, metric: Metric | None) -> str:
+    """A metric's value and its interval; a dash where it was not measured."""
+    return "–" if metric is None else f"{value_text(name, metric.value)} {interval_text(name, metric)}".rstrip()
 
 
 def about(method: IntervalMethod) -> str:
@@ -77,7 +83,7 @@ def points(metric: Metric) -> str:
     return "–" if metric.value is None else f"{metric.value * 100:.1f}".replace("-", "−")
 
 
-def points_interval(metric: Metric) -> str:
+def points_interval(metric: Metric | Change) -> str:
     """Its interval in points."""
     if metric.ci_low is None or metric.ci_high is None:
         return ""
@@ -115,17 +121,36 @@ def odds(share: float) -> str:
 def pair_text(pair: tuple[float, float]) -> str:
     """A pair (y, x) as one number where both are equal.
 
-    >>> pair_text((4.0, 4.0)), pair_text((2.0, 1.0)), pair_text((14.93, 14.93))
-    ('4', '2×1', '14.9')
+    >>> pair_text((4.0, 4.0)), pair_text((2.0, 1.0)), pair_text((14.93, 14.93)), pair_text((1024, 1024))
+    ('4', '2×1', '14.9', '1024')
     """
-    y, x = (f"{value:.3g}" for value in pair)
+    y, x = (f"{value:.0f}" if value >= 100 else f"{value:.3g}" for value in pair)
     return y if y == x else f"{y}×{x}"
 
 
-def images_text(n: int) -> str:
-    """How many images, in words.
+def strides_text(stride: tuple[float, float], layer_stride: tuple[float, float]) -> str:
+    """The cumulative stride and that of one operation: `8 (×2)`."""
+    return f"{pair_text(stride)} (×{pair_text(layer_stride)})"
 
-    >>> images_text(1), images_text(1200)
+
+def sizes_text(before: tuple[int, int], after: tuple[int, int]) -> str:
+    """The sizes of a map before and after an operation: `56→28`."""
+    return f"{pair_text(before)}→{pair_text(after)}"
+
+
+def shift_text(shift: Shift) -> str:
+    """A shift (dy, dx) with its signs.
+
+    >>> shift_text((3, 0)), shift_text((-1, 2))
+    ('(+3, 0)', '(−1, +2)')
+    """
+    return f"({signed(shift[0])}, {signed(shift[1])})"
+
+
+def counted(n: int, thing: str) -> str:
+    """How many of something, in words.
+
+    >>> counted(1, "image"), counted(1200, "image")
     ('1 image', '1,200 images')
     """
-    return "1 image" if n == 1 else f"{n:,} images"
+    return f"1 {thing}" if n == 1 else f"{n:,} {thing}s"

@@ -14,6 +14,8 @@ from shiftaudit.records.cause import Cause
 from shiftaudit.records.gate import Comparison
 from shiftaudit.records.patch import LEAVE, PatchRecord, SiteRecord
 from shiftaudit.render.characters import clean
+from shiftaudit.render.findings import surely
+from shiftaudit.render.numbers import pair_text, sizes_text
 from shiftaudit.render.sentences import causes_text
 from shiftaudit.render.terminal import Terminal, to_text
 from shiftaudit.render.tune import share_text
@@ -122,15 +124,15 @@ def _table(sites: tuple[SiteRecord, ...], *, reasons: bool) -> Table:
 
 def _cells(site: SiteRecord) -> tuple[str, ...]:
     left = site.action == LEAVE
-    kernel = "" if site.op == "slice" else f" {_pair(site.kernel)}"
+    kernel = "" if site.op == "slice" else f" {pair_text(site.kernel)}"
     before = _mega(site.macs_before)
     reason = f"left: {site.reason}" if left else site.reason
     return (
         site.name,
-        f"{site.op}{kernel} /{_pair(site.stride)}",
-        f"{_pair(site.input_size)}→{_pair(site.output_size)}",
-        "" if left else f"{_pair(site.filter_size)} {site.pad}",
-        "" if left else _pair(site.drift),
+        f"{site.op}{kernel} /{pair_text(site.stride)}",
+        sizes_text(site.input_size, site.output_size),
+        "" if left else f"{pair_text(site.filter_size)} {site.pad}",
+        "" if left else pair_text(site.drift),
         before if left else f"{before}→{_mega(site.macs_after)}",
         reason,
     )
@@ -139,16 +141,10 @@ def _cells(site: SiteRecord) -> tuple[str, ...]:
 def _totals(record: PatchRecord) -> str:
     before, after = record.macs_before, record.macs_after
     growth = f" ({after / before:.2f}×)" if before else ""
-    drift = f"sample grid moved by up to {_pair(record.drift)} input px" if any(record.drift) else "no drift"
+    drift = f"sample grid moved by up to {pair_text(record.drift)} input px" if any(record.drift) else "no drift"
     scale, unit = (1e9, "G") if before >= 1e9 else (1e6, "M")
     strength = "" if record.strength == 1 else f" Filters of strength {record.strength:g}."
     return f"Multiply-adds {before / scale:.2f} {unit} → {after / scale:.2f} {unit}{growth}; {drift}.{strength}"
-
-
-def _pair(values: tuple[float, float]) -> str:
-    """`3` for (3, 3), `3×1` otherwise."""
-    first, second = (f"{value:g}" for value in values)
-    return first if first == second else f"{first}×{second}"
 
 
 def _mega(macs: int) -> str:
@@ -173,15 +169,8 @@ def verdict(comparison: Comparison) -> str:
 
     A change counts only where its 95 % interval leaves zero out.
     """
-    better, worse = [], []
-    for metric in comparison.metrics:
-        if metric.name.rpartition(".")[2] not in _VERDICT_METRICS or metric.ci_low is None or metric.ci_high is None:
-            continue
-        sign = 1 if metric.higher_is_better else -1
-        if sign * metric.ci_low > 0 and sign * metric.ci_high > 0:
-            better.append(metric.name)
-        elif sign * metric.ci_low < 0 and sign * metric.ci_high < 0:
-            worse.append(metric.name)
+    judged = [metric for metric in comparison.metrics if metric.name.rpartition(".")[2] in _VERDICT_METRICS]
+    better, worse = ([one.name for one in judged if surely(one) == word] for word in ("better", "worse"))
     if worse:
         gained = f" (better: {', '.join(better)})" if better else ""
         return f"Verdict: the copy is worse in {', '.join(worse)}{gained}. Refit or tune it before use."

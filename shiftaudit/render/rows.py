@@ -7,8 +7,8 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from shiftaudit.records.report import AuditReport, ImageResult
-from shiftaudit.records.words import UNSHIFTED
+from shiftaudit.records.report import AuditReport, ImageResult, Shift
+from shiftaudit.records.words import UNSHIFTED, Role
 from shiftaudit.render.sentences import class_name
 
 Row = dict[str, Any]
@@ -27,37 +27,20 @@ def rows_of(report: AuditReport) -> Iterator[Row]:
     `label`, `label_name` and `correct` are None without a label.
     """
     for image in report.per_image:
-        shared = {
-            "model": report.model.source,
-            "path": image.path,
-            "id": image.id,
-            "label": image.label,
-            "label_name": None if image.label is None else class_name(report, image.label),
-        }
-        for view in _views(image):
-            row = {**shared, **view}
-            row["prediction_name"] = class_name(report, row["prediction"])
-            row["agrees"] = row["prediction"] == image.prediction
-            row["correct"] = None if image.label is None else row["prediction"] == image.label
-            yield {column: row[column] for column in COLUMNS}
+        label_name = None if image.label is None else class_name(report, image.label)
+        shared = (report.model.source, image.path, image.id, image.label, label_name)
+        for protocol, (dy, dx), prediction, probability, divergence in _views(image):
+            answer = (prediction, class_name(report, prediction), prediction == image.prediction)
+            correct = None if image.label is None else prediction == image.label
+            values = (*shared, protocol, dy, dx, *answer, correct, probability, divergence)
+            yield dict(zip(COLUMNS, values, strict=True))
 
 
-def _views(image: ImageResult) -> Iterator[Row]:
-    unshifted = (UNSHIFTED, (0, 0), image.prediction, image.probability, 0.0)
-    shifted = [
-        (protocol, *view)
-        for protocol, views in image.views.items()
-        for view in zip(views.shifts, views.predictions, views.probabilities, views.js_divergence, strict=True)
-    ]
-    for protocol, (dy, dx), prediction, probability, divergence in (unshifted, *shifted):
-        yield {
-            "protocol": protocol,
-            "dy": dy,
-            "dx": dx,
-            "prediction": prediction,
-            "probability": probability,
-            "js_divergence": divergence,
-        }
+def _views(image: ImageResult) -> Iterator[tuple[Role, Shift, int, float, float]]:
+    yield UNSHIFTED, (0, 0), image.prediction, image.probability, 0.0
+    for protocol, views in image.views.items():
+        columns = (views.shifts, views.predictions, views.probabilities, views.js_divergence)
+        yield from ((protocol, *view) for view in zip(*columns, strict=True))
 
 
 def csv_text(columns: tuple[str, ...], rows: Iterator[Row]) -> str:

@@ -8,7 +8,7 @@ from shiftaudit.records.report import AuditReport, Preprocessing, ProtocolResult
 from shiftaudit.records.words import CIRCULAR, CROP, Protocol
 from shiftaudit.render import findings
 from shiftaudit.render.numbers import (
-    images_text,
+    counted,
     interval_text,
     number,
     odds,
@@ -16,7 +16,7 @@ from shiftaudit.render.numbers import (
     percent,
     points,
     points_interval,
-    signed,
+    shift_text,
 )
 
 _SURE = 0.05
@@ -56,7 +56,7 @@ def worst_shift_text(result: ProtocolResult) -> str | None:
     worst = result.worst_shift
     if worst is None or not worst.n_views or worst.n_agree == worst.n_views:
         return None
-    where = f"({signed(worst.dy)}, {signed(worst.dx)})"
+    where = shift_text((worst.dy, worst.dx))
     place = f"around {where} ±{worst.half_width} px" if worst.half_width else f"at {where}"
     found = f"{percent(1 - worst.n_agree / worst.n_views)} of {worst.n_views:,}"
     if worst.p_value is None or worst.n_cells is None:
@@ -100,7 +100,7 @@ def made_of(report: AuditReport) -> str:
     parts = [
         model.kind,
         f"weights {model.weights}" if model.weights else "",
-        images_text(data.n_images),
+        counted(data.n_images, "image"),
         f"{data.n_labelled:,} labelled" if data.n_labelled else "no labels",
         views_text(report),
     ]
@@ -118,9 +118,8 @@ def views_text(report: AuditReport) -> str:
 
 def degenerate_text(report: AuditReport) -> str:
     """The warning of a model that answers (nearly) always the same."""
-    share = max((result.top_class_share for result in report.protocols.values()), default=1.0)
     return (
-        f"{percent(share)} of the images got one and the same answer. A model that always says the same is "
+        f"{percent(report.top_class_share)} of the images got one and the same answer. A model that always says the same is "
         "perfectly consistent, so the numbers here prove nothing. Check the preprocessing (--mean, --std, --size) and "
         "the weights."
     )
@@ -188,14 +187,14 @@ def apart_text(report: AuditReport) -> str | None:
     answers = sum(1 + sum(len(views.shifts) for views in image.views.values()) for image in report.per_image)
     return (
         f"{'one view of each' if one else f'{cause.n_views:,} views'} of {cause.n_images:,} of "
-        f"{images_text(len(report.per_image))}; {cause.n_answers:,} answers beside {answers:,}"
+        f"{counted(len(report.per_image), 'image')}; {cause.n_answers:,} answers beside {answers:,}"
     )
 
 
 def damage_images(stage: Stage) -> str:
     """How many images a stage's damage is of, where they are too few for an interval; empty otherwise."""
     variation = None if stage.damage is None else stage.damage.variation
-    return images_text(variation.n_images) if variation is not None and variation.ci_low is None else ""
+    return counted(variation.n_images, "image") if variation is not None and variation.ci_low is None else ""
 
 
 def damage_interval(stage: Stage) -> str:
@@ -248,6 +247,6 @@ def geometry_texts(report: AuditReport) -> list[str]:
     first = odd[0]
     return [
         f"The grid itself moves at {len(odd)} of {len(report.stages)} stages: the input of {size} px is not stride × map, from "
-        f"{first.name} on ({pair_text(first.stride)} × {pair_text((float(first.output_size[0]), float(first.output_size[1])))} "
+        f"{first.name} on ({pair_text(first.stride)} × {pair_text(first.output_size)} "
         "px). That part of a change is neither aliasing nor padding; it is counted with the border."
     ]

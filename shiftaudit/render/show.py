@@ -69,10 +69,8 @@ def _answers(protocol: Protocol, views: Views, flips: dict[int, list[Shift]], na
         return [f"{protocol}: no shift of {len(views.shifts)} changes the answer"]
     lines = [f"{protocol}: {changed} of {len(views.shifts)} shifts change the answer"]
     for letter, (answer, shifts) in list(zip(_LETTERS, flips.items(), strict=False))[:_ANSWERS]:
-        dy, dx = shifts[0]
-        count = "1 shift" if len(shifts) == 1 else f"{len(shifts)} shifts"
-        nearest = f"({numbers.signed(dy)}, {numbers.signed(dx)})"
-        lines.append(f"  {letter} = {class_name(names, answer)}: {count}, the nearest {nearest}")
+        found = f"{numbers.counted(len(shifts), 'shift')}, the nearest {numbers.shift_text(shifts[0])}"
+        lines.append(f"  {letter} = {class_name(names, answer)}: {found}")
     if len(flips) > _ANSWERS:
         lines.append(f"  and {len(flips) - _ANSWERS} more classes, with the letters that follow")
     return lines

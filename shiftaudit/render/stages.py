@@ -48,12 +48,7 @@ def _count(listed: StageList) -> str:
     if not stages:
         return "no operation makes a feature map smaller, so nothing aliases"
     aliased = sum(stage.filtering == "aliased" for stage in stages)
-    total = "1 downsampling stage" if len(stages) == 1 else f"{len(stages)} downsampling stages"
-    return f"{total}, {aliased} without a low-pass filter"
-
-
-def _size(size: tuple[int, int]) -> str:
-    return numbers.pair_text((float(size[0]), float(size[1])))
+    return f"{numbers.counted(len(stages), 'downsampling stage')}, {aliased} without a low-pass filter"
 
 
 def _plan(stage: ListedStage) -> str:
@@ -70,8 +65,9 @@ def _table(stages: Sequence[ListedStage], width: int) -> Table:
     rows = []
     for stage in stages:
         stride = numbers.pair_text(stage.stride)
-        size = f"{_size(stage.input_size)}→{_size(stage.output_size)}"
-        full = (stage.op, f"{stride} (×{numbers.pair_text(stage.layer_stride)})", size, stage.filtering, _plan(stage))
+        size = numbers.sizes_text(stage.input_size, stage.output_size)
+        strides = numbers.strides_text(stage.stride, stage.layer_stride)
+        full = (stage.op, strides, size, stage.filtering, _plan(stage))
         rows.append([clean(text) for text in ((stride, *full[3:]) if width < NARROW else full)])
     headings = ("stride", "now", "patch would") if width < NARROW else ("op", "stride", "size", "now", "patch would")
     # Names get the room that is left beside the other columns, of which only the last may be narrower than its words.
@@ -100,7 +96,7 @@ def _tree(listed: StageList) -> Tree:
             key = tuple(path[:depth])
             if key not in branches:
                 branches[key] = branches[key[:-1]].add(Text(clean(key[-1])))
-        size = f"{_size(stage.input_size)}→{_size(stage.output_size)}"
+        size = numbers.sizes_text(stage.input_size, stage.output_size)
         words = f"  {stage.op}, stride {numbers.pair_text(stage.stride)}, {size}, "
         line = Text.assemble((clean(leaf), "bold"), clean(words), (stage.filtering, _STYLES.get(stage.filtering, "")))
         branches[tuple(path)].add(line)

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from shiftaudit.metrics.vocabulary import label_of
 from shiftaudit.records.distance import DistanceBin
-from shiftaudit.records.report import AuditReport, ProtocolResult, Stage
+from shiftaudit.records.report import AuditReport, ProtocolResult
 from shiftaudit.records.words import Protocol
 from shiftaudit.render import distance, findings, numbers, sentences, verdict
 from shiftaudit.render.against import against_texts
@@ -39,7 +39,7 @@ def render(report: AuditReport, terminal: Terminal | None = None) -> str:
 
 def _draw(console: Console, report: AuditReport) -> None:
     headline(console, report)
-    if findings.is_degenerate(report):
+    if report.degenerate:
         warning = Text.assemble(("WARNING: ", "bold red"), (sentences.degenerate_text(report), "red"))
         console.print(warning)
         console.print()
@@ -62,7 +62,7 @@ def headline(console: Console, report: AuditReport) -> None:
         details.append(model.arch)
     if model.weights:
         details.append(f"weights {model.weights}")
-    images = numbers.images_text(report.data.n_images)
+    images = numbers.counted(report.data.n_images, "image")
     if report.data.n_labelled:
         images += f", {report.data.n_labelled} labelled"
     line = Text.assemble((clean(model.source), "bold"), clean(f" ({', '.join(details)}) on {images}"))
@@ -189,9 +189,12 @@ def _stage_table(report: AuditReport, protocol: Protocol | None, width: int) -> 
     rows = []
     for index, stage in enumerate(report.stages):
         end = (_bar(findings.damage(stage), top) if wide else "") + ("◀" if index == worst else "")
-        (error_in, error_out), damage = _error_texts(stage, protocol), numbers.number(findings.damage(stage))
+        error_in, error_out = (numbers.number(error, 3) for error in findings.stage_errors(stage, protocol))
+        damage = numbers.number(findings.damage(stage))
         interval = [sentences.damage_interval(stage)] if wide else []
-        row = [clean(stage.op), _stride_text(stage), _size_text(stage), error_in, error_out, damage, *interval, end]
+        strides = numbers.strides_text(stage.stride, stage.layer_stride)
+        sizes = numbers.sizes_text(stage.input_size, stage.output_size)
+        row = [clean(stage.op), strides, sizes, error_in, error_out, damage, *interval, end]
         if narrow:
             row = [numbers.pair_text(stage.stride), error_out, damage, end]
         rows.append(row)
@@ -221,22 +224,6 @@ def fold_name(name: str, width: int) -> str:
     return "\n".join(lines)
 
 
-def _stride_text(stage: Stage) -> str:
-    return f"{numbers.pair_text(stage.stride)} (×{numbers.pair_text(stage.layer_stride)})"
-
-
-def _size_text(stage: Stage) -> str:
-    before, after = (numbers.pair_text((float(y), float(x))) for y, x in (stage.input_size, stage.output_size))
-    return f"{before}→{after}"
-
-
-def _error_texts(stage: Stage, protocol: Protocol | None) -> tuple[str, str]:
-    errors = stage.errors.get(protocol) if protocol else None
-    if errors is None:
-        return "–", "–"
-    return numbers.number(errors.input.value, 3), numbers.number(errors.output.value, 3)
-
-
 def _bar(value: float | None, top: float) -> str:
     """A bar as long as a value on a scale from 0 to `top`."""
     return "█" * round(value / top * _BAR_CELLS) + " " if value and top > 0 else ""
@@ -246,7 +233,7 @@ def _notes(console: Console, report: AuditReport) -> None:
     """Skipped files and what the numbers were made with."""
     skipped = report.data.skipped
     if skipped:
-        console.print(Text(f"Skipped {len(skipped)} {'file' if len(skipped) == 1 else 'files'}:", style="yellow"))
+        console.print(Text(f"Skipped {numbers.counted(len(skipped), 'file')}:", style="yellow"))
         for entry in skipped[:_SKIPPED_SHOWN]:
             console.print(Padding(Text(clean(f"{entry.path}: {entry.reason}")), (0, 0, 0, 2)))
         if len(skipped) > _SKIPPED_SHOWN:
@@ -269,6 +256,6 @@ def _used(report: AuditReport) -> Iterable[tuple[str, str]]:
     environment = report.environment
     yield (
         "Run",
-        f"{numbers.images_text(report.data.n_images)}{limit}; torch {environment.torch} on {environment.device}, "
-        f"{environment.precision}, {environment.threads} {'thread' if environment.threads == 1 else 'threads'}",
+        f"{numbers.counted(report.data.n_images, 'image')}{limit}; torch {environment.torch} on {environment.device}, "
+        f"{environment.precision}, {numbers.counted(environment.threads, 'thread')}",
     )

@@ -13,7 +13,7 @@ from shiftaudit.records.advise import Advice, Change, RefitTrial, Trial
 from shiftaudit.records.tune import Check, HoldoutScore, TuneRecord
 from shiftaudit.records.words import CIRCULAR, CROP, Protocol
 from shiftaudit.render.characters import clean
-from shiftaudit.render.numbers import number
+from shiftaudit.render.numbers import counted, number, points_interval
 from shiftaudit.render.sentences import ceiling_text
 from shiftaudit.render.terminal import Terminal, to_text
 
@@ -129,8 +129,10 @@ def _draw_refitted(console: Console, refitted: tuple[RefitTrial, ...]) -> None:
 
 def _refit_verdict(refitted: tuple[RefitTrial, ...]) -> str:
     best = max(refitted, key=lambda one: (one.trial.harmless and one.trial.gains, one.trial.mean_consistency.value))
-    trial, count = best.trial, len(best.trial.sites)
-    what = f"{count} {'site' if count == 1 else 'sites'} with a refit, on {trial.agreement.n_images} images it was not fitted on"
+    trial = best.trial
+    what = (
+        f"{counted(len(trial.sites), 'site')} with a refit, on {trial.agreement.n_images} images it was not fitted on"
+    )
     gain = f"consistency {_signed(trial.mean_consistency)}, multiply-adds {best.macs_after / best.macs_before:.2f}×"
     if not (trial.harmless and trial.gains):
         return f"with a refit, too: none whose answers stay and whose gain is sure; the best is {what}: {gain}"
@@ -154,15 +156,14 @@ def _percent(value: float | None) -> str:
 
 def share_text(change: Change) -> str:
     """A share with its interval, in per cent."""
-    return f"{100 * change.value:.1f} %" + _interval(change, signed=False)
+    return f"{100 * change.value:.1f} % {points_interval(change)}".rstrip()
 
 
 def _signed(change: Change) -> str:
-    return f"{100 * change.value:+.1f}".replace("-", "−") + _interval(change, signed=True)
+    return f"{100 * change.value:+.1f}".replace("-", "−") + _interval(change)
 
 
-def _interval(change: Change, *, signed: bool) -> str:
+def _interval(change: Change) -> str:
     if change.ci_low is None or change.ci_high is None:
         return ""
-    sign = "+" if signed else ""
-    return f" [{100 * change.ci_low:{sign}.1f}, {100 * change.ci_high:{sign}.1f}]".replace("-", "−")
+    return f" [{100 * change.ci_low:+.1f}, {100 * change.ci_high:+.1f}]".replace("-", "−")

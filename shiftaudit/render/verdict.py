@@ -8,7 +8,7 @@ from typing import Literal
 
 from shiftaudit.records.report import AuditReport, ProtocolResult
 from shiftaudit.render import findings
-from shiftaudit.render.numbers import images_text, interval_text, percent, points, points_interval
+from shiftaudit.render.numbers import counted, metric_text, percent, points, points_interval
 from shiftaudit.render.sentences import damage_images
 
 Part = Literal["none", "no sign", "unsure", "some", "most"]
@@ -47,11 +47,10 @@ def n_changed(report: AuditReport) -> int:
 
 def verdict_text(report: AuditReport) -> str:
     """The report in a sentence or two."""
-    if findings.is_degenerate(report):
-        share = max((result.top_class_share for result in report.protocols.values()), default=1.0)
+    if report.degenerate:
         return (
-            f"No verdict: {percent(share)} of the images got one and the same answer, and a model that always says the same "
-            "is perfectly consistent. Check the preprocessing (--mean, --std, --size) and the weights."
+            f"No verdict: {percent(report.top_class_share)} of the images got one and the same answer, and a model that always "
+            "says the same is perfectly consistent. Check the preprocessing (--mean, --std, --size) and the weights."
         )
     if not report.per_image:
         return "No verdict: no image was scored."
@@ -59,7 +58,7 @@ def verdict_text(report: AuditReport) -> str:
     if not changed:
         return f"No tried shift changes the answer of {'the only image' if total == 1 else f'any of the {total:,} images'}."
     part = part_of_aliasing(report)
-    text = f"{changed:,} of {images_text(total)} {'changes its' if changed == 1 else 'change their'} answer under some shift"
+    text = f"{changed:,} of {counted(total, 'image')} {'changes its' if changed == 1 else 'change their'} answer under some shift"
     return text + (_PART_WORDS[part] if part is not None else ".")
 
 
@@ -96,7 +95,7 @@ def accuracy_of(result: ProtocolResult) -> str:
     unmoved, *others = (result.metrics.get(name) for name in ("accuracy", "accuracy_shifted", "accuracy_worst"))
     if unmoved is None or unmoved.value is None:
         return ""
-    words = [f"{percent(unmoved.value)} {interval_text('accuracy', unmoved)} unmoved".replace("  ", " ")]
+    words = [f"{metric_text('accuracy', unmoved)} unmoved"]
     for metric, where in zip(others, ("shifted", "at the worst shift of each image"), strict=True):
         if metric is not None and metric.value is not None:
             words.append(f"{percent(metric.value)} {where}")
@@ -109,7 +108,7 @@ def accuracy_text(report: AuditReport) -> str:
     for protocol, result in report.protocols.items():
         metric, shifted = result.metrics.get("accuracy"), result.metrics.get("accuracy_shifted")
         if metric is not None and metric.value is not None:
-            unmoved = f"{percent(metric.value)} {interval_text('accuracy', metric)}".rstrip()
+            unmoved = metric_text("accuracy", metric)
         if shifted is not None and shifted.value is not None:
             moved.append(f"{percent(shifted.value)} ({protocol})")
     return "; shifted ".join(filter(None, (unmoved, ", ".join(moved))))
@@ -127,9 +126,9 @@ def lead_text(report: AuditReport) -> str:
 
 def next_step(report: AuditReport) -> str:
     """What to do now."""
-    if findings.is_degenerate(report):
+    if report.degenerate:
         return "Next: make the model answer sensibly first; see `shiftaudit explain degenerate`."
-    if report.per_image and not any(findings.flips(image)[0] for image in report.per_image):
+    if report.per_image and not n_changed(report):
         return "Next: `shiftaudit baseline save` keeps this for `shiftaudit gate` to judge against."
     part = part_of_aliasing(report)
     if part == "none":

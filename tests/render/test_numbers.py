@@ -17,7 +17,7 @@ from shiftaudit.render.baseline import changes, render_baseline
 from shiftaudit.render.compare import render_comparison
 from shiftaudit.render.gate import words
 from shiftaudit.render.html.page import render as render_page
-from shiftaudit.render.numbers import interval_text, percent, value_text
+from shiftaudit.render.numbers import interval_text, percent, sizes_text, value_text
 
 
 def walked(seed: int) -> AuditReport:
@@ -105,3 +105,7 @@ def test_too_few_images_for_a_value_show_their_number():
     assert interval_text("js_divergence", Metric(0.1, None, None, 16, 84, "none", False)) == "16 images", (
         "0.1 of 16 is not meant"
     )
+
+
+def test_the_size_of_a_large_map_keeps_its_digits() -> None:
+    assert sizes_text((1024, 1536), (512, 768)) == "1024×1536→512×768"

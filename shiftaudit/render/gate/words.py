@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from shiftaudit.metrics.vocabulary import unit_of
 from shiftaudit.records.gate import ANCHOR, DEGENERATE, FAIL, FLOOR, INCONCLUSIVE, MARGIN, GateResult, Verdict
 from shiftaudit.records.words import APPROXIMATE
-from shiftaudit.render.numbers import about, images_text, value_text
+from shiftaudit.render.numbers import about, counted, value_text
 
 _MOST_NAMES = 4
 REFRESH = (
@@ -19,7 +19,7 @@ def headline(result: GateResult) -> str:
     """The decision in one sentence."""
     failed = [title(verdict) for verdict in result.verdicts if verdict.outcome == FAIL]
     unsure = [title(verdict) for verdict in result.verdicts if verdict.outcome == INCONCLUSIVE]
-    images = images_text(result.n_images)
+    images = counted(result.n_images, "image")
     if failed:
         return f"FAIL: {_listed(failed)} {_are(failed)} worse than the gate accepts, judged on {images}"
     if not unsure:

@@ -11,6 +11,7 @@ from shiftaudit.records.gate import Comparison, MetricComparison
 from shiftaudit.records.report import AuditReport, ImageResult, Level
 from shiftaudit.records.words import Protocol
 from shiftaudit.render import findings
+from shiftaudit.render.findings import surely
 from shiftaudit.render.numbers import about, change_text, number, value_text
 from shiftaudit.render.numbers import pair_text as pair
 from shiftaudit.render.sentences import class_name
@@ -101,9 +102,8 @@ def _difference(one: MetricComparison) -> Difference:
     if one.ci_low is None or one.ci_high is None:
         return Difference(text, "pale")
     text += f" {about(one.method)}[{change_text(one.name, one.ci_low)}, {change_text(one.name, one.ci_high)}]"
-    if one.ci_low <= 0 <= one.ci_high:
-        return Difference(text, "pale")
-    return Difference(text, "better" if (one.ci_low > 0) == one.higher_is_better else "poorer")
+    moods: dict[str | None, Mood] = {"better": "better", "worse": "poorer", None: "pale"}
+    return Difference(text, moods[surely(one)])
 
 
 def _levels(before: AuditReport, after: AuditReport) -> Iterator[Row]:

@@ -54,7 +54,7 @@ class Plot:
 def highest(bins: Sequence[DistanceBin]) -> float:
     """The highest value or end of an interval, where a drawing ends above; 0 where there is nothing to draw."""
     points = (point for curve in distance.curves(bins) for point in curve.points)
-    return max((max(point.y, point.high or 0.0) for point in points), default=0.0)
+    return max((point.high for point in points), default=0.0)
 
 
 def plot(bins: Sequence[DistanceBin], top: float | None = None) -> Plot | None:
@@ -77,16 +77,7 @@ def plot(bins: Sequence[DistanceBin], top: float | None = None) -> Plot | None:
     lattice = distance.lattice(bins)[:_MOST_MARKS]
     drawn = []
     for row, curve in enumerate(curves):
-        marks = tuple(
-            Mark(
-                x(p.x),
-                y(p.y),
-                y(p.y if p.low is None else max(0.0, p.low)),
-                y(p.y if p.high is None else p.high),
-                p.title,
-            )
-            for p in curve.points
-        )
+        marks = tuple(Mark(x(p.x), y(p.y), y(p.low), y(p.high), p.title) for p in curve.points)
         path = "M" + "L".join(f"{mark.x:.4g} {mark.y:.4g}" for mark in marks)
         label = Words(curve.label, _WIDTH + 22, 16.0 * row + 8, "start") if lattice or len(curves) > 1 else None
         drawn.append(DrawnCurve(curve.kind, path, marks, label))

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shiftaudit.records.report import AuditReport, ImageResult, Shift, Views
+from shiftaudit.records.report import AuditReport, ImageResult, Views
 from shiftaudit.records.words import Protocol
 from shiftaudit.render import findings
 from shiftaudit.render.grids import probability_grid
 from shiftaudit.render.html import svg
-from shiftaudit.render.numbers import percent, signed
+from shiftaudit.render.numbers import percent, shift_text
 from shiftaudit.render.sentences import class_name
 
 SHOWN = 12
@@ -145,12 +145,8 @@ def _chart(protocol: Protocol, views: Views, image: ImageResult) -> Chart:
         drawn_map = svg.heat_map(grid, title, top=max(grid.top, 0.05))
     else:
         dots = [
-            (math.hypot(*shift), probability, flip, f"{_shift_text(shift)}: {percent(probability)}")
+            (math.hypot(*shift), probability, flip, f"{shift_text(shift)}: {percent(probability)}")
             for shift, probability, flip in zip(views.shifts, views.probabilities, flipped, strict=True)
         ]
         drawn_dots = svg.dots(dots, image.probability, f"{protocol}: probability against shift, {counted}", protocol)
     return Chart(protocol, drawn_map, drawn_dots)
-
-
-def _shift_text(shift: Shift) -> str:
-    return f"({signed(shift[0])}, {signed(shift[1])})"

@@ -11,7 +11,7 @@ from shiftaudit.records.words import Protocol
 from shiftaudit.render import findings
 from shiftaudit.render.html import svg
 from shiftaudit.render.html.maps import PhaseMap, phase_maps
-from shiftaudit.render.numbers import interval_text, number, pair_text, percent, points_interval
+from shiftaudit.render.numbers import metric_text, number, pair_text, percent, points_interval, sizes_text
 from shiftaudit.render.sentences import damage_interval, stage_notes
 
 _MAPS = 8
@@ -64,7 +64,7 @@ def stages_part(sides: Sequence[tuple[str, AuditReport]]) -> StagesPart | None:
     if not measured:
         return None
     protocol = findings.stage_protocol(measured[0][1])
-    ends = [end for _, report in measured for stage in report.stages for end in _ends(stage, protocol)]
+    ends = [end for _, report in measured for stage in report.stages for end in findings.stage_errors(stage, protocol)]
     top = max((end for end in ends if end is not None), default=0.0)
     damages = [stage.damage.variation for _, report in measured for stage in report.stages if stage.damage]
     scale = _Scale(protocol, top, max((one.ci_high or one.value or 0.0 for one in damages), default=0.0))
@@ -85,22 +85,15 @@ class _Scale:
     damage: float
 
 
-def _ends(stage: Stage, protocol: Protocol | None) -> tuple[float | None, float | None]:
-    """The error at the stage's input and at its output."""
-    errors = stage.errors.get(protocol) if protocol else None
-    return (errors.input.value, errors.output.value) if errors else (None, None)
-
-
 def _row(stage: Stage, scale: _Scale, worst: bool) -> Row:
-    before, after = _ends(stage, scale.protocol)
+    before, after = findings.stage_errors(stage, scale.protocol)
     n = stage.errors[scale.protocol].output.n_pairs if scale.protocol in stage.errors else 0
     title = f"{stage.name}: error in {number(before)}, out {number(after)}, n {n:,}"
-    sizes = [pair_text((float(y), float(x))) for y, x in (stage.input_size, stage.output_size)]
     return Row(
         name=stage.name,
         op=stage.op,
         stride=pair_text(stage.stride),
-        size="→".join(sizes),
+        size=sizes_text(stage.input_size, stage.output_size),
         bar=svg.gain_bar(before, after, scale.error, title, worst=worst),
         before=number(before, 4),
         after=number(after, 4),
@@ -113,5 +106,6 @@ def _row(stage: Stage, scale: _Scale, worst: bool) -> Row:
 
 def _gauge(name: str, damage: Damage, top: float) -> svg.Gauge | None:
     changed = f"{percent(damage.changed.value)} {points_interval(damage.changed)}".rstrip()
-    moved = f"{number(damage.variation.value)} {interval_text('damage', damage.variation)}".rstrip()
-    return svg.gauge(damage.variation, top, f"{name}: damage {moved}, {changed} of answers change")
+    return svg.gauge(
+        damage.variation, top, f"{name}: damage {metric_text('damage', damage.variation)}, {changed} of answers change"
+    )

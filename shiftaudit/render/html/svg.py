@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from shiftaudit.records.metric import Metric
 from shiftaudit.render.colours import heat, hexadecimal
 from shiftaudit.render.grids import Grid
-from shiftaudit.render.numbers import images_text, number, percent, signed
+from shiftaudit.render.numbers import counted, number, percent, shift_text, signed
 
 _LEVELS = 40
 _SIDE = 240.0
@@ -174,7 +174,7 @@ def heat_map(
 
 def _cell_title(grid: Grid, i: int, j: int, value: float, count: float, *, shares: bool) -> str:
     around = "around " if grid.pooled else ""
-    return f"{around}({signed(grid.ys[i])}, {signed(grid.xs[j])}): {percent(value) if shares else number(value)}, n {count:g}"
+    return f"{around}{shift_text((grid.ys[i], grid.xs[j]))}: {percent(value) if shares else number(value)}, n {count:g}"
 
 
 def _origin(grid: Grid, cell: float) -> tuple[float, float, float] | None:
@@ -229,7 +229,7 @@ def gauge(metric: Metric, top: float, title: str) -> Gauge | None:
         return None
     low, high = (metric.value if end is None else end for end in (metric.ci_low, metric.ci_high))
     scale = 100 / top if top > 0 else 0.0
-    title = f"{title}, n {metric.n_pairs:,} on {images_text(metric.n_images)}"
+    title = f"{title}, n {metric.n_pairs:,} on {counted(metric.n_images, 'image')}"
     return Gauge(title, metric.value * scale, max(0.0, low) * scale, min(top, high) * scale)
 
 
