@@ -11,7 +11,7 @@ from shiftaudit.gate.rules import Check
 from shiftaudit.records.gate import ANCHOR, FAIL, Baseline, Rules
 
 
-def require_no_sure_drop(new: Baseline, old: Baseline, alpha: float = ALPHA) -> None:
+def require_no_sure_drop(new: Baseline, old: Baseline) -> None:
     """Refuse a new baseline that is surely lower. Baselines of other images or views cannot be compared and pass.
 
     Raises:
@@ -23,7 +23,7 @@ def require_no_sure_drop(new: Baseline, old: Baseline, alpha: float = ALPHA) -> 
         checks += metric_checks(new, old, Rules(margins=dict.fromkeys(DEFAULT_MARGINS, 0.0)))
     if old.anchor is not None and _comparable(new, first := first_measurement(old)):
         checks += anchor_checks(new, first, Rules())
-    failed = [check for check, (_, outcome) in zip(checks, decide(checks, alpha), strict=True) if outcome == FAIL]
+    failed = [check for check, (_, outcome) in zip(checks, decide(checks, ALPHA), strict=True) if outcome == FAIL]
     if failed:
         names = [f"{check.name} (against the anchor)" if check.rule == ANCHOR else check.name for check in failed]
         raise InputError(

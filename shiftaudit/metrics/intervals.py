@@ -133,7 +133,7 @@ def mean_metric(
     return Metric(value, max(ends[0], low), min(ends[1], high), n, n_pairs, "approximate-t", higher_is_better)
 
 
-def skewed_interval(values: NDArray[np.float64], confidence: float = CONFIDENCE) -> tuple[float, float]:
+def skewed_interval(values: NDArray[np.float64]) -> tuple[float, float]:
     """Student's interval of a mean together with the one that is corrected for skewness: the farther of both ends each.
 
     With y = (mean - true mean) / spread and skewness g, Hall's y + g y² / 3 + g² y³ / 27 + g / (6 n) is nearly symmetric.
@@ -141,7 +141,6 @@ def skewed_interval(values: NDArray[np.float64], confidence: float = CONFIDENCE)
 
     Args:
         values: one an image, shape (n,), n at least 2, not all equal.
-        confidence: of the interval.
 
     >>> low, high = skewed_interval(np.array([0.0, 0.0, 0.0, 0.0, 0.1, 0.0, 0.0, 0.0, 0.4, 0.1]))
     >>> round(low, 3), round(high, 3)  # the mean is 0.06
@@ -153,7 +152,7 @@ def skewed_interval(values: NDArray[np.float64], confidence: float = CONFIDENCE)
     variance = float((deviations**2).mean())
     spread = math.sqrt(variance * n / (n - 1))
     skewness = float((deviations**3).mean()) / variance**1.5
-    reach = student_quantile(0.5 + confidence / 2, n - 1) / math.sqrt(n)
+    reach = student_quantile(0.5 + CONFIDENCE / 2, n - 1) / math.sqrt(n)
     corrected = [_without_skewness(end, skewness, n) for end in (reach, -reach)]
     return mean - spread * max(reach, corrected[0]), mean - spread * min(-reach, corrected[1])
 

@@ -38,12 +38,7 @@ def changes(old: Baseline, new: Baseline) -> str:
     for name in dict.fromkeys([*before, *after]):
         if before.get(name) != after.get(name):
             lines.append(f"{name}: {before.get(name, '–')} → {after.get(name, '–')}")
-    return clean_lines(lines) or "nothing changes\n"
-
-
-def clean_lines(lines: list[str]) -> str:
-    """Lines without control characters, each ending in a newline."""
-    return "".join(clean(line) + "\n" for line in lines)
+    return "".join(clean(line) + "\n" for line in lines) or "nothing changes\n"
 
 
 def _values(baseline: Baseline) -> dict[str, str]:

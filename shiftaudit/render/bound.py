@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from shiftaudit.records.advise import Change
 from shiftaudit.records.bound import Candidate, Search
 from shiftaudit.render.characters import clean
 from shiftaudit.render.numbers import counted
-from shiftaudit.render.terminal import Terminal, to_text
+from shiftaudit.render.terminal import Terminal, table, to_text
 
 _SHOWN = 3
 
@@ -49,14 +47,12 @@ def _draw(console: Console, search: Search) -> None:
             f"{_percent(search.original_consistency)}"
         )
     )
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("sites", justify="right")
-    for name in ("filter", "strength", f"{search.measure} falls by %", "consistency rises by %", "MMACs", "verified"):
-        table.add_column(name, justify="right")
+    changes = (f"{search.measure} falls by %", "consistency rises by %")
+    tried = table(right=("sites", "filter", "strength", *changes, "MMACs", "verified"))
     shown = _shown(search)
     for one in shown:
-        table.add_row(*_cells(one))
-    console.print(table)
+        tried.add_row(*_cells(one))
+    console.print(tried)
     for sites in dict.fromkeys(one.sites for one in shown):
         console.print(Text(clean(f"{counted(len(sites), 'site')}: {', '.join(sites)}")))
     console.print(

@@ -5,8 +5,6 @@ It runs evenly in lightness, so it reads in grey print and for the colour-blind,
 
 from __future__ import annotations
 
-from functools import partial
-
 RGB = tuple[int, int, int]
 
 _ANCHORS: tuple[RGB, ...] = (
@@ -46,9 +44,5 @@ def xterm256(colour: RGB) -> int:
     (196, 16)
     """
     levels = (0, 95, 135, 175, 215, 255)
-    red, green, blue = (levels.index(min(levels, key=partial(_distance, part))) for part in colour)
+    red, green, blue = (min((abs(level - part), place) for place, level in enumerate(levels))[1] for part in colour)
     return 16 + 36 * red + 6 * green + blue
-
-
-def _distance(a: int, b: int) -> int:
-    return abs(a - b)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from shiftaudit.records.refit import LayerRecord, RefitRecord
-from shiftaudit.render.terminal import Terminal, to_text
+from shiftaudit.render.terminal import Terminal, table, to_text
 
 
 def render_refit(record: RefitRecord, *, output: str = "", terminal: Terminal | None = None) -> str:
@@ -33,14 +31,11 @@ def _draw(console: Console, record: RefitRecord, output: str) -> None:
 
 
 def _draw_layers(console: Console, layers: tuple[LayerRecord, ...]) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("layer")
     held = any(layer.held_error is not None for layer in layers)
-    for name in ("ridge", "error before", "after", *(("held-out before", "after") if held else ())):
-        table.add_column(name, justify="right")
+    fitted = table("layer", right=("ridge", "error before", "after", *(("held-out before", "after") if held else ())))
     for layer in layers:
         errors = [layer.error_before, layer.error] + ([layer.held_error_before, layer.held_error] if held else [])
         ridge = "kept" if layer.ridge is None else f"{layer.ridge:g}"
         cells = ("" if error is None else f"{error:.4f}" for error in errors)
-        table.add_row(layer.name.removesuffix(".weight"), ridge, *cells)
-    console.print(table)
+        fitted.add_row(layer.name.removesuffix(".weight"), ridge, *cells)
+    console.print(fitted)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import TextIO
 
+from rich import box
 from rich.console import Console
+from rich.table import Table
 
 from shiftaudit.records.digits import whole_number
 
@@ -73,6 +75,16 @@ def to_text(draw: Callable[[Console], None], terminal: Terminal) -> str:
     )
     draw(console)
     return plain_lines(buffer.getvalue(), terminal)
+
+
+def table(*headings: str, right: Sequence[str]) -> Table:
+    """A table with a line under its head, without rows yet; the columns of `right` follow, aligned right."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in headings:
+        made.add_column(heading)
+    for heading in right:
+        made.add_column(heading, justify="right")
+    return made
 
 
 def plain_lines(text: str, terminal: Terminal) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from itertools import zip_longest
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from shiftaudit.records.advise import Advice, Change, RefitTrial, Trial
@@ -15,7 +13,7 @@ from shiftaudit.records.words import CIRCULAR, CROP, Protocol
 from shiftaudit.render.characters import clean
 from shiftaudit.render.numbers import counted, number, points_interval
 from shiftaudit.render.sentences import ceiling_text
-from shiftaudit.render.terminal import Terminal, to_text
+from shiftaudit.render.terminal import Terminal, table, to_text
 
 _PROTOCOLS: tuple[Protocol, ...] = (CROP, CIRCULAR)
 
@@ -46,20 +44,17 @@ def check_line(check: Check, steps: int) -> str:
 
 
 def _draw_tune(console: Console, record: TuneRecord) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("held-out crops")
-    for name in ("original", "patched", "tuned"):
-        table.add_column(name, justify="right")
+    reached = table("held-out crops", right=("original", "patched", "tuned"))
     scores = (record.original, record.patched, record.tuned)
     for label, field in (
         ("agreement with the original", "agreement"),
         ("consistency, crop", "consistency_crop"),
         ("consistency, circular", "consistency_circular"),
     ):
-        table.add_row(label, *(_percent(getattr(score, field)) for score in scores))
+        reached.add_row(label, *(_percent(getattr(score, field)) for score in scores))
     if record.tuned.accuracy is not None:
-        table.add_row("accuracy", *(_percent(score.accuracy) for score in scores))
-    console.print(table)
+        reached.add_row("accuracy", *(_percent(score.accuracy) for score in scores))
+    console.print(reached)
     console.print(Text(_what_was_done(record)))
     console.print(Text(_verdict(record.original, record.tuned)))
     if record.holdout_is_training_data:

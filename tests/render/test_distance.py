@@ -32,7 +32,7 @@ def test_every_curve_has_a_point_a_range_and_a_title() -> None:
 
 
 def test_the_drawing_is_one_svg_element_and_nothing_lies_outside_it() -> None:
-    drawing = plot(BINS)
+    drawing = plot(BINS, highest(BINS))
     assert drawing is not None
     marks = [mark for curve in drawing.curves for mark in curve.marks]
     assert all(
@@ -49,12 +49,13 @@ def test_reports_without_distances_draw_nothing() -> None:
     report = fake_report()
     bare = replace(report, protocols={name: replace(found, by_distance=()) for name, found in report.protocols.items()})
     assert distance.bins_of(bare) == ()
-    assert plot(()) is None
+    assert plot((), 0.0) is None
     assert highest(()) == 0
 
 
 def test_drawings_to_be_compared_have_one_scale_and_a_lone_curve_needs_no_label() -> None:
-    alone, higher = plot(distance.bins_of(make_report(40))), plot(BINS, 2 * highest(BINS))
+    bins = distance.bins_of(make_report(40))
+    alone, higher = plot(bins, highest(bins)), plot(BINS, 2 * highest(BINS))
     assert alone is not None
     assert higher is not None
     assert {curve.label for curve in alone.curves} == {None} or alone.lattice

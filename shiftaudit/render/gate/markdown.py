@@ -24,9 +24,7 @@ def render(result: GateResult) -> str:
         for verdict in result.verdicts
     ]
     notes = [f"{words.label(result, verdict)}: {note}" for verdict in result.verdicts for note in words.notes(verdict)]
-    told = [words.consequence(result), words.power(result), words.anchor(result)]
-    told.append(words.REFRESH if result.refresh_baseline else None)
-    notes += [text for text in told if text]
+    notes += words.remarks(result)
     notes += [f"Warning: {warning}" for warning in result.warnings]
     parts = [
         "## Shift gate",

@@ -32,11 +32,8 @@ def _draw(console: Console, result: GateResult) -> None:
     for verdict in result.verdicts:
         for detail in words.notes(verdict):
             console.print(Text(clean(f"{words.label(result, verdict)}: {detail}")))
-    notes = [words.consequence(result), words.power(result), words.anchor(result)]
-    notes.append(words.REFRESH if result.refresh_baseline else None)
-    for note in (*notes, *(f"warning: {warning}" for warning in result.warnings)):
-        if note:
-            console.print(Text(clean(note)))
+    for note in (*words.remarks(result), *(f"warning: {warning}" for warning in result.warnings)):
+        console.print(Text(clean(note)))
 
 
 def _draw_verdicts(console: Console, verdicts: Sequence[Verdict]) -> None:

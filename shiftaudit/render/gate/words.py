@@ -49,6 +49,12 @@ def anchor(result: GateResult) -> str | None:
     return "The baseline has no anchor, so drops may have added up unseen: the next `shiftaudit baseline update` gives it one."
 
 
+def remarks(result: GateResult) -> list[str]:
+    """What is to be said of the whole beside the decision."""
+    told = (consequence(result), power(result), anchor(result), REFRESH if result.refresh_baseline else None)
+    return [text for text in told if text]
+
+
 def power(result: GateResult) -> str:
     """The smallest drops that so many images show, by metric: what a pass cannot rule out is said with every verdict."""
     against = [v for v in result.verdicts if v.rule == MARGIN] or list(result.verdicts)

@@ -57,15 +57,15 @@ def highest(bins: Sequence[DistanceBin]) -> float:
     return max((point.high for point in points), default=0.0)
 
 
-def plot(bins: Sequence[DistanceBin], top: float | None = None) -> Plot | None:
+def plot(bins: Sequence[DistanceBin], top: float) -> Plot | None:
     """Where everything lies; None where there is nothing to draw. The macro `svg.curves` draws it.
 
-    `top` is the value at the upper end, by default the `highest`; drawings to be compared have the same.
+    `top` is the value at the upper end; drawings to be compared have the same.
     """
     curves = distance.curves(bins)
     if not curves:
         return None
-    top = top or highest(bins) or 1.0
+    top = top or 1.0
     near, far = math.log2(bins[0].nearest), math.log2(bins[-1].farthest)
 
     def x(pixels: float) -> float:

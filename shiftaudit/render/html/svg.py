@@ -127,8 +127,8 @@ def heat_map(
     grid: Grid,
     title: str,
     *,
+    top: float,
     shares: bool = False,
-    top: float | None = None,
     least: int = 0,
     named: Named | None = None,
 ) -> HeatMap:
@@ -137,12 +137,11 @@ def heat_map(
     Args:
         grid: what is drawn.
         title: of the whole.
+        top: the value of the brightest colour.
         shares: the values are shares, told in per cent.
-        top: the value of the brightest colour, by default the largest of the cells that get one.
         least: cells of fewer views get no colour.
         named: a place that the words beside the map name.
     """
-    top = grid.highest(least) if top is None else top
     cell = _SIDE / max(len(grid.ys), len(grid.xs))
     shades: dict[int, list[Cell]] = defaultdict(list)
     few: list[Cell] = []

@@ -227,7 +227,7 @@ def test_every_cell_says_its_value_and_how_many_views_it_is_made_of() -> None:
 
 def test_cells_of_few_views_are_hatched_and_outside_the_scale() -> None:
     grid = Grid((0, 1), (0, 1), ((0.1, 0.9), (0.2, None)), ((9, 4), (5, 0)), 1)
-    drawn = svg.heat_map(grid, "a map", shares=True, least=5)
+    drawn = svg.heat_map(grid, "a map", top=grid.highest(5), shares=True, least=5)
     assert drawn.end == "20.0 %"
     assert [cell.title for cell in drawn.few] == ["(0, +1): 90.0 %, n 4"]
     assert drawn.hatching.startswith("M1 ")
