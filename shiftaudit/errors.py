@@ -6,6 +6,9 @@ Exit codes: 0 pass, 1 the gate failed (never an error), 2 usage or input, 3 no v
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class ShiftAuditError(Exception):
     """Base of all errors that are the user's to act on.
@@ -50,3 +53,18 @@ def first_line(error: BaseException, limit: int = 300) -> str:
     """
     lines = str(error).strip().splitlines()
     return (lines[0] if lines else type(error).__name__)[:limit]
+
+
+@contextmanager
+def from_extra(extra: str, what: str, kind: type[ShiftAuditError] = InputError) -> Iterator[None]:
+    """Imports of what an extra installs.
+
+    Args:
+        extra: its name.
+        what: the sentence up to `is not installed`.
+        kind: of the error.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise kind(f"{what} is not installed", hint=f"pip install 'shiftaudit[{extra}]'") from error

@@ -6,12 +6,11 @@ Neither torch nor rich is imported before a form needs it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shiftaudit.errors import InputError
+from shiftaudit.errors import InputError, from_extra
 from shiftaudit.files import (
     check_writable,
     is_device,
@@ -251,22 +250,23 @@ def _content(report: AuditReport, format: str, other: AuditReport | None, images
     if format == "html":
         return [web_page(report, other, images=images).encode()]
     if format in _FIGURES:
+        drawn = figure(report)
         from shiftaudit.render.figures import figure_bytes
 
-        return [figure_bytes(figure(report), format)]
+        return [figure_bytes(drawn, format)]
     return [_parquet(report) if format == "parquet" else format_report(report, format).encode()]
 
 
 def figure(report: AuditReport) -> Figure:
     """The report's figure; see `AuditReport.plot`."""
-    with _extra("figures", "figures"):
+    with from_extra("figures", "figures need matplotlib, which"):
         from shiftaudit.render.figures import draw
     return draw(report)
 
 
 def data_frame(report: AuditReport) -> DataFrame:
     """A row for each view; see `AuditReport.to_pandas`."""
-    with _extra("data frames", "pandas"):
+    with from_extra("pandas", "data frames need pandas, which"):
         from pandas import DataFrame
     from shiftaudit.render.rows import COLUMNS, rows_of
 
@@ -277,17 +277,6 @@ def data_frame(report: AuditReport) -> DataFrame:
 
 def _parquet(report: AuditReport) -> bytes:
     frame = data_frame(report)
-    with _extra("Parquet files", "pandas"):
+    with from_extra("pandas", "Parquet files need pyarrow, which"):
         import pyarrow  # noqa: F401  # what pandas writes them with
     return bytes(frame.to_parquet(index=False))
-
-
-@contextmanager
-def _extra(what: str, name: str) -> Iterator[None]:
-    """Imports of an extra that may not be installed."""
-    try:
-        yield
-    except ImportError as error:
-        raise InputError(
-            f"{what} need {error.name or name}, which is not installed", hint=f"pip install 'shiftaudit[{name}]'"
-        ) from error

@@ -129,3 +129,15 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(shiftaudit.InputError, match=r"data frames need pandas.*pip install 'shiftaudit\[pandas\]'"):
         make_report(5).to_pandas()
+
+
+def test_a_figure_that_cannot_be_drawn_into_a_file_names_its_extra(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.delitem(sys.modules, "shiftaudit.render.figures", raising=False)
+    with pytest.raises(shiftaudit.InputError, match=r"figures need matplotlib.*pip install 'shiftaudit\[figures\]'"):
+        shiftaudit.save_report(make_report(5), tmp_path / "figure.svg")
+    assert not list(tmp_path.iterdir())

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from shiftaudit.errors import InputError, first_line
+from shiftaudit.errors import InputError, first_line, from_extra
 from shiftaudit.images.file import Member, UnreadableImageError, clean_name, require_size
 
 MAX_GROUP_BYTES = 2 * 2**30
@@ -148,10 +148,6 @@ def _features(schema: Any) -> dict[str, Any]:
 
 
 def _parquet(path: Path) -> Any:
-    try:
+    with from_extra("pandas", f"{path} needs pyarrow, which"):
         from pyarrow import parquet
-    except ImportError as error:
-        raise InputError(
-            f"{path} needs pyarrow, which is not installed", hint="pip install 'shiftaudit[pandas]'"
-        ) from error
     return parquet

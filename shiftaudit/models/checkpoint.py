@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from shiftaudit.errors import InputError, ModelError
+from shiftaudit.errors import InputError, ModelError, from_extra
 from shiftaudit.models import archives
 from shiftaudit.models.carried import EXTRA_FILE, Carried
 from shiftaudit.models.loaded import last_line, refuse_lazy
@@ -121,10 +121,8 @@ def _load_trusted(path: Path) -> Any:
 
 
 def _load_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
+    with from_extra("safetensors", "safetensors"):
         from safetensors.torch import load_file
-    except ImportError as error:
-        raise InputError("safetensors is not installed", hint="pip install 'shiftaudit[safetensors]'") from error
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except Exception as error:

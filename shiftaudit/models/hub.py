@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from shiftaudit.errors import InputError, ModelError, first_line
+from shiftaudit.errors import InputError, ModelError, first_line, from_extra
 
 _SECONDS = 10
 """For the first answer of the hub; its own client asks for most of a minute, file by file."""
@@ -26,7 +26,7 @@ def asked_once(repo: str, revision: str | None = None) -> Iterator[str | None]:
     Raises:
         InputError: it has no such model, or not for this user; huggingface_hub is not installed.
     """
-    try:
+    with from_extra("hf", "huggingface_hub"):
         from huggingface_hub import HfApi, constants
         from huggingface_hub.errors import (
             HfHubHTTPError,
@@ -34,8 +34,6 @@ def asked_once(repo: str, revision: str | None = None) -> Iterator[str | None]:
             RepositoryNotFoundError,
             RevisionNotFoundError,
         )
-    except ImportError as error:
-        raise InputError("huggingface_hub is not installed", hint="pip install 'shiftaudit[hf]'") from error
     silent = None
     try:
         HfApi().model_info(repo, revision=revision, timeout=_SECONDS)

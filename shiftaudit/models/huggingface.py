@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from shiftaudit.errors import InputError, ModelError
+from shiftaudit.errors import InputError, ModelError, from_extra
 from shiftaudit.models.guard import stdout_to_stderr
 from shiftaudit.models.hub import fetch
 from shiftaudit.models.loaded import last_line
@@ -65,10 +65,8 @@ def hf_model(
 
 
 def _transformers() -> Any:
-    try:
+    with from_extra("hf", "transformers"):
         import transformers
-    except ImportError as error:
-        raise InputError("transformers is not installed", hint="pip install 'shiftaudit[hf]'") from error
     return transformers
 
 

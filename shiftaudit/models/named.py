@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from shiftaudit.errors import InputError, ModelError
+from shiftaudit.errors import InputError, ModelError, from_extra
 from shiftaudit.models.hub import asked_once, not_reached
 from shiftaudit.models.loaded import last_line
 from shiftaudit.models.preprocessing import from_transforms, preset
@@ -103,11 +103,9 @@ def timm_model(name: str, weights: str, seed: int, n_classes: int | None = None)
         InputError: timm is not installed or does not have it, or the hub has not.
         ModelError: the weights cannot be downloaded.
     """
-    try:
+    with from_extra("timm", "timm"):
         import timm
         from timm.data import resolve_model_data_config
-    except ImportError as error:
-        raise InputError("timm is not installed", hint="pip install 'shiftaudit[timm]'") from error
     is_place = name.startswith((TIMM_HUB, TIMM_FOLDER))
     if not is_place and not timm.is_model(name.split(".")[0]):
         close = difflib.get_close_matches(name, timm.list_models(), n=3)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from shiftaudit.errors import InputError, ModelError
+from shiftaudit.errors import InputError, ModelError, from_extra
 from shiftaudit.models.named import NO_WEIGHTS, TIMM, torchvision_names
 
 _WILD = frozenset("*?[")
@@ -42,8 +42,6 @@ def _matches(pattern: str, weights: str | None) -> list[str]:
 
 
 def _timm(pattern: str, *, pretrained: bool) -> list[str]:
-    try:
+    with from_extra("timm", "timm", ModelError):
         import timm
-    except ImportError as error:
-        raise ModelError("timm is not installed", hint="pip install 'shiftaudit[timm]'") from error
     return [str(name) for name in timm.list_models(pattern, pretrained=pretrained)]

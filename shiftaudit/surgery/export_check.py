@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from shiftaudit.errors import PatchError, first_line
+from shiftaudit.errors import PatchError, first_line, from_extra
 from shiftaudit.surgery.refit.tape import Step, Tape, record
 from shiftaudit.surgery.refit.values import Parameter, Value
 
@@ -27,11 +27,9 @@ def check_onnx(module: nn.Module, example: Tensor) -> float:
     Raises:
         PatchError: the extra is not installed, the module cannot be exported, or it computes something else there.
     """
-    try:
+    with from_extra("onnx", "ONNX Runtime", PatchError):
         import onnxruntime
         import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise PatchError("ONNX Runtime is not installed", hint="pip install 'shiftaudit[onnx]'") from error
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")

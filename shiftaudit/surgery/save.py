@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
-from shiftaudit.errors import PatchError, first_line
+from shiftaudit.errors import PatchError, first_line, from_extra
 from shiftaudit.files import write_bytes_atomically
 from shiftaudit.models.archives import ONNX, PT2, STATE_DICT, TORCHSCRIPT
 from shiftaudit.models.carried import EXTRA_FILE, Carried
@@ -141,10 +141,8 @@ def _weights(state: dict[str, Any], carried: Carried, file_format: str) -> bytes
         buffer = io.BytesIO()
         torch.save(state, buffer)
         return buffer.getvalue()
-    try:
+    with from_extra("safetensors", "safetensors", PatchError):
         from safetensors.torch import save
-    except ImportError as error:
-        raise PatchError("safetensors is not installed", hint="pip install 'shiftaudit[safetensors]'") from error
     data: bytes = save(state, metadata={"format": "pt", EXTRA_FILE: carried.to_json()})
     return data
 
