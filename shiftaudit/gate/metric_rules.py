@@ -70,10 +70,13 @@ def anchor_checks(candidate: Baseline, anchor: Baseline, rules: Rules) -> list[C
 def _margin_checks(
     columns: _Columns, margins: Sequence[Mapping[str, float | None]], rule: RuleName, *, same: bool
 ) -> list[Check]:
-    return [
-        _margin_check(name, *columns[name], margin, rule, same=same)
-        for name, margin in _expand(margins, columns).items()
-    ]
+    checks = []
+    for name, margin in _expand(margins, columns).items():
+        ours, theirs = columns[name]
+        flips = count_flips(ours, theirs) if GATED[name.split(".")[-1]].binary else None
+        estimate = paired_difference(ours, theirs, same_model=same)
+        checks.append(Check(name, rule, estimate, 0.0 - margin, True, _mean(theirs), _mean(ours), flips))
+    return checks
 
 
 _Columns = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
@@ -105,14 +108,6 @@ def count_flips(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> Flips
     """How many yes/no outcomes were lost and gained, from arrays of 1, 0 and NaN."""
     lost, gained = int((ours < theirs).sum()), int((ours > theirs).sum())
     return Flips(lost, gained, mcnemar(lost, gained))
-
-
-def _margin_check(
-    name: str, ours: NDArray[np.float64], theirs: NDArray[np.float64], margin: float, rule: RuleName, *, same: bool
-) -> Check:
-    flips = count_flips(ours, theirs) if GATED[name.split(".")[-1]].binary else None
-    estimate = paired_difference(ours, theirs, same_model=same)
-    return Check(name, rule, estimate, 0.0 - margin, True, _mean(theirs), _mean(ours), flips)
 
 
 def _mean(values: NDArray[np.float64]) -> float:

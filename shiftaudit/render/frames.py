@@ -52,10 +52,6 @@ def strip(frames: Sequence[Frame]) -> bytes:
     return buffer.getvalue()
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
-
-
 def _drawable(text: str) -> str:
     """Pillow's own font has no minus sign."""
     return text.replace("−", "-")
@@ -73,12 +69,12 @@ def _panel(frame: Frame) -> Image.Image:
     view = view.resize((_SIDE, _SIDE), Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS)
     panel.paste(view, (_MARGIN + _BORDER, _MARGIN + _BORDER))
     top = _MARGIN + _SIDE + 2 * _BORDER + 4
-    pen.text((_MARGIN + 2, top), _drawable(frame.title), fill=_INK, font=_font(14))
+    pen.text((_MARGIN + 2, top), _drawable(frame.title), fill=_INK, font=ImageFont.load_default(14))
     pen.text(
         (_MARGIN + 2, top + 19),
         _fitting(pen, _drawable(frame.answer), width - 2 * _MARGIN),
         fill=colour,
-        font=_font(16),
+        font=ImageFont.load_default(16),
     )
     return panel
 
@@ -86,7 +82,7 @@ def _panel(frame: Frame) -> Image.Image:
 def _fitting(pen: ImageDraw.ImageDraw, text: str, width: int) -> str:
     """The text, shortened until it fits."""
     short = text
-    while len(short) > 8 and pen.textlength(short, font=_font(16)) > width:
+    while len(short) > 8 and pen.textlength(short, font=ImageFont.load_default(16)) > width:
         short = short[:-4].rstrip() + "..."
     return short
 

@@ -9,7 +9,6 @@ from shiftaudit.metrics.vocabulary import label_of
 from shiftaudit.records.report import AuditReport, Stage
 from shiftaudit.records.words import Protocol
 from shiftaudit.render import distance, findings, numbers, sentences
-from shiftaudit.render.against import against_texts
 
 _SKIPPED_SHOWN = 10
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~@])")
@@ -97,7 +96,7 @@ def _cause(report: AuditReport) -> str:
 def _against(report: AuditReport) -> str:
     if report.against is None:
         return ""
-    return f"**Against {escape(report.against.source)}:** {escape(' '.join(against_texts(report.against)))}"
+    return f"**Against {escape(report.against.source)}:** {escape(' '.join(sentences.against_texts(report.against)))}"
 
 
 def _stages(report: AuditReport) -> str:

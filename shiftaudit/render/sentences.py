@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from shiftaudit.records.against import Against
 from shiftaudit.records.cause import Cause, Damage
 from shiftaudit.records.metric import Metric
 from shiftaudit.records.report import AuditReport, Preprocessing, ProtocolResult, Stage
-from shiftaudit.records.words import CIRCULAR, CROP, Protocol
+from shiftaudit.records.words import CIRCULAR, CROP, UNSHIFTED, Protocol
 from shiftaudit.render import findings
 from shiftaudit.render.numbers import (
     counted,
@@ -250,3 +251,17 @@ def geometry_texts(report: AuditReport) -> list[str]:
         f"{first.name} on ({pair_text(first.stride)} × {pair_text(first.output_size)} "
         "px). That part of a change is neither aliasing nor padding; it is counted with the border."
     ]
+
+
+def against_texts(against: Against) -> tuple[str, str]:
+    """What a model and another form of it have in common, and where they differ most."""
+    metric, far = against.agreement, against.farthest
+    interval = interval_text("agreement", metric)
+    same = (
+        f"the same answer to {percent(metric.value)} of {metric.n_pairs:,} views{f' {interval}' if interval else ''}."
+    )
+    where = "not moved" if far.role == UNSHIFTED else f"{far.role} {shift_text(far.shift)} px"
+    return same, (
+        f"They differ most on {far.path}, {where}: by {far.probability:.1e} in a probability, and by {far.logit:.1e} in a logit, "
+        f"the largest of which is {against.largest_logit:.3g}."
+    )

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from shiftaudit.records.report import AuditReport, ProtocolResult
 from shiftaudit.render import findings, numbers, sentences, verdict
-from shiftaudit.render.against import against_texts
 from shiftaudit.render.characters import clean
 from shiftaudit.render.table import fold_name, headline
 from shiftaudit.render.terminal import Terminal, to_text
@@ -57,7 +56,7 @@ def _facts(report: AuditReport, room: int) -> Iterator[tuple[str, str, str]]:
         yield "worst stage", text, ""
     yield from (("stages", f"not measured: {entry.reason}", "") for entry in report.skipped_stages if entry.op is None)
     if report.against is not None:
-        yield "against", f"{report.against.source}: {' '.join(against_texts(report.against))}", ""
+        yield "against", f"{report.against.source}: {' '.join(sentences.against_texts(report.against))}", ""
     used = report.model.preprocessing
     yield "input", sentences.short_preprocessing_text(used), "yellow" if used.guessed else ""
     if used.guessed:

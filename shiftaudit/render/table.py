@@ -17,7 +17,6 @@ from shiftaudit.records.distance import DistanceBin
 from shiftaudit.records.report import AuditReport, ProtocolResult
 from shiftaudit.records.words import Protocol
 from shiftaudit.render import distance, findings, numbers, sentences, verdict
-from shiftaudit.render.against import against_texts
 from shiftaudit.render.characters import clean
 from shiftaudit.render.terminal import Terminal, to_text
 
@@ -147,7 +146,7 @@ def _against(console: Console, report: AuditReport) -> None:
         return
     console.print()
     console.print(Text(clean(f"Against {report.against.source} ({report.against.kind}):"), style="bold"))
-    console.print(Padding(Text(clean(" ".join(against_texts(report.against)))), (0, 0, 0, 2)))
+    console.print(Padding(Text(clean(" ".join(sentences.against_texts(report.against)))), (0, 0, 0, 2)))
 
 
 def _stages(console: Console, report: AuditReport) -> None:
