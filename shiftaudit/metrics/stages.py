@@ -130,10 +130,7 @@ def _level_records(
         for protocol in protocols:
             per_stage = [table.per_image(stage.output_slot, protocol) for stage in members]
             largest = max(table.largest(stage.output_slot, "error") for stage in members)
-            if (
-                per_stage
-                and (metric := table.metric(np.mean([v for v, _ in per_stage], axis=0), per_stage, largest)) is not None
-            ):
+            if (metric := table.metric(per_stage, largest)) is not None:
                 errors[protocol] = metric
         records.append(Level(number, stride, tuple(stage.name for stage in members), errors))
     return records
@@ -165,39 +162,32 @@ class _Table:
         """No image has a larger error there, but for rounding: no squared distance is above 2."""
         return 1.00001 * (math.sqrt(2) / self._unit(slot) if unit == "error" else 1.0)
 
-    def metric(
-        self, means: NDArray[np.float64], parts: Sequence[tuple[NDArray[np.float64], int]], largest: float
-    ) -> Metric | None:
+    def metric(self, parts: Sequence[tuple[NDArray[np.float64], int]], largest: float) -> Metric | None:
+        """Of several tensors the mean of each image's errors."""
+        means = np.mean([errors for errors, _ in parts], axis=0)
         n_pairs = sum(n for _, n in parts)
         if n_pairs == 0 or np.isnan(means).all():
             return None
         return mean_metric(means, n_pairs=n_pairs, higher_is_better=False, kind="real", high=largest)
 
-    def _slot_metric(self, slot: int, role: str, unit: Unit) -> Metric | None:
-        part = self.per_image(slot, role, unit)
-        return self.metric(part[0], [part], self.largest(slot, unit))
-
     def stage_errors(self, stage: StageLayout, protocol: Protocol) -> StageErrors | None:
         found = [
-            self._slot_metric(slot, protocol, unit)
+            self.metric([self.per_image(slot, protocol, unit)], self.largest(slot, unit))
             for unit in get_args(Unit)
             for slot in (stage.input_slot, stage.output_slot)
         ]
         before, after, before_cos, after_cos = found
         if before is None or after is None or before_cos is None or after_cos is None:
             return None
-        circular = protocol == CIRCULAR
+        circular, slot = protocol == CIRCULAR, stage.output_slot
         return StageErrors(
             input=before,
             output=after,
             input_cos=before_cos,
             output_cos=after_cos,
             by_phase=self._by_phase(stage) if circular else (),
-            floor=None if circular or not self._calibration else self._floor(stage.output_slot),
+            floor=None if circular or not self._calibration else self._calibration[slot].floor / self._unit(slot),
         )
-
-    def _floor(self, slot: int) -> float:
-        return self._calibration[slot].floor / self._unit(slot)
 
     def _by_phase(self, stage: StageLayout) -> tuple[PhaseError, ...]:
         if not all(math.isclose(s, round(s)) for s in stage.stride):
