@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from shiftaudit.errors import InputError, ShiftAuditError
+from shiftaudit.errors import InputError, ShiftAuditError, first_line
 from shiftaudit.images.decode import DecodedImage, decode
 from shiftaudit.images.duplicates import without_duplicates
 from shiftaudit.images.file import ImageFile, UnreadableImageError
@@ -117,7 +117,7 @@ def _in_workers(dataset: _Decoder, workers: int) -> Iterator[DecodedImage | Skip
             if "DataLoader worker" not in str(error):
                 raise
             raise ShiftAuditError(
-                f"a process that decodes images died: {str(error).splitlines()[0].strip()}",
+                f"a process that decodes images died: {first_line(error)}",
                 hint="the machine may be out of memory; try fewer --workers, or --workers 0 to decode without them",
             ) from error
         yield item

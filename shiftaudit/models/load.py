@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from shiftaudit.errors import InputError
+from shiftaudit.errors import InputError, first_line
 from shiftaudit.files import sha256_of
 from shiftaudit.images.class_names import read_class_names
 from shiftaudit.models import archives, checkpoint, named
@@ -70,7 +70,7 @@ def _check_device(device: str) -> None:
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from error
+        raise InputError(f"--device {device} cannot be used: {first_line(error)}") from error
 
 
 def _build(name: str, weights: str, options: ModelOptions, n_classes: int | None = None) -> tuple[Built, ModelKind]:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shiftaudit.errors import ModelError
+from shiftaudit.errors import ModelError, first_line
 from shiftaudit.records.metric import Shift
 from shiftaudit.stages import ops
 from shiftaudit.stages.calls import CallWatcher
@@ -163,7 +163,7 @@ class _Rehearsal(PhaseMode):
             again = self.sampled(site, call, size_of(result), [0], (0, 0))
             self.sampled(site, call, size_of(result), [0], (site.grid.phases[0][-1], site.grid.phases[1][-1]))
         except (NotImplementedError, RuntimeError) as error:
-            self.failed[site.stage] = str(error).splitlines()[0]
+            self.failed[site.stage] = first_line(error)
             return result
         scale = max(1.0, float(result[:1].abs().max()))
         if float((again - result[:1]).abs().max()) > _TOLERANCE * scale:

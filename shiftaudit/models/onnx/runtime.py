@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from shiftaudit.errors import InputError, ModelError
+from shiftaudit.errors import InputError, ModelError, first_line
 
 _ERRORS_ONLY = 3
 _CUDA = "CUDAExecutionProvider"
@@ -39,7 +39,7 @@ class OnnxRunner:
         except (InputError, KeyboardInterrupt):
             raise
         except Exception as error:
-            raise ModelError(f"ONNX Runtime cannot load the file: {str(error).splitlines()[0]}") from error
+            raise ModelError(f"ONNX Runtime cannot load the file: {first_line(error)}") from error
         (only,) = self._session.get_inputs()
         self._input = only.name
         self._type = {"tensor(float16)": np.float16, "tensor(double)": np.float64}.get(only.type, np.float32)

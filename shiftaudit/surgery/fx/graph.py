@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
-from shiftaudit.errors import PatchError
+from shiftaudit.errors import PatchError, first_line
 from shiftaudit.records.patch import Backend
 from shiftaudit.stages.names import holds_weight
 from shiftaudit.surgery.fx.lost import lost
 from shiftaudit.surgery.fx.nodes import source_of
 from shiftaudit.surgery.fx.record import Recording
-from shiftaudit.surgery.fx.trace import NotFollowedError, eval_mode, first_line, fixed_arguments, has_own_code, trace
+from shiftaudit.surgery.fx.trace import NotFollowedError, eval_mode, fixed_arguments, has_own_code, trace
 from shiftaudit.surgery.graph import Call, Graph, NewLayer, Shape, Size, Stored, Uses, Value, computed
 from shiftaudit.surgery.plan import CONV
 from shiftaudit.surgery.tails import find_tail

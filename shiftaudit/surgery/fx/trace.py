@@ -15,7 +15,7 @@ import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from shiftaudit.errors import PatchError
+from shiftaudit.errors import PatchError, first_line
 from shiftaudit.models.copies import deep_copy
 from shiftaudit.stages.calls import record_calls
 
@@ -231,9 +231,3 @@ def eval_mode(module: nn.Module) -> Iterator[None]:
     finally:
         for child, training in flags.items():
             child.training = training
-
-
-def first_line(error: Exception) -> str:
-    """What a message begins with."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
