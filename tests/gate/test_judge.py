@@ -247,6 +247,12 @@ def test_a_constant_classifier_fails_even_without_labels_though_it_is_perfectly_
     assert any("no image has a label" in warning for warning in result.warnings)
 
 
+def test_an_annotation_of_a_gate_with_no_margin_ends_in_one_full_stop():
+    plain = make_report(labelled=False)
+    text = render_gate(gate(constant(plain), plain, Rules(margins=dict.fromkeys(DEFAULT_MARGINS))), "github")
+    assert text.endswith("images.\n")
+
+
 @pytest.mark.parametrize(("n", "outcome"), [(2, "inconclusive"), (5, "inconclusive"), (20, "fail")])
 def test_one_answer_for_a_few_images_is_chance_and_for_many_a_failure(n, outcome):
     plain = make_report(n, labelled=False)

@@ -22,9 +22,8 @@ def render(result: GateResult) -> str:
                 lines.append(command(level, f"shiftaudit gate: {name}", " / ".join(found)))
                 break
     lines += [command("warning", "shiftaudit gate", warning) for warning in result.warnings]
-    notes = [words.headline(result) + ".", words.consequence(result), words.power(result) + ".", words.anchor(result)]
-    notes.append(words.REFRESH if result.refresh_baseline else None)
-    lines.append(command("notice", "shiftaudit gate", " ".join(note for note in notes if note)))
+    notes = [f"{note.removesuffix('.')}." for note in (words.headline(result), *words.remarks(result))]
+    lines.append(command("notice", "shiftaudit gate", " ".join(notes)))
     return "\n".join(lines) + "\n"
 
 
