@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
+from shiftaudit.stages.calls import tensors_in
 from shiftaudit.stages.ops import OpCall
 from shiftaudit.stages.places import Places, core, expanded, mean, sampled
 
@@ -29,7 +29,7 @@ def carried(call: OpCall, out: Any, known: Known) -> list[Places | None]:
         call: the call, of any kind.
         known: the places of the tensors it read.
     """
-    outs = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+    outs = tensors_in(out)
     name = call.func._schema.name.partition("::")[2].rstrip("_")
     rule = _RULES.get(name, _passed_on)
     try:
@@ -49,8 +49,7 @@ Found = Iterator[Places | None]
 
 def _passed_on(call: OpCall, outs: Sequence[Tensor], known: Known) -> Found:
     """What works on each value alone: the places of the largest input, of several as large the first that is no single point."""
-    inputs = [leaf for leaf in tree_leaves((call.args, call.kwargs)) if isinstance(leaf, Tensor)]
-    read = [places for tensor in inputs if (places := known(tensor)) is not None]
+    read = [places for tensor in tensors_in((call.args, call.kwargs)) if (places := known(tensor)) is not None]
     for out in outs:
         fitting = [places for places in read if _broadcasts(places.y.shape, out.shape)]
         largest = max((places.y.numel() for places in fitting), default=0)
@@ -64,11 +63,8 @@ def _moved(call: OpCall, outs: Sequence[Tensor], known: Known) -> Found:
     places = known(call.args[0])
     if places is None:
         return
-    both = [
-        [leaf for leaf in tree_leaves(call.func(values, *call.args[1:], **call.kwargs)) if isinstance(leaf, Tensor)]
-        for values in (places.y, places.x)
-    ]
-    for y, x in zip(*both, strict=True):
+    both = [call.func(values, *call.args[1:], **call.kwargs) for values in (places.y, places.x)]
+    for y, x in zip(*map(tensors_in, both), strict=True):
         yield replace(places, y=y, x=x)
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, fx, nn
-from torch.utils._pytree import tree_leaves
+from torch import Tensor, nn
 
 from shiftaudit.errors import PatchError
-from shiftaudit.surgery.fx.graph import FxGraph
+from shiftaudit.surgery.fx.graph import alike
 from shiftaudit.surgery.fx.trace import NotFollowedError, independent
-from shiftaudit.surgery.torchscript.graph import ScriptGraph
+from shiftaudit.surgery.graph import Graph
+from shiftaudit.surgery.patch import open_graph
 
 _BATCHES = (2, 5)
 """Sizes of the batches, in examples, on which a recorded network has to answer as the original does."""
@@ -68,7 +68,7 @@ _FORMS = (
 )
 
 
-def recorded(module: nn.Module, example: Tensor, refused: NotFollowedError) -> FxGraph | ScriptGraph:
+def recorded(module: nn.Module, example: Tensor, refused: NotFollowedError) -> Graph:
     """The graph of a copy of `module` in the first form that takes it and answers as it does, whatever the batch.
 
     Args:
@@ -84,7 +84,7 @@ def recorded(module: nn.Module, example: Tensor, refused: NotFollowedError) -> F
     advice = None
     with _silent(), torch.no_grad():
         batches = [example, *(_mixed(example, count) for count in _BATCHES)]
-        expected = [_answers(own, batch) for batch in batches]
+        expected = [own(batch) for batch in batches]
         for form in _FORMS:
             try:
                 network = form.record(own, example)
@@ -92,15 +92,9 @@ def recorded(module: nn.Module, example: Tensor, refused: NotFollowedError) -> F
                 continue
             advice = advice or form.advice
             try:
-                if not all(
-                    _alike(_answers(network, batch), answers) for batch, answers in zip(batches, expected, strict=True)
-                ):
+                if not all(alike(network(batch), answers) for batch, answers in zip(batches, expected, strict=True)):
                     continue
-                graph = (
-                    FxGraph(network, example)
-                    if isinstance(network, fx.GraphModule)
-                    else _script_graph(network, example)
-                )
+                graph = open_graph(network, example)
             except Exception:
                 continue
             graph.notes = (form.note, *graph.notes)
@@ -108,26 +102,9 @@ def recorded(module: nn.Module, example: Tensor, refused: NotFollowedError) -> F
     raise PatchError(refused.message, hint=advice) from refused
 
 
-def _script_graph(network: nn.Module, example: Tensor) -> ScriptGraph:
-    assert isinstance(network, torch.jit.ScriptModule)
-    return ScriptGraph(network, example)
-
-
 def _mixed(example: Tensor, count: int) -> Tensor:
     """A batch of `count` examples, each of another strength and every second one negative, for other branches to run."""
     return torch.cat([example * ((-1) ** index * index) for index in range(1, count + 1)])
-
-
-def _answers(network: nn.Module, batch: Tensor) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(network(batch)) if isinstance(leaf, Tensor)]
-
-
-def _alike(got: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
-    """Whether both have the same values but for rounding."""
-    return len(got) == len(expected) and all(
-        a.shape == b.shape and torch.allclose(a, b, rtol=1e-3, atol=1e-4, equal_nan=True)
-        for a, b in zip(got, expected, strict=True)
-    )
 
 
 @contextmanager

@@ -19,10 +19,10 @@ from operator import attrgetter
 from typing import Any, Final
 
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from shiftaudit.errors import PatchError
 from shiftaudit.records.patch import Backend
+from shiftaudit.stages.calls import tensors_in
 
 Value = Hashable
 """Names one result within a graph."""
@@ -208,9 +208,7 @@ class Graph(ABC):
         Raises:
             PatchError: it has.
         """
-        before, after = (
-            [leaf.shape for leaf in tree_leaves(o) if isinstance(leaf, Tensor)] for o in (self.output, output)
-        )
+        before, after = ([tensor.shape for tensor in tensors_in(result)] for result in (self.output, output))
         if before != after:
             raise PatchError("the patched network's output has another shape than the original's; nothing was changed")
 

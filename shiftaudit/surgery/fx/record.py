@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.utils._pytree import tree_leaves
 
+from shiftaudit.stages.calls import tensors_in
 from shiftaudit.stages.mode import Mode
 from shiftaudit.stages.ops import OpCall
 from shiftaudit.surgery.blurpool import BlurPool
@@ -72,8 +72,8 @@ class Recording:
         if self._node.op == "call_function":
             of_run = computed_arguments(self._node, list(bound), lambda node: bool(self.of_node.get(node)))
             numbers |= dict.fromkeys(of_run & set(numbers), COMPUTED)
-        reads = tuple(self._value(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor))
-        outs = tuple(self._new(leaf) for leaf in tree_leaves(out) if isinstance(leaf, Tensor))
+        reads = tuple(map(self._value, tensors_in((args, kwargs))))
+        outs = tuple(map(self._new, tensors_in(out)))
         call = Call(
             name.removesuffix("_") if in_place else name, self._node, reads, outs, tensors, numbers, in_place,
             layer=self._layer, in_blur=self._layer is not None and self._layer.kind == BlurPool.__name__,
@@ -82,7 +82,7 @@ class Recording:
 
     def result(self, node: fx.Node, result: Any) -> None:
         """Note what a node put out."""
-        values = [self._value(leaf) for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        values = list(map(self._value, tensors_in(result)))
         self.of_node[node] = values
         if isinstance(result, Tensor):
             self.nodes.setdefault(values[0], node)
@@ -138,13 +138,7 @@ class _Runner(fx.Interpreter):
         self.recording = recording
 
     def run_node(self, n: fx.Node) -> Any:
-        given = [
-            leaf
-            for argument in n.all_input_nodes
-            for leaf in tree_leaves(self.env[argument])
-            if isinstance(leaf, Tensor)
-        ]
-        self.recording.begin(n, given)
+        self.recording.begin(n, tensors_in([self.env[argument] for argument in n.all_input_nodes]))
         with _Seen(self.recording):
             result = super().run_node(n)
         self.recording.result(n, result)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from shiftaudit.errors import InputError, ModelError
 from shiftaudit.records.refit import LayerRecord, LeftLayer, RefitSettings
+from shiftaudit.stages.calls import tensors_in
 from shiftaudit.surgery.refit.fuse import fused
 from shiftaudit.surgery.refit.match import match_layers
 from shiftaudit.surgery.refit.tape import Pass, Tape, record
@@ -61,8 +60,7 @@ def fit_layers(
     batches, tapes = _tapes((patched, original), batches)
     matches, left = match_layers(tapes[0], tapes[1], settings.layers)
     walk = Walk(tapes[0], tapes[1], matches, batches, settings)
-    layers, unchanged = walk.go(observer or (lambda *_: None))
-    for _ in range(1, settings.sweeps):
+    for _ in range(settings.sweeps):
         layers, unchanged = walk.go(observer or (lambda *_: None))
     return Fitted(with_parameters(patched, tapes[0].parameters), tuple(layers), tuple(unchanged), tuple(left))
 
@@ -114,17 +112,12 @@ def _tape(module: nn.Module, batches: Batches) -> Tape:
         raise ModelError("the network's output does not depend on its input")
     other = batches.load(1) if batches.count > 1 else batch
     with torch.inference_mode():
-        expected = _tensors(module(other.clone()))
+        expected = [tensor for tensor in tensors_in(module(other.clone())) if tensor.is_floating_point()]
     one_pass = Pass(tape, tape.start(other))
     one_pass.advance(len(tape.steps))
-    got = list(one_pass.values.values())
-    if not all(any(_close(a, b) for b in got) for a in expected[:1]):
+    if expected and not any(_close(expected[0], value) for value in one_pass.values.values()):
         raise ModelError("the network takes another way through its layers on other images, so it cannot be refitted")
     return tape
-
-
-def _tensors(output: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
 
 
 def _close(a: Tensor, b: Tensor) -> bool:

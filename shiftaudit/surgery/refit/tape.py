@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from shiftaudit.errors import ModelError
+from shiftaudit.stages.calls import tensors_in
 from shiftaudit.stages.mode import Mode
 from shiftaudit.surgery.refit.values import Norm, Parameter, Value
 
@@ -225,8 +226,7 @@ class _Recorder(Mode):
         return Tape(self._steps, self._state, frozenset(entangled), self._shapes, self._nbytes)
 
     def handle(self, func: Any, args: Any, kwargs: Any) -> Any:
-        leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        if not any(hasattr(leaf, _VALUE) for leaf in leaves):
+        if not any(hasattr(tensor, _VALUE) for tensor in tensors_in((args, kwargs))):
             return func(*args, **kwargs)
         if func._schema.name in _DECIDES:
             raise ModelError("the network decides by the values of its input, so its layers cannot be refitted")
