@@ -39,27 +39,21 @@ def fourier_shift(features: Tensor, dy: float, dx: float) -> Tensor:
     >>> fourier_shift(torch.tensor([[[1.0]], [[2.0]], [[3.0]]]), 1, 0).flatten().tolist()
     [3.0, 1.0, 2.0]
     """
-    return shift_columns(shift_rows(features, dy), dx)
+    for axis, delta in enumerate((dy, dx)):
+        length = features.shape[axis]
+        if not float(delta).is_integer():
+            features = _along(axis, shift_matrix(length, delta % length), features)
+        elif delta:
+            features = features.roll(int(delta), axis)
+    return features
 
 
-def shift_rows(features: Tensor, dy: float) -> Tensor:
-    """The vertical half of `fourier_shift`."""
-    height = features.shape[0]
-    if float(dy).is_integer():
-        return features.roll(int(dy), 0) if dy else features
-    matrix = shift_matrix(height, dy % height).to(features)
-    return _product(matrix, features.reshape(height, -1)).view(features.shape)
-
-
-def shift_columns(features: Tensor, dx: float) -> Tensor:
-    """The horizontal half of `fourier_shift`."""
-    width = features.shape[1]
-    if float(dx).is_integer():
-        return features.roll(int(dx), 1) if dx else features
+def _along(axis: int, matrix: Tensor, features: Tensor) -> Tensor:
+    """A matrix times every row (axis 1) or column (axis 0) of a map."""
     # One product of the map turned round is faster than one for every row, even with the copy.
-    turned = features.transpose(0, 1)
-    matrix = shift_matrix(width, dx % width).to(features)
-    return _product(matrix, turned.reshape(width, -1)).view(turned.shape).transpose(0, 1)
+    turned = features.transpose(0, axis)
+    product = _product(matrix.to(features), turned.reshape(len(turned), -1))
+    return product.view(turned.shape).transpose(0, axis)
 
 
 def _product(matrix: Tensor, maps: Tensor) -> Tensor:
@@ -119,14 +113,9 @@ def mirrored_shift_matrix(length: int, delta: float) -> Tensor:
 
 def mirrored_shift(features: Tensor, dy: float, dx: float) -> Tensor:
     """Shift a map (H, W, C) by a fraction of a pixel, 0 ≤ dy, dx < 1, continued by its mirror image; see `shared_part`."""
-    height, width, channels = features.shape
-    if dy:
-        matrix = mirrored_shift_matrix(height, dy).to(features)
-        features = _product(matrix, features.reshape(height, -1)).view(height, width, channels)
-    if dx:
-        matrix = mirrored_shift_matrix(width, dx).to(features)
-        turned = features.transpose(0, 1).reshape(width, -1)
-        features = _product(matrix, turned).view(width, height, channels).transpose(0, 1)
+    for axis, delta in enumerate((dy, dx)):
+        if delta:
+            features = _along(axis, mirrored_shift_matrix(features.shape[axis], delta), features)
     return features
 
 

@@ -76,7 +76,4 @@ class Move:
 
     def phase(self, grid: Grid) -> Shift:
         """The phase of the stages of one grid."""
-        return self.phase_of(grid) if self.only in (None, grid) else (0, 0)
-
-    def phase_of(self, grid: Grid) -> Shift:
-        return grid.phase(self.shift)
+        return grid.phase(self.shift) if self.only in (None, grid) else (0, 0)
