@@ -36,6 +36,6 @@ copy() {
 
 network lite0 224 256
 time shiftaudit tune lite0-refit.pt "$study/tune" --teacher lite0.pt -o lite0-tuned.pt --force -q \
-    --grow 0 --lr 2e-5 --steps "${STEPS:-60}" --checks 2
+    --grow 0 --lr 1e-4 --shift-views 2 --holdout 0.1 --steps "${STEPS:-1350}" --checks 6 --patience 6
 copy lite0 tuned
 network lite2 260 292
