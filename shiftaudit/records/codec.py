@@ -14,17 +14,15 @@ from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_
 import msgspec
 
 from shiftaudit.errors import InputError
+from shiftaudit.records.digits import MAX_INTEGER
 from shiftaudit.records.json_files import parse_json
 from shiftaudit.records.layout import dumps
 from shiftaudit.records.metric import Shift
 from shiftaudit.records.plain import plain, round6, without_none
 
-__all__ = ["MAX_INTEGER", "dumps", "from_line", "line_of", "plain", "record_of_line", "round6", "structure"]
+__all__ = ["dumps", "from_line", "line_of", "plain", "record_of_line", "round6", "structure"]
 
 T = TypeVar("T")
-
-MAX_INTEGER: Final = 2**64
-"""Integers are below this, or a float could not hold them."""
 
 _EXPECTED: Final = {
     int: "a whole number",
@@ -169,8 +167,8 @@ _NUMBERS: Final[dict[Any, Callable[[Any], bool]]] = {
 }
 _ROWS: Final[dict[Any, Callable[[Any], bool]]] = {
     tuple[int, ...]: _are_bounded,
-    # A sum of numbers is finite only if all are.
-    tuple[float, ...]: lambda row: math.isfinite(sum(row)),
+    # A sum is finite only if all its numbers are.
+    tuple[float, ...]: lambda row: math.isfinite(sum(row)) or all(map(math.isfinite, row)),
     tuple[Shift, ...]: lambda rows: _are_bounded(list(chain.from_iterable(rows))),
 }
 
@@ -188,22 +186,33 @@ def _where(data: Any, kind: Any, path: str) -> str:
     if _is_record(kind) and isinstance(data, dict):
         needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
         missing = [name for name in needed if name not in data]
-        return f"{path}: {missing[0]} is missing" if missing else _unknown(data, _hints(kind), path)
+        return (
+            f"{path}: {f'{missing[0]} is missing' if missing else _unknown(data, _hints(kind)) or _refusal(data, kind)}"
+        )
     arguments = get_args(kind)
     if get_origin(kind) is dict and isinstance(data, dict):
-        return _unknown(data, [key for key in data if _fits(key, arguments[0])], path)
+        return f"{path}: {_unknown(data, [key for key in data if _fits(key, arguments[0])])}"
     if get_origin(kind) is Literal:
         return f"{path}: expected one of {', '.join(map(str, arguments))}; got {_shown(data)}"
     expected = _EXPECTED.get(dict if _is_record(kind) else get_origin(kind) or kind, str(kind))
     if get_origin(kind) is tuple and isinstance(data, list):
         expected = f"{expected} of {len(arguments)}"
     elif kind is int and type(data) is int:
-        expected = f"{expected} below 2^64"
+        expected = f"{expected} below 2^63"
     return f"{path}: expected {expected}, got {_shown(data)}"
 
 
-def _unknown(data: dict[Any, Any], known: Any, path: str) -> str:
-    return f"{path}: {next((_shown(key) for key in data if key not in known), 'a key')} is unknown"
+def _unknown(data: dict[Any, Any], known: Any) -> str | None:
+    return next((f"{_shown(key)} is unknown" for key in data if key not in known), None)
+
+
+def _refusal(data: dict[Any, Any], record: Any) -> str:
+    """What a record says itself of fields that do not go together."""
+    try:
+        msgspec.convert(data, record)
+    except msgspec.ValidationError as error:
+        return str(error.__cause__ or error)
+    return "cannot be read"
 
 
 def _parts(data: Any, kind: Any) -> list[tuple[str, Any, Any]]:

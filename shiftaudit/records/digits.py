@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+MAX_INTEGER: Final = 2**63
+"""Integers are below this, or an array could not hold them."""
+
 # Python refuses to read thousands of digits, and nothing that is counted here needs more than these.
 _MOST_DIGITS = 18
 

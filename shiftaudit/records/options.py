@@ -11,6 +11,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from shiftaudit.errors import InputError
+from shiftaudit.records.digits import MAX_INTEGER
 
 _KEY = "option"
 _LIMITS: dict[str, Callable[[Any, float], bool]] = {
@@ -87,6 +88,8 @@ def check_value(name: str, value: Any, described: Option) -> None:
     """Refuse one value; see `Checked`."""
     if described.choices and value not in described.choices:
         raise InputError(f"{name} got {value!r}; expected {in_words(described.choices)}")
+    if isinstance(value, int) and abs(value) >= MAX_INTEGER:  # a report would hold it, and could not be read
+        raise InputError(f"{name} got a whole number of 2^63 or more; expected less")
     limits = [
         (word, holds, limit) for word, holds in _LIMITS.items() if (limit := getattr(described, word)) is not None
     ]

@@ -231,7 +231,11 @@ _SHIFTS: dict[Shift, Shift] = {}
 
 @dataclass(frozen=True)
 class Views:
-    """One image under one protocol. All tuples have one entry per shifted view."""
+    """One image under one protocol. All tuples have one entry per shifted view.
+
+    Raises:
+        ValueError: one has not.
+    """
 
     shifts: tuple[Shift, ...]
     predictions: tuple[int, ...]
@@ -244,6 +248,10 @@ class Views:
     of before it was measured."""
 
     def __post_init__(self) -> None:
+        n = len(self.shifts)
+        given = (len(self.predictions), len(self.probabilities), len(self.js_divergence), len(self.variation) or n)
+        if given != (n, n, n, n):
+            raise ValueError("expected one entry a view in every list")
         # There are as many views as images have shifts, but few different shifts: one object for each is a tenth of the memory.
         object.__setattr__(self, "shifts", tuple(map(_SHIFTS.setdefault, self.shifts, self.shifts)))
 

@@ -86,7 +86,9 @@ def made_up(step: int) -> Views:
     """Answer 1 below the diagonal, 2 far to the left, and a probability that falls with the distance."""
     shifts = [(y, x) for y in range(-8, 9, step) for x in range(-8, 9, step) if y or x]
     answers = [2 if x < -4 else 1 if y > x else 0 for y, x in shifts]
-    return Views(tuple(shifts), tuple(answers), tuple(0.9 - (y * y + x * x) / 200 for y, x in shifts), (0.0,) * 99, 0)
+    return Views(
+        tuple(shifts), tuple(answers), tuple(0.9 - (y * y + x * x) / 200 for y, x in shifts), (0.0,) * len(shifts), 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -100,7 +102,11 @@ def made_up(step: int) -> Views:
 )
 def test_the_text_is_the_golden_one(golden: Callable[[str, str], None], name: str, terminal: Terminal) -> None:
     line = Views(
-        tuple((k, k) for k in range(1, 9)), (0, 0, 1, 1, 0, 2, 0, 0), tuple(1 - k / 10 for k in range(8)), (), 0
+        tuple((k, k) for k in range(1, 9)),
+        (0, 0, 1, 1, 0, 2, 0, 0),
+        tuple(1 - k / 10 for k in range(8)),
+        (0.0,) * 8,
+        0,
     )
     names = ("cat", "<b>dog</b>", "a very long name of a class " * 3)
     grids = {"circular": made_up(1), "crop": made_up(4)}

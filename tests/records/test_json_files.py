@@ -7,11 +7,13 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from shiftaudit.errors import InputError
 from shiftaudit.records import json_files
-from shiftaudit.records.codec import MAX_INTEGER, structure
+from shiftaudit.records.codec import structure
+from shiftaudit.records.digits import MAX_INTEGER
 from shiftaudit.records.json_files import parse_json, read_json
 
 
@@ -68,6 +70,7 @@ def test_what_no_record_can_hold_is_refused_in_one_sentence_wherever_it_stands(f
 
 
 def test_an_integer_that_numpy_could_not_hold_is_refused() -> None:
+    assert np.array([MAX_INTEGER - 1, 1 - MAX_INTEGER]).dtype == np.int64
     for text in (f'{{"seed": {MAX_INTEGER}, "share": 0}}', f'{{"seed": 1, "share": 0, "row": [1, {MAX_INTEGER}]}}'):
         with pytest.raises(InputError, match="below 2"):
             structure(parse_json(text, "a.json"), Record, "a.json")
@@ -76,7 +79,7 @@ def test_an_integer_that_numpy_could_not_hold_is_refused() -> None:
 def test_what_a_report_holds_is_read() -> None:
     value = {"a": [[[1, -2.5e3, None, True]]], "largest": MAX_INTEGER - 1, "least": 1 - MAX_INTEGER}
     assert parse_json(json.dumps(value), "a.json") == value
-    record = Record(MAX_INTEGER - 1, 1.0, (1 - MAX_INTEGER,), (0.5, 2.0), ((1, 2),))
+    record = Record(MAX_INTEGER - 1, 1.0, (1 - MAX_INTEGER,), (1.7e308, 1.7e308), ((1, 2),))
     assert structure(parse_json(json.dumps(asdict(record)), "a.json"), Record, "a.json") == record
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,6 +82,20 @@ def test_what_no_report_holds_is_refused_as_in_any_json(old: bytes, new: bytes, 
     (tmp_path / "a.json").write_bytes(TEXT.replace(old, new, 1))
     with pytest.raises(InputError, match=words):
         read_report(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("column", ["shifts", "predictions", "probabilities", "js_divergence", "variation"])
+def test_views_with_an_entry_too_few_are_refused(column: str, tmp_path: Path) -> None:
+    data = json.loads(TEXT)
+    data["per_image"][1]["views"]["crop"][column].pop()
+    row = TEXT.splitlines()[TEXT.splitlines().index(b' "per_image": [') + 2]
+    line = json.dumps(data["per_image"][1], separators=(",", ":")).encode()
+    for text in (json.dumps(data).encode(), TEXT.replace(row, b"  " + line + b",")):
+        (tmp_path / "a.json").write_bytes(text)
+        with pytest.raises(
+            InputError, match=r"per_image\[1\].views\['crop'\]: expected one entry a view in every list"
+        ):
+            read_report(tmp_path / "a.json")
 
 
 def test_another_version_is_told_before_its_rows(tmp_path: Path) -> None:
