@@ -17,7 +17,8 @@ from shiftaudit.records.metric import Shift as Shift
 from shiftaudit.records.shown import Shown
 from shiftaudit.records.skipped import Skipped as Skipped
 from shiftaudit.records.skipped import SkippedStage as SkippedStage
-from shiftaudit.records.words import CIRCULAR, ModelKind, OpName, Protocol, TestMethod
+from shiftaudit.records.survey import Downsampling
+from shiftaudit.records.words import CIRCULAR, ModelKind, Protocol, TestMethod
 
 SCHEMA_VERSION = 2
 TAUGHT_DIGITS = 16
@@ -192,21 +193,9 @@ class StageErrors:
 
 
 @dataclass(frozen=True)
-class Stage:
+class Stage(Downsampling):
     """One downsampling operation of the network."""
 
-    name: str
-    """Qualified module name (`layer2.0.conv2`), with `/op` appended where the module holds the op in its own code."""
-    op: OpName
-    stride: tuple[float, float]
-    """Cumulative, of the output: input pixels per feature pixel."""
-    layer_stride: tuple[float, float]
-    level: int
-    """1 for the first cumulative stride from the input, 2 for the next; all stages with one stride share it."""
-    input_size: tuple[int, int]
-    output_size: tuple[int, int]
-    channels: int
-    """Of the output."""
     errors: dict[Protocol, StageErrors]
     fits: bool = True
     """The network's input is as large as stride × map. Where it is not, a shift moves the sampling grid itself."""
