@@ -220,11 +220,7 @@ _SHIFTS: dict[Shift, Shift] = {}
 
 @dataclass(frozen=True)
 class Views:
-    """One image under one protocol. All tuples have one entry per shifted view.
-
-    Raises:
-        ValueError: one has not.
-    """
+    """One image under one protocol. All tuples have one entry per shifted view."""
 
     shifts: tuple[Shift, ...]
     predictions: tuple[int, ...]
