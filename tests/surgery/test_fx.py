@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from shiftaudit.errors import PatchError
 from shiftaudit.surgery.blurpool import BlurPool
-from shiftaudit.surgery.fx.graph import FxGraph
+from shiftaudit.surgery.fx.graph import FxGraph, alike
 from shiftaudit.surgery.fx.trace import NotFollowedError
 from shiftaudit.surgery.patch import PatchOptions, patch, plan_patch
 
@@ -359,3 +359,27 @@ def test_filters_sit_beside_what_they_follow() -> None:
     assert "blur_maxpool" in names
     assert "layer2.0.blur_conv1" in names
     assert "layer2.0.downsample.blur_0" in names
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "same"),
+    [
+        (torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.0 + 1e-6]), True),
+        (torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.1]), False),
+        (torch.tensor([1.0, NAN]), torch.tensor([1.0, NAN]), True),
+        (torch.tensor([NAN, 1.0]), torch.tensor([1.0, NAN]), False),
+        (torch.tensor([1.0, NAN]), torch.tensor([1.0, 1.0]), False),
+        (torch.ones(2, 1), torch.ones(2, 2), False),
+        (torch.ones(2), torch.ones(2, dtype=torch.float64), False),
+        (torch.ones(2, dtype=torch.bool), torch.ones(2, dtype=torch.bool), True),
+        ((torch.ones(2), torch.zeros(2)), (torch.ones(2),), False),
+        ((torch.ones(2),), (torch.ones(2), torch.zeros(2)), False),
+        ({"logits": torch.ones(2), "aux": [(torch.zeros(1), None)]}, [torch.ones(2), torch.zeros(1)], True),
+        ({"logits": torch.ones(2), "aux": [(torch.zeros(1), None)]}, [torch.ones(2), torch.ones(1)], False),
+    ],
+)
+def test_outputs_are_alike_when_all_their_tensors_are(got: object, expected: object, same: bool) -> None:
+    assert alike(got, expected) is same

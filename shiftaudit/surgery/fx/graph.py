@@ -229,10 +229,10 @@ def _holds(module: nn.Module, path: str) -> bool:
 
 
 def alike(got: Any, expected: Any) -> bool:
-    """Whether two outputs hold the same tensors but for rounding."""
+    """Whether two outputs hold the same tensors, in number, shape, type and values, but for rounding; NaN is what NaN is."""
     ours, theirs = tensors_in(got), tensors_in(expected)
     return len(ours) == len(theirs) and all(
-        a.shape == b.shape and torch.allclose(a, b, rtol=1e-3, atol=1e-4, equal_nan=True)
+        (a.shape, a.dtype) == (b.shape, b.dtype) and torch.allclose(a, b, rtol=1e-3, atol=1e-4, equal_nan=True)
         for a, b in zip(ours, theirs, strict=True)
     )
 
