@@ -12,7 +12,6 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftaudit.errors import InputError
 from shiftaudit.records.gate import ViewCounts
 from shiftaudit.records.report import ImageResult
 from shiftaudit.records.words import Protocol
@@ -31,9 +30,6 @@ class ViewColumns:
     """The views of images under one protocol, image after image: one row a view. An image without the protocol has none.
 
     Columns of images have the shape (n_images,), those of views (n_views,).
-
-    Raises:
-        InputError: when a column is asked for in which a number is too large.
     """
 
     def __init__(self, images: Sequence[ImageResult], protocol: Protocol) -> None:
@@ -48,17 +44,17 @@ class ViewColumns:
     def shifts(self) -> Integers:
         """(dy, dx) of all views, shape (n_views, 2)."""
         numbers = chain.from_iterable(chain.from_iterable(views.shifts for views in self.known))
-        return _integers(numbers).reshape(-1, 2)
+        return np.fromiter(numbers, dtype=np.int64).reshape(-1, 2)
 
     @cached_property
     def answers(self) -> Integers:
         """The answer to each view."""
-        return _integers(chain.from_iterable(views.predictions for views in self.known))
+        return np.fromiter(chain.from_iterable(views.predictions for views in self.known), dtype=np.int64)
 
     @cached_property
     def unshifted(self) -> Integers:
         """The answer to each image, unshifted."""
-        return _integers(image.prediction for image in self.images)
+        return np.array([image.prediction for image in self.images], dtype=np.int64)
 
     @cached_property
     def changed(self) -> Flags:
@@ -107,7 +103,7 @@ class ViewColumns:
     def outcomes(self) -> Outcomes:
         """Of every image; one that was not scored under the protocol has none."""
         n = len(self.images)
-        labels = _integers(_NONE if image.label is None else image.label for image in self.images)
+        labels = np.array([_NONE if image.label is None else image.label for image in self.images], dtype=np.int64)
         labelled = np.array([image.label is not None for image in self.images], dtype=bool)
         scored = np.array([views is not None for views in self.views], dtype=bool)
         right = np.bincount(self.image, self.answers == labels[self.image], n).astype(np.int64)
@@ -172,13 +168,6 @@ class Outcomes:
         counts = [0 if views is None else count(views) for _, views in self._kinds]
         images = np.bincount(self._kind[of], minlength=len(counts)).tolist()
         return sum(n * count for n, count in zip(images, counts, strict=True))
-
-
-def _integers(values: Iterable[int]) -> Integers:
-    try:
-        return np.fromiter(values, dtype=np.int64)
-    except OverflowError as error:
-        raise InputError("a class or a shift is a number of 2^63 or more; expected less") from error
 
 
 _COUNTS = attrgetter("n_views", "agreeing_pairs", "agreeing_with_unshifted", "correct")

@@ -76,17 +76,21 @@ def from_line(line: bytes, cls: type[T], what: str) -> T:
 def record_of_line(line: bytes, cls: type[T]) -> T | None:
     """The record, if the line without its end is byte for byte what msgspec writes for it; None if it is not.
 
-    Such a line holds nothing but the record: no key that is unknown, and none twice.
+    Such a line holds nothing but the record: no key that is unknown, and none twice. Lines with whole numbers of 19 digits, of
+    which some are too large, are left to `structure`.
     """
     kind: Any = cls
     try:
         record: T = _decoder(kind).decode(line)
-        return record if _encode(record) == line else None
+        return record if _encode(record) == line and _LARGE not in line.translate(_DIGITS) else None
     except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError):
         return None
 
 
 _encode = msgspec.json.encode
+_LARGE: Final = b"," + b"0" * len(str(MAX_INTEGER))
+_DIGITS: Final = bytes.maketrans(b"123456789:[-", b"000000000,,,")
+"""Makes every digit a 0, and a comma of what stands before a whole number."""
 
 
 @lru_cache(maxsize=16)

@@ -135,6 +135,15 @@ def test_what_would_not_be_read_again_as_it_is_has_no_line(broken: Row) -> None:
         (b'{"name":"a","name":"b","share":1.0}\n', "stands twice"),
         (b'{"name":"a","share":1.0,"shares":[],"inner":null,"more":1}\n', "'more' is unknown"),
         (b'{"name":"a","share":1e999}\n', "expected a number, got inf"),
+        (
+            b'{"name":"a","share":null,"shares":[],"inner":{"share":null,"shifts":[[1,-%d]],"flag":true}}\n' % 2**63,
+            "below 2",
+        ),
+        (
+            b'{"name":"a","share":null,"shares":[],"inner":{"share":null,"shifts":[[1%s,0]],"flag":true}}\n'
+            % (b"0" * 400),
+            "below 2",
+        ),
         (b'{"name":"a","share":NaN}\n', "NaN is no number"),
         (b'{"name":"a"}\n', "share is missing"),
         (b'{"name":"\xff","share":1.0}\n', "not readable JSON"),
