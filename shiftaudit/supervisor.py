@@ -23,6 +23,7 @@ from shiftaudit.processes import end_with_parent
 RESULT: Final = "result.json"
 ERROR: Final = "error.txt"
 _FAILED = 70
+_LONGEST_ERROR = 1000
 _LARGEST_FILE = 4 * 2**30
 _PR_SET_NO_NEW_PRIVS, _PR_SET_CHILD_SUBREAPER = 38, 36
 # System calls of Landlock have these numbers on every architecture.
@@ -32,8 +33,8 @@ _WRITE_FILE = 1 << 1
 _WRITES = {1: 0x1FF2, 2: 0x3FF2, 3: 0x7FF2}
 
 
-def run_isolated(work: Callable[[], str], *, seconds: float, what: str) -> str:
-    """The text that `work` returns, computed in a child process.
+def run_isolated(work: Callable[[], str], *, seconds: float, what: str) -> bytes:
+    """The text, as UTF-8, that `work` returns, computed in a child process.
 
     Args:
         work: runs in the child, where the current folder is an empty one that vanishes afterwards.
@@ -86,7 +87,7 @@ def _child(work: Callable[[], str], scratch: Path, parent: int, seconds: float) 
 
 def _tell(scratch: Path, message: str) -> None:
     with suppress(OSError):
-        (scratch / ERROR).write_text(message[:1000], encoding="utf-8", errors="backslashreplace")
+        (scratch / ERROR).write_text(message[:_LONGEST_ERROR], encoding="utf-8", errors="backslashreplace")
 
 
 def _close_files() -> None:
@@ -194,14 +195,17 @@ def _children() -> list[int]:
         return []
 
 
-def _result(scratch: Path, code: int, what: str) -> str:
+def _result(scratch: Path, code: int, what: str) -> bytes:
     from shiftaudit.records.json_files import read_bytes
 
+    left = scratch / (RESULT if code == 0 else ERROR)
+    is_there = left.is_file() and not left.is_symlink()
+    if code == 0 and is_there:
+        return read_bytes(left)
     if code == 0:
-        if (scratch / RESULT).is_file() and not (scratch / RESULT).is_symlink():
-            return read_bytes(scratch / RESULT).decode("utf-8", "replace")
         raise ModelError(f"{what} ended its process without a result, in isolation")
-    if code == _FAILED and (scratch / ERROR).is_file() and not (scratch / ERROR).is_symlink():
-        raise ModelError(f"in isolation: {read_bytes(scratch / ERROR).decode('utf-8', 'replace')[:1000]}")
+    if code == _FAILED and is_there:
+        with left.open("rb") as file:
+            raise ModelError(f"in isolation: {file.read(_LONGEST_ERROR).decode('utf-8', 'replace')}")
     how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
     raise ModelError(f"{what} {how} in isolation", hint="it may have run out of memory or time, or ended itself")
