@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from shiftaudit.metrics.bounded import bounded_mean
+from shiftaudit.metrics.bounded import BoundedMean, bounded_mean
 from shiftaudit.metrics.intervals import SMALLEST_APPROXIMATE, skewed_interval
 
 Values = NDArray[np.float64]
@@ -100,8 +100,14 @@ def smaller_mean_coverage(
         can, luck = rng.random(n) < changed, rng.random((2, n))
         samples = [(can & (luck[0 if correlated else i] < chance)).astype(float) for i, chance in enumerate(chances)]
         smaller = min(samples, key=lambda sample: float(sample.mean()))
-        held += bounded_mean(smaller, 0.0, 1.0).two_sided_p(changed * min(chances)) >= TAIL
+        held += _holds(bounded_mean(smaller, 0.0, 1.0), changed * min(chances))
     return held / runs
+
+
+def _holds(estimate: BoundedMean, value: float) -> bool:
+    """Whether the interval holds a value, without looking for its ends."""
+    middle = estimate._middle_p(value)
+    return 2 * min(middle, 1 - middle) >= TAIL
 
 
 def change_of_probability(size: float, variety: float) -> Population:
@@ -136,7 +142,7 @@ def rare_change(share: float) -> Population:
 def share_coverage(draw: Population, truth: float, n: int, runs: int, *, low: float = 0.0, seed: int = 0) -> float:
     """How often the interval of a share holds the truth."""
     samples = draw(np.random.default_rng([seed, n]), (runs, n))
-    return sum(bounded_mean(sample, low, 1.0).two_sided_p(truth) >= TAIL for sample in samples) / runs
+    return sum(_holds(bounded_mean(sample, low, 1.0), truth) for sample in samples) / runs
 
 
 def real_coverage(draw: Population, n: int, runs: int, *, seed: int = 0) -> float:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from shiftaudit.errors import InputError, NoVerdictError
 from shiftaudit.gate.consistent import digest, require_consistent
@@ -27,7 +27,11 @@ def baseline_of(report: AuditReport) -> Baseline:
     return Baseline(
         schema_version=BASELINE_SCHEMA_VERSION,
         tool_version=report.tool_version,
-        model=replace(report.model, source=_name(report.model.source), weights=_name(report.model.weights)),
+        model=replace(
+            report.model,
+            source=_name(report.model.source),
+            weights=report.model.weights and _name(report.model.weights),
+        ),
         data=BaselineData(report.data.n_images, report.data.n_labelled, report.data.manifest_sha256),
         protocol=report.protocol,
         environment=report.environment,
@@ -43,13 +47,9 @@ def baseline_of(report: AuditReport) -> Baseline:
     )
 
 
-@overload
-def _name(source: str) -> str: ...
-@overload
-def _name(source: str | None) -> str | None: ...
-def _name(source: str | None) -> str | None:
+def _name(source: str) -> str:
     """Without folders: weights, and sources given through the library, may be paths, and a baseline holds none."""
-    return None if source is None else source.replace("\\", "/").rsplit("/", 1)[-1]
+    return source.replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def _images(report: AuditReport) -> dict[str, BaselineImage]:

@@ -104,11 +104,6 @@ class BoundedMean:
         alpha, negated = (1 - confidence) / 2, self.negated()
         return -negated._upper(alpha, negated._middle_p), self._upper(alpha, self._middle_p)
 
-    def two_sided_p(self, value: float) -> float:
-        """The largest error rate at which `interval` still holds a value."""
-        middle = self._middle_p(value)
-        return 2 * min(middle, 1 - middle)
-
     def _middle_p(self, limit: float) -> float:
         return (self.p_below(limit) + 1 - self.negated().p_below(-limit)) / 2
 

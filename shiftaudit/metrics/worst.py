@@ -35,7 +35,6 @@ def worst_shift(
     max_shift: int,
     *,
     single: bool,
-    seed: int = 0,
 ) -> WorstShift | None:
     """The shift whose share of changed answers is highest; ties go to the one with more views, then the smaller shift.
 
@@ -48,7 +47,6 @@ def worst_shift(
         changed: whether the answer is another than without a shift, shape (n_views,).
         max_shift: in pixels; no shift is larger.
         single: all images were given the same shifts, and each is a cell of its own.
-        seed: of the p-value's permutations.
     """
     width = 1 if single else math.ceil((2 * max_shift + 1) / _CELLS)
     offset = 0 if single else max_shift
@@ -66,7 +64,7 @@ def worst_shift(
     dy, dx = (min(int(index) * width - offset + width // 2, max_shift) for index in cells[best])
     p_value = None
     if len(kept) > 1:
-        p_value = _p_value(_blocks(lengths, cell_of, changed), sizes, kept, n_changed / n, seed)
+        p_value = _p_value(_blocks(lengths, cell_of, changed), sizes, kept, n_changed / n)
     return WorstShift(
         dy, dx, width // 2, n, n - n_changed, p_value, len(kept), "permutation" if len(kept) > 1 else "none"
     )
@@ -81,9 +79,7 @@ def _blocks(lengths: NDArray[np.int64], cell_of: NDArray[np.int64], flipped: NDA
     return blocks
 
 
-def _p_value(
-    blocks: Sequence[Block], sizes: NDArray[np.int64], kept: NDArray[np.int64], observed: float, seed: int
-) -> float:
+def _p_value(blocks: Sequence[Block], sizes: NDArray[np.int64], kept: NDArray[np.int64], observed: float) -> float:
     """The share of deals, the true one among them, whose highest share is at least the observed one."""
     still = np.zeros(len(sizes))
     mixed = []
@@ -93,7 +89,7 @@ def _p_value(
         mixed.append((cells[changing], flips[changing]))
     n_answers = sum(flips.size for _, flips in mixed)
     deals = min(max(_WORK // max(n_answers, 1), _FEWEST_DEALS), _MOST_DEALS)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     totals = np.tile(still, (deals, 1))
     for cells, flips in mixed:
         chunk = max(_CHUNK // max(flips.size, 1), 1)

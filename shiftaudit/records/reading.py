@@ -74,16 +74,16 @@ def report_by_lines(text: bytes, what: str) -> AuditReport | None:
     end = text.find(_END, begin)
     if begin < 0 or end < 0:
         return None
+    try:
+        report = as_report(parse_json(text[:begin] + _EMPTY + text[end + len(_END) :], what), what)
+    except (InputError, NoVerdictError):
+        return None
     images = []
     for line in _lines(text, begin + len(_BEGIN), end):
         image = record_of_line(line, ImageResult)
         if image is None:
             return None
         images.append(image)
-    try:
-        report = as_report(parse_json(text[:begin] + _EMPTY + text[end + len(_END) :], what), what)
-    except (InputError, NoVerdictError):
-        return None
     return replace(report, per_image=tuple(images))
 
 

@@ -98,7 +98,8 @@ def test_views_with_an_entry_too_few_are_refused(column: str, tmp_path: Path) ->
             read_report(tmp_path / "a.json")
 
 
-def test_another_version_is_told_before_its_rows(tmp_path: Path) -> None:
+def test_another_version_is_told_before_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "record_of_line", lambda *_: pytest.fail("a row was read"))
     (tmp_path / "a.json").write_bytes(TEXT.replace(b'"schema_version": 2', b'"schema_version": 1'))
     with pytest.raises(NoVerdictError, match="older"):
         read_report(tmp_path / "a.json")
