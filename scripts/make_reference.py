@@ -111,7 +111,7 @@ def _code(text: str | None) -> str | None:
 
 
 _API_GROUPS = (
-    ("Models", ("models", "models.runner", "surgery.survey")),
+    ("Models", ("models", "models.runner", "records.survey", "surgery.survey")),
     ("Scoring", ("audit.api", "audit.microscope", "images.file", "images.find")),
     ("Reports", ("records.report", "records.reading", "reports", "gate.compare", "records.codec", "render.terminal")),
     ("Patching", ("surgery.patch", "records.patch", "surgery.blurpool", "tune.refit", "records.refit")),

@@ -128,7 +128,7 @@ def next_step(report: AuditReport) -> str:
     """What to do now."""
     if report.degenerate:
         return "Next: make the model answer sensibly first; see `shiftaudit explain degenerate`."
-    if report.per_image and not n_changed(report):
+    if report.per_image and not any(findings.flips(image)[0] for image in report.per_image):
         return "Next: `shiftaudit baseline save` keeps this for `shiftaudit gate` to judge against."
     part = part_of_aliasing(report)
     if part == "none":

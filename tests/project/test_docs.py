@@ -6,14 +6,21 @@ from pathlib import Path
 import pytest
 from cli_run import script_module
 
+import shiftaudit
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 
-@pytest.mark.parametrize("name", ["commands.md", "measures.md"])
+@pytest.mark.parametrize("name", ["commands.md", "measures.md", "api.md"])
 def test_the_reference_is_what_the_program_says(name: str) -> None:
     page = (ROOT / "docs" / name).read_text(encoding="utf-8")
     assert page == script_module("make_reference").PAGES[name](), "run python scripts/make_reference.py"
+
+
+def test_the_reference_of_python_holds_every_public_name() -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^::: .*\.(\w+)$", page, re.M)) == sorted({*shiftaudit.__all__} - {"__version__"})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
