@@ -1,4 +1,4 @@
-"""What one image's predictions say, as whole numbers: what rates, intervals and gates are made from. No torch."""
+"""What the predictions of one image say, as whole numbers; `shiftaudit.metrics.columns` counts many at once. No torch."""
 
 from __future__ import annotations
 

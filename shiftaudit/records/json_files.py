@@ -56,7 +56,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The text of a file of at most `MAX_BYTES`, compressed by gzip or not, whatever its name.
+    """What a file of at most `MAX_BYTES` holds, unpacked where gzip has compressed it, whatever its name.
 
     Raises:
         InputError: the file is missing, unreadable, damaged or too large.
