@@ -21,6 +21,7 @@ from shiftaudit.files import manifest_sha256
 from shiftaudit.metrics.columns import Outcomes
 from shiftaudit.metrics.vocabulary import MEASURES
 from shiftaudit.records.gate import Baseline, BaselineImage, ViewCounts
+from shiftaudit.records.metric import Metric
 
 _ROUNDING = 1e-5
 
@@ -54,6 +55,7 @@ def _contradictions(baseline: Baseline) -> Iterator[str]:
         yield f": top_class_share is {baseline.top_class_share}; expected a share between 0 and 1"
     for key, image in images.items():
         yield from (f": image {key[:12]} {problem}" for problem in _of_image(image, protocols))
+    yield from _of_stages(baseline.stages, len(images))
     yield from _headlines(baseline)
     anchor = baseline.anchor
     if anchor is not None:
@@ -61,8 +63,16 @@ def _contradictions(baseline: Baseline) -> Iterator[str]:
             yield f": its anchor holds {unknown} images that the baseline does not"
         for key, image in anchor.images.items():
             yield from (f": image {key[:12]} of its anchor {problem}" for problem in _of_image(image, protocols))
+        yield from _of_stages(anchor.stages, len(images))
         if not baseline.anchored:
             yield " holds an anchor and says that it has none"
+
+
+def _of_stages(stages: dict[str, dict[str, Metric]], n_images: int) -> Iterator[str]:
+    for name, errors in stages.items():
+        for protocol, metric in errors.items():
+            if metric.value is not None and not 1 <= metric.n_images <= n_images:
+                yield f": stage {name} has {metric.n_images} images for {protocol}; expected 1 to {n_images}"
 
 
 def _of_image(image: BaselineImage, protocols: Sequence[str]) -> Iterator[str]:

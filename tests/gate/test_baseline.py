@@ -142,6 +142,10 @@ def first_image(data):
     return next(iter(data["images"].values()))
 
 
+def first_stage(data):
+    return next(iter(data["stages"].values()))
+
+
 EDITS = {
     "no protocols": lambda data: data["protocol"].update(protocols=[]),
     "no protocols and no metrics": lambda data: (data["protocol"].update(protocols=[]), data.update(metrics={})),
@@ -158,6 +162,8 @@ EDITS = {
     "pairs that do not fit the views": lambda data: first_image(data)["views"]["crop"].update(agreeing_pairs=1),
     "another headline": lambda data: data["metrics"]["crop"]["consistency"].update(value=0.5),
     "a share above 1": lambda data: data.update(top_class_share=1.5),
+    "a stage measured on no image": lambda data: first_stage(data)["circular"].update(n_images=0),
+    "a stage measured on more images than there are": lambda data: first_stage(data)["circular"].update(n_images=21),
     "an unknown key": lambda data: data.update(extra=1),
 }
 
