@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from torch import nn
 
-from shiftaudit.records.patch import BLUR_BEFORE_CONV, BLUR_BEFORE_SLICE, LEAVE
+from shiftaudit.records.patch import BLUR_BEFORE_CONV, BLUR_BEFORE_SLICE
 from shiftaudit.surgery.blurpool import BlurPool
 from shiftaudit.surgery.fold import PadMap, merged, own_padding
 from shiftaudit.surgery.graph import Graph, NewLayer
-from shiftaudit.surgery.plan import ADAPTIVE_POOLS, Decision, Plan
+from shiftaudit.surgery.plan import ADAPTIVE_POOLS, IN_FRONT, Decision, Plan
 from shiftaudit.surgery.pools import AdaptiveBlurPool, ChannelsLastBlur, DenseAvgPool2d, DenseMaxPool2d
 from shiftaudit.surgery.sites import Place
 
@@ -20,15 +20,13 @@ _BLUR, _DENSE, _PAD = "blur", "dense", "pad"
 
 def apply(graph: Graph, plan: Plan) -> None:
     """Change the graph, site by site in the order of execution."""
-    for decision in plan.decisions:
-        if decision.action != LEAVE:
-            _apply(graph, decision, plan.options.strength, decision.site.place)
+    for decision in plan.changes:
+        _apply(graph, decision, plan.options.strength, decision.site.place)
 
 
 def _apply(graph: Graph, decision: Decision, strength: float, place: Place) -> None:
     site, op, call = decision.site, place.op, place.call
-    before = decision.action in (BLUR_BEFORE_CONV, BLUR_BEFORE_SLICE)
-    channels = site.in_channels if before else site.channels
+    channels = site.in_channels if decision.action in IN_FRONT else site.channels
     blur = BlurPool(channels, decision.filter_size, decision.blur_stride, decision.pad, strength=strength)
     new = NewLayer(blur, _BLUR, site.name)
     if decision.folded:
@@ -39,7 +37,7 @@ def _apply(graph: Graph, decision: Decision, strength: float, place: Place) -> N
         graph.insert_before(place.readers, replace(new, layer=layer))
     elif decision.action == BLUR_BEFORE_CONV:
         graph.insert_before([op.entry], new)
-        if decision.op_stride != site.stride:
+        if not decision.keeps_stride:
             graph.set_stride(call, decision.op_stride)
     elif site.op in ADAPTIVE_POOLS:
         maximum = site.op == "adaptive_max_pool"
@@ -68,5 +66,5 @@ def _dense_pool(place: Place) -> nn.Module:
     """The pool at stride 1, with the windows that `ceil_mode` adds at the edge."""
     op = place.op
     if op.kind == "max_pool":
-        return DenseMaxPool2d(op.kernel, op.stride, op.padding, op.dilation, op.ceil_mode)
-    return DenseAvgPool2d(op.kernel, op.stride, op.padding, op.ceil_mode, op.count_include_pad, op.divisor_override)
+        return DenseMaxPool2d(op.kernel, op.stride, op.padding, op.dilation)
+    return DenseAvgPool2d(op.kernel, op.stride, op.padding, op.count_include_pad, op.divisor_override)

@@ -22,7 +22,6 @@ from shiftaudit.errors import InputError
 from shiftaudit.records.patch import PADS
 
 MAX_FILTER_SIZE = 7
-PAD_MODES = PADS
 
 
 def binomial_taps(filter_size: int) -> list[float]:
@@ -195,8 +194,8 @@ class BlurPool(nn.Module):
                 raise InputError(f"filter size {size} is not supported", hint=f"use 1 to {MAX_FILTER_SIZE}")
         if min(self.stride) < 1 or channels < 1:
             raise InputError(f"BlurPool got channels={channels}, stride={stride}; expected at least 1 of each")
-        if pad_mode not in PAD_MODES:
-            raise InputError(f"unknown pad mode {pad_mode!r}", hint=f"use one of {', '.join(PAD_MODES)}")
+        if pad_mode not in PADS:
+            raise InputError(f"unknown pad mode {pad_mode!r}", hint=f"use one of {', '.join(PADS)}")
         self.padding = blur_padding(self.filter_size)
         self.register_buffer("kernel", blur_kernel(self.filter_size), persistent=False)
         self.set_strength(strength)

@@ -5,17 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from shiftaudit.records.patch import (
-    BLUR_BEFORE_CONV,
-    BLUR_BEFORE_SLICE,
-    LEAVE,
-    PATCH_SCHEMA_VERSION,
-    Backend,
-    PatchRecord,
-    SiteRecord,
-)
-from shiftaudit.surgery.graph import Call, Graph, Shape
-from shiftaudit.surgery.plan import CONV, Decision, Plan, Site, Size, dense_size
+from shiftaudit.records.patch import LEAVE, PATCH_SCHEMA_VERSION, Backend, PatchRecord, SiteRecord
+from shiftaudit.stages.ops import CONV
+from shiftaudit.surgery.graph import Call, Graph, Shape, Size
+from shiftaudit.surgery.plan import IN_FRONT, Decision, Plan, Site, dense_size
 from shiftaudit.version import __version__
 
 Pair = tuple[float, float]
@@ -144,8 +137,8 @@ def macs_at(decision: Decision) -> int:
     taps = decision.filter_size[0] * decision.filter_size[1]
     if taps == 1:
         taps = 0  # plain subsampling
-    if decision.action in (BLUR_BEFORE_CONV, BLUR_BEFORE_SLICE):
-        height, width = site.input_size if decision.blur_stride == (1, 1) else site.output_size
+    if decision.action in IN_FRONT:
+        height, width = site.input_size if decision.keeps_stride else site.output_size
         return _op_macs(site, site.output_size) + taps * site.in_channels * height * width
     height, width = site.output_size
     return _op_macs(site, dense_size(site)) + taps * site.channels * height * width

@@ -16,10 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shiftaudit.records.patch import BLUR_AFTER_OP, BLUR_AFTER_TAIL, LEAVE
+from shiftaudit.stages.ops import CONV
 from shiftaudit.surgery.blurpool import blur_padding, padded_map
 from shiftaudit.surgery.cost import macs_at, wide_kernel
 from shiftaudit.surgery.graph import Call, Graph, Size
-from shiftaudit.surgery.plan import CONV, Decision, Plan
+from shiftaudit.surgery.plan import Decision, Plan
 
 torch.fx.wrap("padded_map")
 
@@ -84,10 +85,8 @@ def _folded(decision: Decision) -> Decision:
     if reason is not None:
         return replace(decision, not_folded=reason)
     size = wide_kernel(decision)
-    return replace(
-        decision, folded=True, reason=f"{decision.reason}, both in one {size[0]}×{size[1]} kernel",
-        op_stride=decision.site.stride, blur_stride=(1, 1),
-    )  # fmt: skip
+    reason = f"{decision.reason}, both in one {size[0]}×{size[1]} kernel"
+    return replace(decision, folded=True, reason=reason, keeps_stride=True)
 
 
 def _why_not(decision: Decision) -> str | None:

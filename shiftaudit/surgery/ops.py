@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 
 from shiftaudit.records.words import OpName
 from shiftaudit.stages.names import static_kind
-from shiftaudit.stages.ops import pair
+from shiftaudit.stages.ops import CONV, INTERPOLATE, SLICE, pair
 from shiftaudit.surgery.graph import Call, Graph, Shape, Size, Uses, computed
-from shiftaudit.surgery.plan import ADAPTIVE_POOLS, COMPUTED, CONV, INDICES, INTERPOLATE, SLICE
+from shiftaudit.surgery.plan import ADAPTIVE_POOLS
 
+COMPUTED = "its parameters are computed while the network runs"
+INDICES = "its indices are returned, and blurred values have none"
 RANDOM_WINDOWS = "its windows are drawn at random"
 ALREADY = "its weights are fixed: it is a filter already"
 _PADDED_INSIDE = ("reflect", "replicate", "circular")

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Any
 
 from shiftaudit.errors import PatchError
 from shiftaudit.records.patch import (
@@ -32,20 +32,13 @@ from shiftaudit.records.patch import (
     PatchOptions,
 )
 from shiftaudit.records.words import OpName
+from shiftaudit.stages.ops import ADAPTIVE_AVG_POOL, ADAPTIVE_MAX_POOL, CONV, INTERPOLATE, SLICE
 from shiftaudit.surgery.blurpool import blur_padding, effective_pad_mode
+from shiftaudit.surgery.graph import Size
 
-Size = tuple[int, int]
-
-CONV: Final = "conv"
-SLICE: Final = "slice"
-INTERPOLATE: Final = "interpolate"
-ADAPTIVE_POOLS: tuple[OpName, ...] = ("adaptive_avg_pool", "adaptive_max_pool")
-
-# Reasons that say more than one rule.
-COMPUTED = "its parameters are computed while the network runs"
-INDICES = "its indices are returned, and blurred values have none"
-WRITTEN_SLICES = "its slices are written to"
-WRITTEN_MAP = "its map is changed in place after a slice was taken"
+ADAPTIVE_POOLS: tuple[OpName, ...] = (ADAPTIVE_AVG_POOL, ADAPTIVE_MAX_POOL)
+IN_FRONT: tuple[Action, ...] = (BLUR_BEFORE_CONV, BLUR_BEFORE_SLICE)
+"""Actions whose filter reads the map that the op reads."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +87,7 @@ class Decision:
         blur_after_tail: op at `op_stride`, its tail, then BlurPool(channels, filter_size, blur_stride, pad).
         blur_after_op, blur_after_pool: op at `op_stride`, then the BlurPool.
         blur_before_conv: BlurPool(in_channels, filter_size, blur_stride, pad) on its input, then the op at `op_stride`.
-        blur_before_slice: BlurPool(in_channels, ...) at stride 1 on the sliced map; the slices stay.
+        blur_before_slice: BlurPool(in_channels, ...) on the sliced map; the slices stay.
         leave: nothing.
     """
 
@@ -102,8 +95,8 @@ class Decision:
     action: Action
     reason: str
     filter_size: Size = (1, 1)
-    blur_stride: Size = (1, 1)
-    op_stride: Size = (1, 1)
+    keeps_stride: bool = True
+    """Whether the op still makes the map smaller; else the BlurPool does."""
     pad: str = "reflect"
     """For the BlurPool, which falls back by itself on small maps."""
     pad_used: str | None = None
@@ -112,6 +105,16 @@ class Decision:
     """The filter goes into the convolution's kernel; see `shiftaudit.surgery.fold`."""
     not_folded: str | None = None
     """Why not, where that was asked for."""
+
+    @property
+    def op_stride(self) -> Size:
+        """What the op has in the copy."""
+        return self.site.stride if self.keeps_stride else (1, 1)
+
+    @property
+    def blur_stride(self) -> Size:
+        """What the BlurPool has."""
+        return (1, 1) if self.keeps_stride else self.site.stride
 
 
 @dataclass(frozen=True)
@@ -182,31 +185,20 @@ def _decide(site: Site, options: PatchOptions) -> Decision:
     if reason is not None:
         return Decision(site, LEAVE, reason)
     if site.op == SLICE:
-        return _blur(
-            site, options, BLUR_BEFORE_SLICE, "blur, then the slices", blur_stride=(1, 1), op_stride=site.stride
-        )
+        return _blur(site, options, BLUR_BEFORE_SLICE, "blur, then the slices", keeps_stride=True)
     if site.op != CONV:
-        name = site.op.replace("_", "-")
-        return _blur(site, options, BLUR_AFTER_POOL, f"{name} at stride 1, then blur", blur_stride=site.stride)
+        return _blur(site, options, BLUR_AFTER_POOL, f"{site.op.replace('_', '-')} at stride 1, then blur")
     if is_shortcut(site) and not site.opaque:
-        return _blur(site, options, BLUR_BEFORE_CONV, "blur, then 1×1 conv at stride 1", blur_stride=site.stride)
+        return _blur(site, options, BLUR_BEFORE_CONV, "blur, then 1×1 conv at stride 1")
     if is_patchify(site) or site.opaque or options.placement == PRE_CONV:
         why = (
             "windows do not overlap: " if is_patchify(site) else "its stride is fixed in code: " if site.opaque else ""
         )
-        return _blur(
-            site,
-            options,
-            BLUR_BEFORE_CONV,
-            f"{why}blur, then the strided conv",
-            blur_stride=(1, 1),
-            op_stride=site.stride,
-        )
+        return _blur(site, options, BLUR_BEFORE_CONV, f"{why}blur, then the strided conv", keeps_stride=True)
     if site.tail:
-        chain = " → ".join(("conv at stride 1", *site.tail, "blur"))
-        return _blur(site, options, BLUR_AFTER_TAIL, chain, blur_stride=site.stride)
+        return _blur(site, options, BLUR_AFTER_TAIL, " → ".join(("conv at stride 1", *site.tail, "blur")))
     reason = "conv at stride 1 → blur (no unshared pointwise norm or activation follows)"
-    return _blur(site, options, BLUR_AFTER_OP, reason, blur_stride=site.stride)
+    return _blur(site, options, BLUR_AFTER_OP, reason)
 
 
 def _why_left(site: Site, options: PatchOptions) -> str | None:
@@ -231,12 +223,9 @@ def _divides(site: Site) -> bool:
     return all(big % small == 0 for big, small in zip(site.input_size, site.output_size, strict=True))
 
 
-def _blur(
-    site: Site, options: PatchOptions, action: Action, reason: str, *, blur_stride: Size, op_stride: Size = (1, 1)
-) -> Decision:
+def _blur(site: Site, options: PatchOptions, action: Action, reason: str, *, keeps_stride: bool = False) -> Decision:
     filter_size = _each(lambda axis: options.filter_size if site.stride[axis] > 1 else 1)
-    before = action in (BLUR_BEFORE_CONV, BLUR_BEFORE_SLICE)
-    blurred = site.input_size if before else dense_size(site)
+    blurred = site.input_size if action in IN_FRONT else dense_size(site)
     left, right, top, bottom = blur_padding(list(filter_size))
     used = {
         effective_pad_mode(options.pad, blurred[0], top, bottom),
@@ -245,7 +234,7 @@ def _blur(
     pad_used = next(iter(used - {options.pad}), options.pad)
     if pad_used != options.pad:
         reason += f"; a map of {_text(blurred)} is too small for {options.pad} padding: {pad_used}"
-    return Decision(site, action, reason, filter_size, blur_stride, op_stride, options.pad, pad_used)
+    return Decision(site, action, reason, filter_size, keeps_stride, options.pad, pad_used)
 
 
 def _agree_within_groups(decisions: list[Decision]) -> Iterable[Decision]:
@@ -253,8 +242,7 @@ def _agree_within_groups(decisions: list[Decision]) -> Iterable[Decision]:
     strides: dict[str, set[Size]] = {}
     for decision in decisions:
         if decision.site.group is not None:
-            stride = decision.site.stride if decision.action == LEAVE else decision.op_stride
-            strides.setdefault(decision.site.group, set()).add(stride)
+            strides.setdefault(decision.site.group, set()).add(decision.op_stride)
     for decision in decisions:
         group = decision.site.group
         if group is not None and len(strides[group]) > 1 and decision.action != LEAVE:

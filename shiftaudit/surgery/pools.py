@@ -1,4 +1,4 @@
-"""Pools at stride 1 that hold every window of the strided original, as functions TorchScript compiles and as layers.
+"""Pools at stride 1 in the place of strided ones.
 
 `dense[::stride]` is the strided pool exactly, also with `ceil_mode`, whose last windows hang over the edge.
 """
@@ -9,110 +9,76 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shiftaudit.surgery.blurpool import BlurPool
+from shiftaudit.surgery.graph import Size
 
 
-def overhang(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
-    """Pixels by which the last `ceil_mode` window of a pool reaches beyond the padded map.
+class DensePool2d(nn.Module):
+    """A pool at stride 1 that holds every window of one with `ceil_mode`, whose stride decides which those are; all (y, x)."""
 
-    A window that would start in the padding after the map does not exist.
-
-    >>> overhang(112, 3, 2, 0, 1), overhang(111, 3, 2, 0, 1)
-    (1, 0)
-    """
-    span = dilation * (kernel - 1) + 1
-    windows = -(-(size + 2 * padding - span) // stride) + 1
-    if (windows - 1) * stride >= size + padding:
-        windows -= 1
-    return max(0, (windows - 1) * stride + span - size - 2 * padding)
-
-
-def dense_max_pool2d(
-    x: Tensor, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int], ceil_mode: bool
-) -> Tensor:
-    """Max-pool at stride 1; `stride` is the original's and decides where `ceil_mode` adds windows. Pairs are (y, x)."""
-    if ceil_mode:
-        below = overhang(x.size(-2), kernel[0], stride[0], padding[0], dilation[0])
-        right = overhang(x.size(-1), kernel[1], stride[1], padding[1], dilation[1])
-        if below + right > 0:
-            x = F.pad(x, [0, right, 0, below], "constant", float("-inf"))
-    return F.max_pool2d(x, kernel, [1, 1], padding, dilation)
-
-
-def dense_avg_pool2d(
-    x: Tensor,
-    kernel: list[int],
-    stride: list[int],
-    padding: list[int],
-    ceil_mode: bool,
-    count_include_pad: bool,
-    divisor_override: int | None,
-) -> Tensor:
-    """Average-pool at stride 1; `stride` is the original's and decides where `ceil_mode` adds windows.
-
-    Windows that hang over the edge divide by the pixels inside the padded map, as the strided pool does.
-    """
-    below = overhang(x.size(-2), kernel[0], stride[0], padding[0], 1)
-    right = overhang(x.size(-1), kernel[1], stride[1], padding[1], 1)
-    if not ceil_mode or below + right == 0:
-        return F.avg_pool2d(x, kernel, [1, 1], padding, False, count_include_pad, divisor_override)
-    py, px = padding[0], padding[1]
-    total = F.avg_pool2d(F.pad(x, [px, px + right, py, py + below]), kernel, [1, 1])
-    if divisor_override is not None:
-        return total * (float(kernel[0] * kernel[1]) / float(divisor_override))
-    counted = x.new_ones([1, 1, x.size(-2), x.size(-1)])
-    counted = F.pad(counted, [px, px, py, py], "constant", 1.0 if count_include_pad else 0.0)
-    counted = F.pad(counted, [0, right, 0, below])
-    return total / F.avg_pool2d(counted, kernel, [1, 1])
-
-
-class DenseMaxPool2d(nn.Module):
-    """The max-pool of `dense_max_pool2d`: (N, C, H, W) → every window at stride 1."""
-
-    def __init__(
-        self,
-        kernel: tuple[int, int],
-        stride: tuple[int, int],
-        padding: tuple[int, int],
-        dilation: tuple[int, int],
-        ceil_mode: bool,
-    ) -> None:
+    def __init__(self, kernel: Size, stride: Size, padding: Size, dilation: Size = (1, 1)) -> None:
         super().__init__()
         self.kernel = list(kernel)
         self.stride = list(stride)
         self.padding = list(padding)
         self.dilation = list(dilation)
-        self.ceil_mode = ceil_mode
+
+    def overhang(self, height: int, width: int) -> list[int]:
+        """Rows and columns by which the last `ceil_mode` windows reach beyond the padded map.
+
+        A window that would start in the padding after the map does not exist.
+
+        >>> DensePool2d((3, 3), (2, 2), (0, 0)).overhang(112, 111)
+        [1, 0]
+        """
+        beyond: list[int] = []
+        for axis, size in enumerate([height, width]):
+            padding, stride = self.padding[axis], self.stride[axis]
+            span = self.dilation[axis] * (self.kernel[axis] - 1) + 1
+            windows = -(-(size + 2 * padding - span) // stride) + 1
+            if (windows - 1) * stride >= size + padding:
+                windows -= 1
+            beyond.append(max(0, (windows - 1) * stride + span - size - 2 * padding))
+        return beyond
+
+
+class DenseMaxPool2d(DensePool2d):
+    """Max-pool: (N, C, H, W) → every window at stride 1."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → (N, C, H', W')."""
-        return dense_max_pool2d(x, self.kernel, self.stride, self.padding, self.dilation, self.ceil_mode)
+        below, right = self.overhang(x.size(-2), x.size(-1))
+        if below + right > 0:
+            x = F.pad(x, [0, right, 0, below], "constant", float("-inf"))
+        return F.max_pool2d(x, self.kernel, [1, 1], self.padding, self.dilation)
 
 
-class DenseAvgPool2d(nn.Module):
-    """The average-pool of `dense_avg_pool2d`: (N, C, H, W) → every window at stride 1."""
+class DenseAvgPool2d(DensePool2d):
+    """Average-pool: (N, C, H, W) → every window at stride 1.
+
+    Windows that hang over the edge divide by the pixels inside the padded map, as the strided pool does.
+    """
 
     def __init__(
-        self,
-        kernel: tuple[int, int],
-        stride: tuple[int, int],
-        padding: tuple[int, int],
-        ceil_mode: bool,
-        count_include_pad: bool,
-        divisor_override: int | None,
+        self, kernel: Size, stride: Size, padding: Size, count_include_pad: bool, divisor_override: int | None
     ) -> None:
-        super().__init__()
-        self.kernel = list(kernel)
-        self.stride = list(stride)
-        self.padding = list(padding)
-        self.ceil_mode = ceil_mode
+        super().__init__(kernel, stride, padding)
         self.count_include_pad = count_include_pad
         self.divisor_override = divisor_override
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → (N, C, H', W')."""
-        return dense_avg_pool2d(
-            x, self.kernel, self.stride, self.padding, self.ceil_mode, self.count_include_pad, self.divisor_override
-        )
+        below, right = self.overhang(x.size(-2), x.size(-1))
+        kernel, divisor = self.kernel, self.divisor_override
+        if below + right == 0:
+            return F.avg_pool2d(x, kernel, [1, 1], self.padding, False, self.count_include_pad, divisor)
+        py, px = self.padding[0], self.padding[1]
+        total = F.avg_pool2d(F.pad(x, [px, px + right, py, py + below]), kernel, [1, 1])
+        if divisor is not None:
+            return total * (float(kernel[0] * kernel[1]) / float(divisor))
+        counted = x.new_ones([1, 1, x.size(-2), x.size(-1)])
+        counted = F.pad(counted, [px, px, py, py], "constant", 1.0 if self.count_include_pad else 0.0)
+        counted = F.pad(counted, [0, right, 0, below])
+        return total / F.avg_pool2d(counted, kernel, [1, 1])
 
 
 class AdaptiveBlurPool(nn.Module):
@@ -122,7 +88,7 @@ class AdaptiveBlurPool(nn.Module):
     hence one BlurPool for the size the patch was made at, and the original pool at any other.
     """
 
-    def __init__(self, maximum: bool, output_size: tuple[int, int], stride: tuple[int, int], blur: BlurPool) -> None:
+    def __init__(self, maximum: bool, output_size: Size, stride: Size, blur: BlurPool) -> None:
         super().__init__()
         self.maximum = maximum
         self.output_size = list(output_size)

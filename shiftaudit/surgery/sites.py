@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from shiftaudit.stages.ops import CONV, SLICE
 from shiftaudit.surgery.fold import why_kernel_stays
 from shiftaudit.surgery.graph import Call, Graph, Size, Uses, Value
 from shiftaudit.surgery.ops import ALREADY, Op, kind_of, read_op, slice_steps
-from shiftaudit.surgery.plan import ADAPTIVE_POOLS, CONV, SLICE, Site
+from shiftaudit.surgery.plan import ADAPTIVE_POOLS, Site
 from shiftaudit.surgery.slices import base_of, sliced_map
 from shiftaudit.surgery.tails import Tail, find_tail
 

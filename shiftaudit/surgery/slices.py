@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from shiftaudit.stages.ops import SLICE
 from shiftaudit.surgery.graph import Call, Graph, Size, Uses, Value
 from shiftaudit.surgery.maps import is_feature_map
 from shiftaudit.surgery.ops import kind_of, slice_steps
-from shiftaudit.surgery.plan import SLICE, WRITTEN_MAP, WRITTEN_SLICES
 
+WRITTEN_SLICES = "its slices are written to"
+WRITTEN_MAP = "its map is changed in place after a slice was taken"
 BRANCHES = "its slices are in different branches"
 
 

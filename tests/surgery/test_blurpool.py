@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from networks import reloaded
 
 from shiftaudit.errors import InputError
-from shiftaudit.surgery.blurpool import PAD_MODES, BlurPool, binomial_taps
+from shiftaudit.records.patch import PADS
+from shiftaudit.surgery.blurpool import BlurPool, binomial_taps
 
 NUMPY_PAD = {"reflect": "reflect", "replicate": "edge", "zeros": "constant", "circular": "wrap"}
 
@@ -54,7 +55,7 @@ def test_gain_at_a_quarter_of_the_sampling_rate_and_at_nyquist(size: int, gain: 
     assert abs(taps @ np.exp(-1j * np.pi * np.arange(size))) < 1e-12
 
 
-@pytest.mark.parametrize("mode", PAD_MODES)
+@pytest.mark.parametrize("mode", PADS)
 @pytest.mark.parametrize("size", range(1, 8))
 @pytest.mark.parametrize("stride", [1, 2, 3])
 def test_layer_equals_brute_force(size: int, stride: int, mode: str) -> None:
@@ -63,7 +64,7 @@ def test_layer_equals_brute_force(size: int, stride: int, mode: str) -> None:
     np.testing.assert_allclose(out.numpy(), brute_force(image.double().numpy(), size, stride, mode), atol=1e-6)
 
 
-@pytest.mark.parametrize("mode", PAD_MODES)
+@pytest.mark.parametrize("mode", PADS)
 @pytest.mark.parametrize("side", [1, 2, 3])
 @pytest.mark.parametrize("size", range(1, 8))
 def test_tiny_maps_do_not_crash_and_constants_stay_constant(side: int, size: int, mode: str) -> None:
@@ -134,7 +135,7 @@ def test_keeps_channels_last() -> None:
     assert BlurPool(4)(x).is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("mode", PAD_MODES)
+@pytest.mark.parametrize("mode", PADS)
 def test_gradients_are_right(mode: str) -> None:
     x = torch.randn(1, 2, 5, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(BlurPool(2, 4, 2, mode).double(), (x,))

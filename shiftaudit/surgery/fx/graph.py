@@ -13,12 +13,12 @@ from shiftaudit.errors import PatchError, first_line
 from shiftaudit.records.patch import Backend
 from shiftaudit.stages.calls import tensors_in
 from shiftaudit.stages.names import holds_weight
+from shiftaudit.stages.ops import CONV
 from shiftaudit.surgery.fx.lost import lost
 from shiftaudit.surgery.fx.nodes import source_of
 from shiftaudit.surgery.fx.record import Recording
 from shiftaudit.surgery.fx.trace import NotFollowedError, eval_mode, fixed_arguments, has_own_code, trace
 from shiftaudit.surgery.graph import Call, Graph, NewLayer, Shape, Size, Stored, Uses, Value, computed
-from shiftaudit.surgery.plan import CONV
 from shiftaudit.surgery.tails import find_tail
 
 _ONE_STEP = "it is part of a step that cannot be changed here: save the model with torch.jit.script and patch the file"

@@ -19,7 +19,7 @@ from torch import nn
 from shiftaudit.errors import PatchError
 from shiftaudit.surgery.blurpool import BlurPool, effective_pad_mode
 from shiftaudit.surgery.fold import PadMap
-from shiftaudit.surgery.pools import ChannelsLastBlur, DenseAvgPool2d, DenseMaxPool2d, dense_avg_pool2d, overhang
+from shiftaudit.surgery.pools import ChannelsLastBlur, DenseAvgPool2d, DenseMaxPool2d, DensePool2d
 
 Shape = tuple[int, ...]
 _MODES = {"reflect": "reflect", "replicate": "edge", "zeros": "constant"}
@@ -113,28 +113,24 @@ def _cut(block: Block, source: str, axis: int, start: int, end: int) -> str:
     return block.add("Slice", [source, block.numbers(start), block.numbers(end), block.numbers(axis)])
 
 
+def _dense_pads(pool: DensePool2d, shape: Shape) -> list[int]:
+    """Padding as ONNX has it, (top, left, bottom, right), with what the last windows reach beyond it."""
+    below, right = pool.overhang(*shape[2:])
+    top, left = pool.padding
+    return [top, left, top + below, left + right]
+
+
 def _dense_max_pool(block: Block, pool: DenseMaxPool2d, source: str, shape: Shape) -> str:
-    pads = [*pool.padding, *pool.padding]
-    if pool.ceil_mode:
-        for axis in (0, 1):
-            pads[axis + 2] += overhang(
-                shape[axis + 2], pool.kernel[axis], pool.stride[axis], pool.padding[axis], pool.dilation[axis]
-            )
+    pads = _dense_pads(pool, shape)
     return block.add("MaxPool", [source], kernel_shape=pool.kernel, strides=[1, 1], pads=pads, dilations=pool.dilation)
 
 
 def _dense_avg_pool(block: Block, pool: DenseAvgPool2d, source: str, shape: Shape) -> str:
     """A mean over zeros where windows hang over the edge, times what a map of ones says is too little."""
-    pads = [*pool.padding, *pool.padding]
-    if pool.ceil_mode:
-        for axis in (0, 1):
-            pads[axis + 2] += overhang(shape[axis + 2], pool.kernel[axis], pool.stride[axis], pool.padding[axis], 1)
+    pads = _dense_pads(pool, shape)
     frame = [0, 0, pads[0], pads[1], 0, 0, pads[2], pads[3]]
     padded = block.add("Pad", [source, block.numbers(*frame)], mode="constant")
     total = block.add("AveragePool", [padded], kernel_shape=pool.kernel, strides=[1, 1])
     ones = torch.ones(1, 1, *shape[2:])
-    wanted = dense_avg_pool2d(
-        ones, pool.kernel, pool.stride, pool.padding, pool.ceil_mode, pool.count_include_pad, pool.divisor_override
-    )
     have = F.avg_pool2d(F.pad(ones, [pads[1], pads[3], pads[0], pads[2]]), pool.kernel, [1, 1])
-    return block.add("Mul", [total, block.hold((wanted / have).numpy().astype(block.dtype))])
+    return block.add("Mul", [total, block.hold((pool(ones) / have).numpy().astype(block.dtype))])

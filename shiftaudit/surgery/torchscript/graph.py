@@ -20,10 +20,9 @@ from shiftaudit.models.loaded import last_line
 from shiftaudit.records.patch import Backend
 from shiftaudit.stages.align import align
 from shiftaudit.stages.names import may_stride, scripted_ops, static_kind
-from shiftaudit.stages.ops import is_low_pass
+from shiftaudit.stages.ops import CONV, is_low_pass
 from shiftaudit.surgery.blurpool import BlurPool
 from shiftaudit.surgery.graph import Call, Graph, NewLayer, Shape, Size, Stored, Value
-from shiftaudit.surgery.plan import CONV
 from shiftaudit.surgery.torchscript.flatten import (
     add_call,
     copied,
