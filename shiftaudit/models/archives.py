@@ -52,9 +52,7 @@ def kind_of(path: Path) -> FileKind:
         return SAFETENSORS
     if not zipfile.is_zipfile(path):
         if head[:2] == b"PK":
-            raise InputError(
-                f"{path} is a damaged model file: its archive is cut short", hint="copy or download it again"
-            )
+            raise _damaged(path, "its archive is cut short")
         return STATE_DICT
     try:
         with zipfile.ZipFile(path) as archive:
@@ -62,11 +60,9 @@ def kind_of(path: Path) -> FileKind:
             # PyTorch itself reads tensors without comparing them with their checksums.
             damaged = archive.testzip()
     except _UNREADABLE as error:
-        raise InputError(f"{path} is a damaged model file: {error}", hint="copy or download it again") from error
+        raise _damaged(path, error) from error
     if damaged is not None:
-        raise InputError(
-            f"{path} is a damaged model file: the checksum of {damaged} is wrong", hint="copy or download it again"
-        )
+        raise _damaged(path, f"the checksum of {damaged} is wrong")
     exported = ("archive_format", "serialized_exported_program.json")  # the second until torch 2.7
     if any(name in exported or (name.startswith("models/") and name.endswith(".json")) for name in names):
         return PT2
@@ -78,6 +74,10 @@ def kind_of(path: Path) -> FileKind:
         f"{path} is a zip archive, but not of a model: no TorchScript code, exported program or tensors in it",
         hint="save the model with torch.jit.save, torch.export.save or torch.save(model.state_dict(), …)",
     )
+
+
+def _damaged(path: Path, why: object) -> InputError:
+    return InputError(f"{path} is a damaged model file: {why}", hint="copy or download it again")
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:

@@ -14,9 +14,7 @@ from torch import nn
 
 from shiftaudit.errors import InputError, ModelError
 from shiftaudit.models.carried import EXTRA_FILE, Carried
-from shiftaudit.models.loaded import input_channels, last_line
-from shiftaudit.models.preprocessing import preset, resized
-from shiftaudit.records.report import Preprocessing
+from shiftaudit.models.loaded import last_line
 
 
 @dataclass(frozen=True)
@@ -31,21 +29,6 @@ class Exported:
     def fixed_batch(self) -> int | None:
         """The batch size it was exported for, None when any goes."""
         return self.shape[0]
-
-    def preprocessing(self, path: Path) -> Preprocessing:
-        """The file's own, or the ImageNet preset at the size and channels the program insists on.
-
-        Raises:
-            InputError: it insists on images that are not square.
-        """
-        if self.carried.preprocessing is not None:
-            return self.carried.preprocessing
-        _, channels, height, width = self.shape
-        if height != width and height is not None and width is not None:
-            raise InputError(f"{path} takes images of {height}×{width}; only square inputs can be scored")
-        base = preset(channels if channels in (1, 3) else input_channels(self.module))
-        side = height or width
-        return base if side is None else resized(base, side)
 
 
 def load_exported(path: Path, *, trust: bool, device: str) -> Exported:

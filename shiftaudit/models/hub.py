@@ -28,12 +28,7 @@ def asked_once(repo: str, revision: str | None = None) -> Iterator[str | None]:
     """
     with from_extra("hf", "huggingface_hub"):
         from huggingface_hub import HfApi, constants
-        from huggingface_hub.errors import (
-            HfHubHTTPError,
-            HFValidationError,
-            RepositoryNotFoundError,
-            RevisionNotFoundError,
-        )
+        from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
     silent = None
     try:
         HfApi().model_info(repo, revision=revision, timeout=_SECONDS)
@@ -45,9 +40,9 @@ def asked_once(repo: str, revision: str | None = None) -> Iterator[str | None]:
         raise InputError(
             f"the hub has no model {repo}, or it is private", hint="check the name, or log in with `hf auth login`"
         ) from error
-    except HfHubHTTPError as error:
-        silent = first_line(error)
-    except Exception as error:  # whatever the client of the installed version raises without a network
+    except (
+        Exception
+    ) as error:  # what the hub answers itself, and whatever the installed client raises without a network
         silent = first_line(error)
     settings: Any = constants
     before = settings.HF_HUB_OFFLINE

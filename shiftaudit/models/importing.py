@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,7 @@ def _imported(source: str) -> Any:
         sys.path.insert(0, here)
     try:
         with stdout_to_stderr():
-            found: Any = importlib.import_module(module_name)
-            for part in attribute.split("."):
-                found = getattr(found, part)
+            return attrgetter(attribute)(importlib.import_module(module_name))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -69,4 +68,3 @@ def _imported(source: str) -> Any:
             f"{source} cannot be imported: {type(error).__name__}: {last_line(error)}",
             hint="expected package.module:callable, importable from the current folder",
         ) from error
-    return found

@@ -18,7 +18,7 @@ from shiftaudit.models.huggingface import HF, hf_model
 from shiftaudit.models.importing import imported_model
 from shiftaudit.models.loaded import LoadedModel, input_channels, state_sha256
 from shiftaudit.models.named import Built
-from shiftaudit.models.preprocessing import preset, with_options
+from shiftaudit.models.preprocessing import fitting, preset, with_options
 from shiftaudit.models.runner import RunnerModule
 from shiftaudit.models.source import FORMS, check_source, is_file, is_folder, is_model_folder
 from shiftaudit.models.torchscript import load_torchscript, settle_batch
@@ -135,7 +135,8 @@ def _from_file(path: Path, options: ModelOptions, device: str) -> LoadedModel:
     if kind == archives.PT2:
         program = load_exported(path, trust=options.trust, device=device)
         carried = program.carried
-        info = _info(path, kind, sha256, carried.arch, program.preprocessing(path))
+        used = carried.preprocessing or fitting(program.shape, input_channels(program.module), path)
+        info = _info(path, kind, sha256, carried.arch, used)
         return LoadedModel(
             program.module, info, carried.class_names, fixed_batch=program.fixed_batch, **carried.records()
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shiftaudit.errors import InputError
@@ -94,6 +96,25 @@ def resized(base: Preprocessing, size: int) -> Preprocessing:
     128
     """
     return replace(base, size=size, resize=max(size, round(base.resize * size / base.size)))
+
+
+def fitting(shape: Sequence[int | None], channels: int, path: Path) -> Preprocessing:
+    """The ImageNet preset at the size and channels that a file insists on.
+
+    Args:
+        shape: (N, C, H, W) of its input, None where any size goes.
+        channels: of the preset where the file has none that images have.
+        path: named in the message.
+
+    Raises:
+        InputError: it insists on images that are not square.
+    """
+    _, given, height, width = shape
+    if height != width and height is not None and width is not None:
+        raise InputError(f"{path} takes images of {height}×{width}; only square inputs can be scored")
+    base = preset(given if given in (1, 3) else channels)
+    side = height or width
+    return base if side is None else resized(base, side)
 
 
 def check(value: Preprocessing) -> None:

@@ -94,8 +94,6 @@ def _input(model: Any, path: Path) -> tuple[str, tuple[int | None, ...]]:
         last = shape[3] in (1, 3)
         hint = "its channels come last: export it with channels first, or wrap it in a runner" if last else None
         raise InputError(f"{path} takes images {_sizes(shape)}; expected 1 or 3 channels (N, C, H, W)", hint=hint)
-    if shape[2] != shape[3] and shape[2] is not None and shape[3] is not None:
-        raise InputError(f"{path} takes images of {shape[2]}×{shape[3]}; only square inputs can be scored")
     return inputs[0].name, shape
 
 

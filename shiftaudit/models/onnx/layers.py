@@ -80,11 +80,9 @@ def _max_pool(node: OnnxNode, x: Tensor) -> Any:
         raise Unreadable(f"MaxPool (node {node.proto.name}) works along {len(kernel)} axes; two are read")
     if before != after or any(2 * pad > size for pad, size in zip(before, kernel, strict=True)):
         x, before = _padded(x, before, after, -math.inf), [0, 0]
-    if node.n_outputs > 1:
-        return F.max_pool2d(
-            x, kernel, _strides(node, 2), before, dilations, bool(node.get("ceil_mode", 0)), return_indices=True
-        )
-    return F.max_pool2d(x, kernel, _strides(node, 2), before, dilations, bool(node.get("ceil_mode", 0)))
+    pool: Any = F.max_pool2d
+    ceil, indices = bool(node.get("ceil_mode", 0)), node.n_outputs > 1
+    return pool(x, kernel, _strides(node, 2), before, dilations, ceil, return_indices=indices)
 
 
 @operation("AveragePool")

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from shiftaudit.errors import InputError, ModelError
 from shiftaudit.models.loaded import LoadedModel
 from shiftaudit.models.onnx.file import OnnxFile, Unreadable, open_onnx
-from shiftaudit.models.preprocessing import preset, resized, with_options
+from shiftaudit.models.preprocessing import fitting, with_options
 from shiftaudit.models.runner import RunnerModule
 from shiftaudit.models.torchscript import settle_batch
-from shiftaudit.records.report import ModelInfo, Preprocessing
+from shiftaudit.records.report import ModelInfo
 from shiftaudit.records.settings import ModelOptions
 
 TOLERANCE = 1e-3
@@ -35,7 +35,7 @@ def load_onnx(path: Path, options: ModelOptions, device: str) -> LoadedModel:
     file = open_onnx(path)
     from shiftaudit.models.onnx.runtime import OnnxRunner
 
-    preprocessing = with_options(_preprocessing(file), options)
+    preprocessing = with_options(file.carried.preprocessing or fitting(file.shape, 3, path), options)
     side = file.shape[2] or file.shape[3] or preprocessing.size
     if side != preprocessing.size:
         raise InputError(f"{path} takes images of {side}×{side}, and --size says {preprocessing.size}")
@@ -80,13 +80,3 @@ def _difference(got: Tensor, wanted: Tensor) -> float:
     if got.shape != wanted.shape:
         return float("inf")
     return float((got - wanted).abs().max()) / max(1.0, float(wanted.abs().max()))
-
-
-def _preprocessing(file: OnnxFile) -> Preprocessing:
-    """The file's own, or the ImageNet preset at the size and channels the graph insists on."""
-    if file.carried.preprocessing is not None:
-        return file.carried.preprocessing
-    _, channels, height, width = file.shape
-    base = preset(channels or 3)
-    side = height or width
-    return base if side is None else resized(base, side)

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from shiftaudit.stages.ops import pair
+from shiftaudit.surgery.pointwise import ACTIVATIONS
 from shiftaudit.surgery.refit.tape import CONVOLUTIONS, Step, Tape
 from shiftaudit.surgery.refit.values import Norm, Parameter, Value
 
@@ -37,33 +38,7 @@ _RESHAPES = (
     "_reshape_alias",
     "unflatten",
 )
-_ACTIVATIONS = (
-    *(
-        "relu",
-        "relu6",
-        "hardtanh",
-        "clamp",
-        "clamp_min",
-        "leaky_relu",
-        "prelu",
-        "_prelu_kernel",
-        "elu",
-        "celu",
-        "softplus",
-    ),
-    *(
-        "silu",
-        "mish",
-        "gelu",
-        "tanh",
-        "sigmoid",
-        "hardswish",
-        "hardsigmoid",
-        "mul",
-        "max_pool2d",
-        "max_pool2d_with_indices",
-    ),
-)
+_NONLINEAR = ACTIVATIONS | {"_prelu_kernel", "mul", "max_pool2d", "max_pool2d_with_indices"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,4 +150,4 @@ def _adds_skip(tape: Tape, step: Step) -> bool:
 
 def _activated(tape: Tape, value: int) -> bool:
     names = (tape.steps[user].name.removeprefix("aten::").removesuffix("_") for user in tape.users.get(value, []))
-    return any(name in _ACTIVATIONS for name in names)
+    return any(name in _NONLINEAR for name in names)

@@ -23,6 +23,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from shiftaudit.errors import ModelError
 from shiftaudit.stages.calls import tensors_in
 from shiftaudit.stages.mode import Mode
+from shiftaudit.stages.ops import OpCall
 from shiftaudit.surgery.refit.values import Norm, Parameter, Value
 
 CONVOLUTIONS = ("aten::conv2d", "aten::convolution", "aten::_convolution")
@@ -58,9 +59,7 @@ class Step:
     @cached_property
     def arguments(self) -> dict[str, Any]:
         """By name in the order of the schema, defaults included."""
-        schema = self.func._schema.arguments
-        given = dict(zip((argument.name for argument in schema), self.args, strict=False)) | self.kwargs
-        return {argument.name: given.get(argument.name, argument.default_value) for argument in schema}
+        return OpCall(0, self.name, self.func, self.args, self.kwargs).bound
 
     def call(self, tensor: Callable[[Any], Any], *, overwrite: bool = False) -> list[Any]:
         """The flattened result, with `tensor` for each `Value` and `Parameter`; `overwrite` lets it write into its input."""
