@@ -94,7 +94,7 @@ def judge(
         schema_version=GATE_SCHEMA_VERSION,
         tool_version=__version__,
         outcome=outcome,
-        exit_code=exit_code(outcome, policy, beyond=shows_evidence(verdicts)),
+        exit_code=exit_code(verdicts, policy),
         on_inconclusive=policy,
         alpha=alpha,
         baseline_model=baseline.model.source,
@@ -170,23 +170,11 @@ def overall(verdicts: Sequence[Verdict]) -> Outcome:
     return FAIL if FAIL in outcomes else INCONCLUSIVE if INCONCLUSIVE in outcomes else PASS
 
 
-def shows_evidence(verdicts: Sequence[Verdict]) -> bool:
-    """Whether an inconclusive rule's estimate lies beyond what it accepts."""
-    return any(verdict.outcome == INCONCLUSIVE and verdict.beyond for verdict in verdicts)
-
-
-def exit_code(outcome: Outcome, on_inconclusive: Policy, *, beyond: bool) -> int:
-    """The process's exit code; it depends on nothing else.
-
-    >>> exit_code("fail", "pass", beyond=False), exit_code("inconclusive", "fail", beyond=False)
-    (1, 3)
-    >>> exit_code("inconclusive", "evidence", beyond=True), exit_code("inconclusive", "evidence", beyond=False)
-    (3, 0)
-    """
-    if outcome == FAIL:
+def exit_code(verdicts: Sequence[Verdict], on_inconclusive: Policy) -> int:
+    """The process's exit code; it depends on nothing else."""
+    if overall(verdicts) == FAIL:
         return EXIT_FAIL
-    stopped = on_inconclusive == "fail" or (on_inconclusive == "evidence" and beyond)
-    return EXIT_NO_VERDICT if outcome == INCONCLUSIVE and stopped else EXIT_PASS
+    return EXIT_NO_VERDICT if any(verdict.stops(on_inconclusive) for verdict in verdicts) else EXIT_PASS
 
 
 def _oriented(check: Check) -> tuple[Estimate, float]:

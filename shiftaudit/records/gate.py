@@ -220,6 +220,10 @@ class Verdict:
         """Whether the estimate is a difference from an earlier measurement."""
         return self.rule in (MARGIN, ANCHOR)
 
+    def stops(self, policy: Policy) -> bool:
+        """Whether this rule is inconclusive, and so that under this policy there is no verdict."""
+        return self.outcome == INCONCLUSIVE and (policy == "fail" or (policy == "evidence" and self.beyond))
+
 
 @dataclass(frozen=True)
 class GateResult:

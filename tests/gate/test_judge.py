@@ -100,11 +100,16 @@ def test_too_few_images_are_inconclusive_and_say_how_many_would_decide():
     ("policy", "within", "beyond"), [("evidence", 0, 3), ("warn", 0, 0), ("pass", 0, 0), ("fail", 3, 3)]
 )
 def test_the_exit_code_follows_from_outcome_evidence_and_policy(policy, within, beyond):
-    assert exit_code("inconclusive", policy, beyond=False) == within
-    assert exit_code("inconclusive", policy, beyond=True) == beyond
+    one = gate(make_report(30), make_report(30)).verdicts[0]
+
+    def code(*outcomes, at):
+        return exit_code([replace(one, outcome=outcome, beyond=at) for outcome in outcomes], policy)
+
+    assert code("inconclusive", "pass", at=False) == within
+    assert code("inconclusive", "pass", at=True) == beyond
     for at in (False, True):
-        assert exit_code("fail", policy, beyond=at) == 1
-        assert exit_code("pass", policy, beyond=at) == 0
+        assert code("fail", "inconclusive", at=at) == 1
+        assert code("pass", at=at) == 0
 
 
 def test_an_estimate_beyond_the_margin_without_proof_stops_the_gate_unless_told_otherwise():

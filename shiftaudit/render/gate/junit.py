@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from shiftaudit.records.gate import FAIL, INCONCLUSIVE, GateResult, Verdict
+from shiftaudit.records.gate import FAIL, INCONCLUSIVE, GateResult
 from shiftaudit.render.gate import words
 
 # XML 1.0 has no way to write these, not even as a reference.
@@ -15,7 +15,7 @@ _UNWRITABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010fff
 def render(result: GateResult) -> str:
     """The result as an XML document. An inconclusive rule that stops the gate is an error, any other is skipped."""
     outcomes = [verdict.outcome for verdict in result.verdicts]
-    errors = sum(_stops(result, verdict) for verdict in result.verdicts)
+    errors = sum(verdict.stops(result.on_inconclusive) for verdict in result.verdicts)
     counts = {
         "tests": str(len(outcomes)),
         "failures": str(outcomes.count(FAIL)),
@@ -32,7 +32,7 @@ def render(result: GateResult) -> str:
         text = _clean(words.sentence(verdict))
         if verdict.outcome == FAIL:
             ElementTree.SubElement(case, "failure", {"message": text, "type": "regression"}).text = text
-        elif _stops(result, verdict):
+        elif verdict.stops(result.on_inconclusive):
             ElementTree.SubElement(case, "error", {"message": text, "type": "inconclusive"}).text = text
         elif verdict.outcome == INCONCLUSIVE:
             ElementTree.SubElement(case, "skipped", {"message": text})
@@ -44,12 +44,6 @@ def render(result: GateResult) -> str:
         ElementTree.SubElement(suite, "system-err").text = _clean("\n".join(result.warnings))
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
-
-
-def _stops(result: GateResult, verdict: Verdict) -> bool:
-    """Whether this inconclusive rule is why there is no verdict."""
-    policy = result.on_inconclusive
-    return verdict.outcome == INCONCLUSIVE and (policy == "fail" or (policy == "evidence" and verdict.beyond))
 
 
 def _clean(text: str) -> str:
