@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from shiftaudit.audit.microscope import Microscope
     from shiftaudit.records.report import Shift
     from shiftaudit.render.frames import Frame
+    from shiftaudit.render.terminal import Terminal
 
 _FRAMES = 33
 _PANELS = 5
@@ -51,6 +52,7 @@ def show(
     loaded = load(model, options, device=settings.device, quiet=False)
     from shiftaudit.audit.microscope import look
     from shiftaudit.images.file import ImageFile
+    from shiftaudit.render.show import class_name
 
     with working("moving the image", quiet=False):
         seen = look(
@@ -62,33 +64,25 @@ def show(
             batch_size=settings.batch_size,
             device=settings.device,
         )
-    stdout.write(_text(seen, format), utf8=format == "json")
+    record = {
+        "path": seen.path,
+        "prediction": seen.prediction,
+        "class_name": class_name(seen.class_names, seen.prediction),
+        "probability": seen.probability,
+        "step": seen.step,
+        "grids": seen.grids,
+        "diagonals": seen.diagonals,
+    }
+    stdout.show(record, partial(_drawn, seen), as_json=format == "json")
     if output_file is not None:
         write_bytes_atomically(output_file, _image(seen, output_file.suffix.lower()))
         say(f"wrote {output_file}")
 
 
-def _text(seen: Microscope, format: str) -> str:
-    from shiftaudit.records.codec import dumps
-    from shiftaudit.render.show import class_name, render
-    from shiftaudit.render.terminal import detect
+def _drawn(seen: Microscope, terminal: Terminal) -> str:
+    from shiftaudit.render.show import render
 
-    if format == "table":
-        terminal = detect(sys.stdout)
-        return render(
-            seen.path, seen.prediction, seen.probability, seen.grids, seen.diagonals, seen.class_names, terminal
-        )
-    return dumps(
-        {
-            "path": seen.path,
-            "prediction": seen.prediction,
-            "class_name": class_name(seen.class_names, seen.prediction),
-            "probability": seen.probability,
-            "step": seen.step,
-            "grids": seen.grids,
-            "diagonals": seen.diagonals,
-        }
-    )
+    return render(seen.path, seen.prediction, seen.probability, seen.grids, seen.diagonals, seen.class_names, terminal)
 
 
 def _image(seen: Microscope, suffix: str) -> bytes:

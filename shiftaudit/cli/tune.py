@@ -14,7 +14,7 @@ from shiftaudit.cli import stdout
 from shiftaudit.cli.memory import keep_memory
 from shiftaudit.cli.progress import progress_bar
 from shiftaudit.cli.run_audit import ImageOptions, warn_of_unusable
-from shiftaudit.cli.stderr import say, warn
+from shiftaudit.cli.stderr import say
 from shiftaudit.cli.takes import but, only, takes
 from shiftaudit.cli.teaching import Teacher, TeacherOptions, check_output, load_pair, save_copy
 from shiftaudit.records.settings import Settings
@@ -97,7 +97,5 @@ def tune_copy(
 def _print(result: TuneResult, *, as_json: bool, quiet: bool) -> None:
     from shiftaudit.render.tune import render_tune
 
-    if result.skipped:
-        first = result.skipped[0]
-        warn(f"{len(result.skipped)} images cannot be read; the first is {first.path}: {first.reason}", quiet=quiet)
+    warn_of_unusable(result.skipped, quiet=quiet)
     stdout.show(result.record, partial(render_tune, result.record), as_json=as_json)

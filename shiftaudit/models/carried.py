@@ -24,6 +24,14 @@ EXTRA_FILE = "shiftaudit.json"
 """The name of the extra file of TorchScript and `.pt2` archives, and of the key in the metadata of safetensors."""
 CARRIED_SCHEMA_VERSION = 1
 
+_RECORDS: dict[str, tuple[type, str]] = {
+    "patch": (PatchRecord, "patch"),
+    "search": (Search, "search"),
+    "refit": (RefitRecord, "refit"),
+    "tune": (TuneRecord, "tuning"),
+}
+"""What may have been done to a network: by the name of the field, the record and what it is called."""
+
 T = TypeVar("T")
 
 
@@ -41,8 +49,7 @@ class Carried:
 
     def records(self) -> dict[str, Any]:
         """What was done to the network, by the names of a `LoadedModel`'s fields."""
-        done = {"patch": self.patch, "search": self.search, "refit": self.refit, "tune": self.tune}
-        return {f"{name}_record": record for name, record in done.items()}
+        return {f"{name}_record": getattr(self, name) for name in _RECORDS}
 
     def to_json(self) -> str:
         """The text of `shiftaudit.json`."""
@@ -51,17 +58,16 @@ class Carried:
             "preprocessing": plain(self.preprocessing),
             "class_names": plain(self.class_names),
             "arch": self.arch,
-            "patch": plain(self.patch),
+            "patch": None,
         }
-        done = {"search": self.search, "refit": self.refit, "tune": self.tune}
-        content |= {name: plain(record) for name, record in done.items() if record is not None}
+        content |= {name: plain(done) for name in _RECORDS if (done := getattr(self, name)) is not None}
         return json.dumps(content)
 
     @classmethod
     def of(cls, model: LoadedModel) -> Carried:
         """What a file of `model` is to carry."""
-        done = model.patch_record, model.tune_record, model.refit_record, model.search_record
-        return cls(model.preprocessing, model.class_names, model.info.arch, *done)
+        done = {name: getattr(model, f"{name}_record") for name in _RECORDS}
+        return cls(model.preprocessing, model.class_names, model.info.arch, **done)
 
     @classmethod
     def from_json(cls, text: str | bytes | None, path: Path) -> Carried:
@@ -85,10 +91,10 @@ class Carried:
             preprocessing=_preprocessing(data.get("preprocessing"), path),
             class_names=_names(data.get("class_names"), path),
             arch=data["arch"] if isinstance(data.get("arch"), str) else None,
-            patch=_part(data.get("patch"), PatchRecord, f"the record of the patch carried by {path}"),
-            tune=_part(data.get("tune"), TuneRecord, f"the record of the tuning carried by {path}"),
-            refit=_part(data.get("refit"), RefitRecord, f"the record of the refit carried by {path}"),
-            search=_part(data.get("search"), Search, f"the record of the search carried by {path}"),
+            **{
+                name: _part(data.get(name), record, f"the record of the {what} carried by {path}")
+                for name, (record, what) in _RECORDS.items()
+            },
         )
 
 

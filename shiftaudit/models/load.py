@@ -102,10 +102,11 @@ def _from_name(source: str, options: ModelOptions) -> LoadedModel:
     weights = options.weights
     if weights is not None and is_file(Path(weights)):
         file = Path(weights)
-        tensors = checkpoint.load_state(file, archives.kind_of(file), trust=options.trust)
+        file_kind = archives.kind_of(file)
+        tensors = checkpoint.load_state(file, file_kind, trust=options.trust)
         if isinstance(tensors, nn.Module):
             raise InputError(f"--weights {file} is a whole model; expected a state dict or safetensors")
-        _refuse_patched(file, _carried(file))
+        _refuse_patched(file, _carried(file, file_kind))
         built, kind = _filled(source, file, tensors, options)
     else:
         built, kind = _build(source, weights or named.DEFAULT, options)
@@ -153,7 +154,7 @@ def _from_checkpoint(path: Path, kind: archives.FileKind, sha256: str, options: 
         return LoadedModel(tensors.eval(), info)
     if options.weights is not None:
         raise InputError(f"{path} holds the weights already", hint="leave out --weights, or give the network as MODEL")
-    carried = _carried(path)
+    carried = _carried(path, kind)
     arch = options.arch or _carried_arch(path, carried, options)
     _refuse_patched(path, carried)
     built, _ = _filled(arch, path, tensors, options)
@@ -161,8 +162,8 @@ def _from_checkpoint(path: Path, kind: archives.FileKind, sha256: str, options: 
     return LoadedModel(built.module.eval(), info, carried.class_names or built.class_names)
 
 
-def _carried(path: Path) -> Carried:
-    return checkpoint.safetensors_carried(path) if archives.kind_of(path) == archives.SAFETENSORS else Carried()
+def _carried(path: Path, kind: archives.FileKind) -> Carried:
+    return checkpoint.safetensors_carried(path) if kind == archives.SAFETENSORS else Carried()
 
 
 def _carried_arch(path: Path, carried: Carried, options: ModelOptions) -> str:
