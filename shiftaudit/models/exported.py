@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ from torch import nn
 
 from shiftaudit.errors import InputError, ModelError
 from shiftaudit.models.carried import EXTRA_FILE, Carried
+from shiftaudit.models.guard import silent
 from shiftaudit.models.loaded import last_line
 
 
@@ -47,7 +45,7 @@ def load_exported(path: Path, *, trust: bool, device: str) -> Exported:
 
     extra: dict[str, Any] = {EXTRA_FILE: ""}
     try:
-        with _silent("torch.export"), _silent("torch.export.pt2_archive._package"):
+        with silent("torch.export", "torch.export.pt2_archive._package"):
             program = torch.export.load(path, extra_files=extra)
         if device != "cpu":
             from torch.export.passes import move_to_device_pass
@@ -68,14 +66,3 @@ def _input_shape(program: torch.export.ExportedProgram, path: Path) -> tuple[int
     if len(values) != 1 or not isinstance(values[0], torch.Tensor) or values[0].dim() != 4:
         raise ModelError(f"{path} takes {len(values)} inputs; expected one batch of images (N, C, H, W)")
     return tuple(side if isinstance(side, int) else None for side in values[0].shape)
-
-
-@contextmanager
-def _silent(name: str) -> Iterator[None]:
-    """Without the traceback torch logs before it raises the same error."""
-    logger = logging.getLogger(name)
-    before, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = before

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from types import FrameType
@@ -36,6 +38,21 @@ def stdout_to_stderr() -> Iterator[None]:
         finally:
             os.dup2(saved, out)
             os.close(saved)
+
+
+@contextmanager
+def silent(*loggers: str) -> Iterator[None]:
+    """Without warnings, and without what these loggers tell of failures that are raised or tried again anyway."""
+    before = [(logger, logger.disabled) for logger in map(logging.getLogger, loggers)]
+    try:
+        for logger, _ in before:
+            logger.disabled = True
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, disabled in before:
+            logger.disabled = disabled
 
 
 @contextmanager

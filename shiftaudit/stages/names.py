@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, TypeGuard, cast
 
 import torch
@@ -268,10 +269,12 @@ def owner_of(weight: str | None) -> str:
 
 def holds_weight(module: nn.Module, path: str) -> bool:
     """Whether the module at `path` holds a convolution's weight, so that a weight which its code computes is this one, scaled."""
-    found: Any = module
-    for part in (*path.split("."), "weight"):
-        found = getattr(found, part, None)
-    return bool(path) and is_kernel(found)
+    return bool(path) and is_kernel(held(module, f"{path}.weight"))
+
+
+def held(module: nn.Module, path: str) -> Any:
+    """What a module holds under a qualified name; None for nothing."""
+    return reduce(lambda found, part: getattr(found, part, None), path.split("."), cast(Any, module))
 
 
 def is_kernel(value: object) -> bool:

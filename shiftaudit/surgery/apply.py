@@ -38,7 +38,7 @@ def _apply(graph: Graph, decision: Decision, strength: float, place: Place) -> N
     elif decision.action == BLUR_BEFORE_CONV:
         graph.insert_before([op.entry], new)
         if not decision.keeps_stride:
-            graph.set_stride(call, decision.op_stride)
+            graph.set_argument(call, "stride", decision.op_stride)
     elif site.op in ADAPTIVE_POOLS:
         maximum = site.op == "adaptive_max_pool"
         pool = AdaptiveBlurPool(maximum, site.output_size, site.stride, blur)
@@ -48,7 +48,7 @@ def _apply(graph: Graph, decision: Decision, strength: float, place: Place) -> N
         if op.ceil_mode:
             graph.replace(call, NewLayer(_dense_pool(place), _DENSE, site.name))
         else:
-            graph.set_stride(call, decision.op_stride)
+            graph.set_argument(call, "stride", decision.op_stride)
 
 
 def _fold(graph: Graph, decision: Decision, blur: BlurPool) -> None:
@@ -57,7 +57,7 @@ def _fold(graph: Graph, decision: Decision, blur: BlurPool) -> None:
     stored = graph.stored(call.tensors["weight"])
     assert stored is not None and stored.name is not None
     graph.set_kernel(call, merged(graph.parameter(stored.name), blur.kernel), padding)
-    graph.set_stride(call, decision.op_stride)
+    graph.set_argument(call, "stride", decision.op_stride)
     if padding is None:
         graph.insert_before([call], NewLayer(PadMap(blur.padding, decision.pad), _PAD, decision.site.name))
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from shiftaudit.errors import PatchError
+from shiftaudit.models.guard import silent
 from shiftaudit.surgery.fx.graph import alike
-from shiftaudit.surgery.fx.trace import NotFollowedError, independent
+from shiftaudit.surgery.fx.trace import NotFollowedError, evaluating, independent
 from shiftaudit.surgery.graph import Graph
 from shiftaudit.surgery.patch import open_graph
+from shiftaudit.surgery.save import exported
 
 _BATCHES = (2, 5)
 """Sizes of the batches, in examples, on which a recorded network has to answer as the original does."""
@@ -30,11 +29,7 @@ class _Form:
 
 
 def _exported(module: nn.Module, example: Tensor) -> nn.Module:
-    with suppress(Exception):
-        several = torch.cat([example, example])
-        batch = torch.export.Dim("batch", min=1)
-        return torch.export.export(module, (several,), dynamic_shapes=({0: batch},)).module()
-    return torch.export.export(module, (example,)).module()
+    return exported(module, example)[0].module()
 
 
 def _scripted(module: nn.Module, example: Tensor) -> nn.Module:
@@ -78,11 +73,9 @@ def recorded(module: nn.Module, example: Tensor, refused: NotFollowedError) -> G
     Raises:
         PatchError: no form does; `refused`, with what to do about it.
     """
-    own = independent(module)
-    for child in own.modules():
-        child.training = False
+    own = evaluating(independent(module))
     advice = None
-    with _silent(), torch.no_grad():
+    with silent("torch"), torch.no_grad():
         batches = [example, *(_mixed(example, count) for count in _BATCHES)]
         expected = [own(batch) for batch in batches]
         for form in _FORMS:
@@ -105,16 +98,3 @@ def recorded(module: nn.Module, example: Tensor, refused: NotFollowedError) -> G
 def _mixed(example: Tensor, count: int) -> Tensor:
     """A batch of `count` examples, each of another strength and every second one negative, for other branches to run."""
     return torch.cat([example * ((-1) ** index * index) for index in range(1, count + 1)])
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Without warnings and tracebacks of what is tried here and may fail."""
-    logger = logging.getLogger("torch")
-    before, logger.disabled = logger.disabled, True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = before

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from torch import Tensor, nn
 
@@ -55,10 +55,6 @@ class Layer:
     """Name of its class."""
     own_code: bool
     """False for the layers of `torch.nn`."""
-
-    def label(self, op: str) -> str:
-        """The layer's name where it is the operation, else `path/op`."""
-        return (f"{self.path}/{op}" if self.path else op) if self.own_code or not self.path else self.path
 
 
 @dataclass(frozen=True)
@@ -167,8 +163,8 @@ class Graph(ABC):
         """Let all that reads the value read the layer's result for it."""
 
     @abstractmethod
-    def set_stride(self, call: Call, stride: Size) -> None:
-        """Change the stride of a convolution or pool, of this call alone where `shares_stride` says None."""
+    def set_argument(self, call: Call, name: Literal["stride", "padding"], value: Size) -> None:
+        """Change the geometry of a convolution or pool, of this call alone where `shares_stride` says None."""
 
     def parameter(self, name: str) -> Tensor:
         """What the network holds under a `Stored` name."""
@@ -176,15 +172,14 @@ class Graph(ABC):
         return held
 
     def set_kernel(self, call: Call, weight: Tensor, padding: Size | None) -> None:
-        """Give a convolution another weight (O, I / groups, y, x), and another padding of zeros unless it is None.
-
-        Here the weight alone is changed; the padding is where the graph has it.
-        """
+        """Give a convolution another weight (O, I / groups, y, x), and another padding of zeros unless it is None."""
         stored = self.stored(call.tensors["weight"])
         assert stored is not None and stored.name is not None
         owner, _, leaf = stored.name.rpartition(".")
         holder = attrgetter(owner)(self.copy) if owner else self.copy
         setattr(holder, leaf, nn.Parameter(weight, requires_grad=self.parameter(stored.name).requires_grad))
+        if padding is not None:
+            self.set_argument(call, "padding", padding)
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Take these weights, under the original's keys, in place of the original's."""

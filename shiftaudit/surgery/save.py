@@ -5,9 +5,9 @@ The first two carry `shiftaudit.json` inside: preprocessing, class names, archit
 
 from __future__ import annotations
 
-import copy
 import io
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from shiftaudit.models.carried import EXTRA_FILE, Carried
 from shiftaudit.models.onnx import HEADER
 from shiftaudit.models.torchscript import no_jit_warnings
 from shiftaudit.surgery.blurpool import BlurPool
+from shiftaudit.surgery.fx.trace import evaluating, independent
 
 
 def check_storable(module: nn.Module, file_format: str) -> None:
@@ -87,7 +88,7 @@ def _not_stored(error: Exception, hint: str) -> PatchError:
 def _scripted(module: nn.Module, example: Tensor, notes: list[str]) -> torch.jit.ScriptModule:
     if isinstance(module, torch.jit.ScriptModule):
         return module
-    module = _in_eval_mode(module)
+    module = evaluating(independent(module))
     try:
         scripted: torch.jit.ScriptModule = torch.jit.script(module)
         with torch.no_grad():
@@ -112,21 +113,26 @@ def _scripted(module: nn.Module, example: Tensor, notes: list[str]) -> torch.jit
 
 
 def _exported(module: nn.Module, carried: Carried, example: Tensor, notes: list[str]) -> bytes:
-    module = _in_eval_mode(module)
-    batch = torch.export.Dim("batch", min=1)
-    several = example if len(example) > 1 else torch.cat([example, example])
+    module = evaluating(independent(module))
     try:
-        program = torch.export.export(module, (several,), dynamic_shapes=({0: batch},))
-    except Exception:
-        try:
-            program = torch.export.export(module, (example,))
-        except Exception as error:
-            message = f"the patched model cannot be exported: {first_line(error)}"
-            raise PatchError(message, hint="write a .pt file") from error
+        program, any_batch = exported(module, example)
+    except Exception as error:
+        message = f"the patched model cannot be exported: {first_line(error)}"
+        raise PatchError(message, hint="write a .pt file") from error
+    if not any_batch:
         notes.append(f"the file takes batches of exactly {len(example)}")
     buffer = io.BytesIO()
     torch.export.save(program, buffer, extra_files={EXTRA_FILE: carried.to_json()})
     return buffer.getvalue()
+
+
+def exported(module: nn.Module, example: Tensor) -> tuple[torch.export.ExportedProgram, bool]:
+    """The module as a program, and whether that takes any batch, not the example's (N, C, H, W) alone."""
+    several = example if len(example) > 1 else torch.cat([example, example])
+    with suppress(Exception):
+        batch = torch.export.Dim("batch", min=1)
+        return torch.export.export(module, (several,), dynamic_shapes=({0: batch},)), True
+    return torch.export.export(module, (example,)), False
 
 
 def _onnx(module: nn.Module, carried: Carried, example: Tensor) -> bytes:
@@ -145,10 +151,3 @@ def _weights(state: dict[str, Any], carried: Carried, file_format: str) -> bytes
         from safetensors.torch import save
     data: bytes = save(state, metadata={"format": "pt", EXTRA_FILE: carried.to_json()})
     return data
-
-
-def _in_eval_mode(module: nn.Module) -> nn.Module:
-    module = copy.deepcopy(module)
-    for child in module.modules():
-        child.training = False
-    return module

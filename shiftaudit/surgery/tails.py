@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from shiftaudit.stages.names import owner_of
 from shiftaudit.surgery.graph import Call, Graph, Uses, Value
 from shiftaudit.surgery.pointwise import ACTIVATIONS, USUAL, Layout, carried, is_norm, label, reads_only_size
 
@@ -103,6 +104,6 @@ def _names(step: _Step, graph: Graph) -> list[str]:
         for value in call.tensors.values():
             stored = graph.stored(value)
             if stored is not None and stored.name is not None and "." in stored.name:
-                name = stored.name.rpartition(".")[0].rpartition(".")[2]
+                name = owner_of(stored.name).rpartition(".")[2]
                 return [graph.class_name(call, stored) or label(call)] if name.isdigit() else [name]
     return [label(next(call for call in step.calls if call.name in ACTIVATIONS or is_norm(call)))]

@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 
 from shiftaudit.errors import ModelError
 from shiftaudit.stages.names import is_exported
-from shiftaudit.surgery.torchscript.flatten import straight_graph
+from shiftaudit.surgery.torchscript.flatten import attribute_path, straight_graph
 
 _WEIGHT = ".weight"
 _OPS = ("conv1d", "conv2d", "conv3d", "convolution", "_convolution", "linear", "addmm")
@@ -144,16 +144,13 @@ def _script_taps(graph: Any) -> dict[str, Any]:
     Layers inside loops, and inside branches that an image decides, are left out: what they read does not exist outside.
     """
     steps = ((node.kind().removeprefix("aten::"), list(node.inputs())) for node in graph.nodes())
-    return _read_by_layers(steps, _attribute_path)
+    return _read_by_layers(steps, _held_path)
 
 
-def _attribute_path(value: Any) -> str:
-    parts: list[str] = []
-    while (node := value.node()).kind() in ("prim::GetAttr", "aten::t"):
-        if node.kind() == "prim::GetAttr":
-            parts.append(node.s("name"))
+def _held_path(value: Any) -> str:
+    while (node := value.node()).kind() == "aten::t":
         value = next(node.inputs())
-    return ".".join(reversed(parts))
+    return attribute_path(value)
 
 
 def _function_with_taps(graph: Any, taps: tuple[str, ...]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx, nn
@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from shiftaudit.errors import PatchError, first_line
 from shiftaudit.records.patch import Backend
 from shiftaudit.stages.calls import tensors_in
-from shiftaudit.stages.names import holds_weight
+from shiftaudit.stages.names import held, holds_weight, label, owner_of
 from shiftaudit.stages.ops import CONV
 from shiftaudit.surgery.fx.lost import lost
 from shiftaudit.surgery.fx.nodes import source_of
@@ -93,11 +93,11 @@ class FxGraph(Graph):
     def name(self, call: Call, op: str) -> str:
         weight = self.stored(call.tensors["weight"]) if op == CONV else None
         if weight is not None and weight.name is not None:
-            return str(call.node.target) if call.node.op == "call_module" else weight.name.rpartition(".")[0] or op
+            return str(call.node.target) if call.node.op == "call_module" else owner_of(weight.name) or op
         if call.layer is None:
             return op
         computed = op == CONV and holds_weight(self.copy, call.layer.path)
-        return call.layer.path if computed else call.layer.label(op)
+        return label(call.layer.path, op, computed or not call.layer.own_code)
 
     def class_name(self, call: Call, stored: Stored) -> str:
         return "" if call.layer is None else call.layer.kind
@@ -130,15 +130,19 @@ class FxGraph(Graph):
             node = self.copy.graph.call_module(self._add(new), (before,))
         before.replace_all_uses_with(node, delete_user_cb=lambda user: user is not node)
 
-    def set_stride(self, call: Call, stride: Size) -> None:
+    def set_argument(self, call: Call, name: Literal["stride", "padding"], value: Size) -> None:
         node, layer = call.node, self._layer(call)
         if layer is None:
-            _set_argument(call, "stride", stride)
+            at = (*call.tensors, *call.numbers).index(name)
+            if at < len(node.args):
+                node.update_arg(at, list(value))
+            else:
+                node.update_kwarg(name, list(value))
             return
         if not isinstance(layer, nn.Conv2d) and self._is_shared(node, layer):
             layer = copy.deepcopy(layer)
             node.target = self._add(NewLayer(layer, "dense", str(node.target)))
-        layer.stride = stride  # type: ignore[assignment]
+        setattr(layer, name, value)
 
     def why_kernel_fixed(self, call: Call) -> str | None:
         layer = self._layer(call)
@@ -150,9 +154,6 @@ class FxGraph(Graph):
         layer = self._layer(call)
         if isinstance(layer, nn.Conv2d):
             layer.kernel_size = (weight.shape[2], weight.shape[3])
-            layer.padding = layer.padding if padding is None else padding
-        elif padding is not None:
-            _set_argument(call, "padding", padding)
 
     def replace(self, call: Call, new: NewLayer) -> None:
         graph, node, result = self.copy.graph, call.node, self.recording.nodes[call.outs[0]]
@@ -181,7 +182,7 @@ class FxGraph(Graph):
         path = ".".join(part for part in re.split("[./]", new.site.replace("@", "_")) if part)
         parent, _, leaf = path.rpartition(".")
         name = f"{parent}.{new.role}_{leaf}" if parent else f"{new.role}_{leaf}"
-        while _holds(self.copy, name):  # the network may have an attribute of this name
+        while held(self.copy, name) is not None:  # the network may have an attribute of this name
             name += "_"
         weight = next((p for p in self.copy.parameters() if p.is_floating_point()), None)
         layer = new.layer if weight is None else new.layer.to(device=weight.device, dtype=weight.dtype)
@@ -207,25 +208,9 @@ class FxGraph(Graph):
         return tuple(notes)
 
 
-def _set_argument(call: Call, name: str, value: Size) -> None:
-    """Change an argument of a function's node, by its place among the arguments of the ATen call."""
-    at = (*call.tensors, *call.numbers).index(name)
-    if at < len(call.node.args):
-        call.node.update_arg(at, list(value))
-    else:
-        call.node.update_kwarg(name, list(value))
-
-
 def _is_strided(call: Call) -> bool:
     stride = call.numbers.get("stride")
     return isinstance(stride, (list, tuple)) and not computed(stride) and max(stride, default=1) > 1
-
-
-def _holds(module: nn.Module, path: str) -> bool:
-    found: Any = module
-    for part in path.split("."):
-        found = getattr(found, part, None)
-    return found is not None
 
 
 def alike(got: Any, expected: Any) -> bool:

@@ -92,8 +92,7 @@ def trace(module: nn.Module, example: Tensor, opened: frozenset[str] = frozenset
     """
     work = independent(module)
     training = {name: child.training for name, child in work.named_modules()}
-    for child in work.modules():
-        child.training = False  # not `.eval()`, which exported programs refuse
+    evaluating(work)
     graph_module, output = (work, None) if isinstance(work, fx.GraphModule) else _symbolic(work, example, opened)
     _keep_unused_state(work, graph_module)
     _hide_constants(graph_module, set(module.state_dict()))
@@ -147,6 +146,13 @@ def independent(module: nn.Module) -> nn.Module:
         return deep_copy(module)
     except Exception as error:
         raise PatchError(f"the model cannot be copied ({type(error).__name__}: {first_line(error)})") from error
+
+
+def evaluating(module: nn.Module) -> nn.Module:
+    """The module itself in eval mode, without `.eval()`, which exported programs refuse."""
+    for child in module.modules():
+        child.training = False
+    return module
 
 
 def fixed_arguments(module: nn.Module) -> dict[str, Any]:
@@ -225,8 +231,7 @@ def eval_mode(module: nn.Module) -> Iterator[None]:
     """All submodules in eval mode inside the block, and as they were after it; exported programs refuse `.eval()`."""
     flags = {child: child.training for child in module.modules()}
     try:
-        for child in flags:
-            child.training = False
+        evaluating(module)
         yield
     finally:
         for child, training in flags.items():

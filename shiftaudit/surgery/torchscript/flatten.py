@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from shiftaudit.errors import PatchError
 from shiftaudit.models.loaded import last_line
 from shiftaudit.models.torchscript import no_jit_warnings
-from shiftaudit.stages.names import static_kind
+from shiftaudit.stages.names import held, static_kind
 from shiftaudit.surgery.graph import Shape
 
 # Attributes that are set on a module from outside: its mode, and how far the filter of a BlurPool has grown.
@@ -112,16 +112,18 @@ def _fold_attributes(module: torch.jit.ScriptModule, graph: Any, pending: list[A
                 pending.append(maker)
 
 
+def attribute_path(value: Any) -> str:
+    """`a.b` of what reads `self.a.b`; "" for all else."""
+    parts: list[str] = []
+    while (node := value.node()).kind() == "prim::GetAttr":
+        parts.insert(0, node.s("name"))
+        value = node.inputsAt(0)
+    return ".".join(parts)
+
+
 def _stored_constant(module: torch.jit.ScriptModule, value: Any) -> Any:
     """What `self.a.b` holds where that is a number, a text or a list of whole numbers, else None."""
-    parts: list[str] = []
-    node = value.node()
-    while node.kind() == "prim::GetAttr":
-        parts.insert(0, node.s("name"))
-        node = node.inputsAt(0).node()
-    found: Any = module
-    for part in parts:
-        found = getattr(found, part, None)
+    found = held(module, attribute_path(value))
     whole = isinstance(found, list) and bool(found) and all(isinstance(item, int) for item in found)
     return found if isinstance(found, (bool, int, float, str)) or whole else None
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from operator import attrgetter
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ from shiftaudit.errors import PatchError
 from shiftaudit.models.loaded import last_line
 from shiftaudit.records.patch import Backend
 from shiftaudit.stages.align import align
-from shiftaudit.stages.names import may_stride, scripted_ops, static_kind
+from shiftaudit.stages.names import held, may_stride, owner_of, scripted_ops, static_kind
 from shiftaudit.stages.ops import CONV, is_low_pass
 from shiftaudit.surgery.blurpool import BlurPool
 from shiftaudit.surgery.graph import Call, Graph, NewLayer, Shape, Size, Stored, Value
@@ -87,12 +86,10 @@ class ScriptGraph(Graph):
 
     def name(self, call: Call, op: str) -> str:
         weight = self.stored(call.tensors["weight"]) if op == CONV else None
-        owner = weight.name.rpartition(".")[0] if weight is not None and weight.name is not None else ""
-        return owner or self.names.get(call.outs[0], op)
+        return owner_of(None if weight is None else weight.name) or self.names.get(call.outs[0], op)
 
     def class_name(self, call: Call, stored: Stored) -> str:
-        path = "" if stored.name is None else stored.name.rpartition(".")[0]
-        return str(getattr(attrgetter(path)(self.copy), "original_name", "")) if path else ""
+        return str(getattr(held(self.copy, owner_of(stored.name)), "original_name", ""))
 
     def can_insert_after(self, value: Value) -> bool:
         return value in self.values
@@ -108,15 +105,7 @@ class ScriptGraph(Graph):
         after = self._call(new, before, after=before.node())
         before.replaceAllUsesAfterNodeWith(after.node(), after)
 
-    def set_stride(self, call: Call, stride: Size) -> None:
-        self._set_argument(call, "stride", stride)
-
-    def set_kernel(self, call: Call, weight: Tensor, padding: Size | None) -> None:
-        super().set_kernel(call, weight, padding)
-        if padding is not None:
-            self._set_argument(call, "padding", padding)
-
-    def _set_argument(self, call: Call, name: str, value: Size) -> None:
+    def set_argument(self, call: Call, name: Literal["stride", "padding"], value: Size) -> None:
         # Tensors come first among the arguments; a bias that is None is among the numbers.
         at = (*call.tensors, *call.numbers).index(name)
         with self.graph.insert_point_guard(call.node):
