@@ -163,6 +163,6 @@ def sha256_of(*paths: Path) -> str:
     return digest.hexdigest()
 
 
-def manifest_sha256(ids: Iterable[str]) -> str:
-    """One hash for a set of images' hashes, whatever their names and order."""
-    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
+def sha256_of_set(texts: Iterable[str]) -> str:
+    """One hash for a set of texts, such as hashes of images, whatever their order."""
+    return hashlib.sha256("\n".join(sorted(texts)).encode("utf-8", "surrogatepass")).hexdigest()

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from shiftaudit.files import manifest_sha256
+from shiftaudit.files import sha256_of_set
 from shiftaudit.metrics.columns import ViewColumns
 from shiftaudit.metrics.distance import by_distance
 from shiftaudit.metrics.measures import protocol_result
@@ -122,7 +122,7 @@ def make_report(
     _, protocol = resolve(settings or Settings(), 224)
     rows = make_images(n, flips=flips, wrong=wrong, seed=seed, labelled=labelled, protocols=protocol.protocols)
     rows = rows if images is None else images
-    manifest = manifest_sha256(row.id for row in rows)
+    manifest = sha256_of_set(row.id for row in rows)
     sha256 = hashlib.sha256(f"{source} {seed} {flips} {wrong}".encode()).hexdigest()
     preprocessing = Preprocessing(224, 256, (0.5,), (0.5,), "bilinear", 1, "options")
     env = Environment("3.11.2", "2.14.1", "0.29.1", "2.0.0", "12.0.0", "linux", "cpu", 1, "float32")

@@ -6,14 +6,14 @@ process would have written.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from shiftaudit.audit.samples import Line, path_of, read_samples
 from shiftaudit.errors import InputError
+from shiftaudit.files import sha256_of_set
 from shiftaudit.images.file import ImageFile
 from shiftaudit.records.report import Skipped
 from shiftaudit.records.samples import RunImages, SamplesHeader
@@ -25,8 +25,8 @@ def run_images(files: Sequence[ImageFile], labels: Mapping[str, int], skipped: S
     return RunImages(
         n_files=len(files),
         n_unusable=len(skipped),
-        names_sha256=_sha256(f"{file.relative}\0{_size(file)}" for file in files),
-        labels_sha256=_sha256(f"{name}\0{label}" for name, label in labels.items()),
+        names_sha256=sha256_of_set(f"{file.relative}\0{_size(file)}" for file in files),
+        labels_sha256=sha256_of_set(f"{name}\0{label}" for name, label in labels.items()),
     )
 
 
@@ -35,10 +35,6 @@ def images_differ(a: SamplesHeader, b: SamplesHeader) -> str | None:
     if a.images is None or b.images is None or a.images == b.images:
         return None
     return "labels" if replace(a.images, labels_sha256=b.images.labels_sha256) == b.images else "images"
-
-
-def _sha256(rows: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(sorted(rows)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _size(file: ImageFile) -> int:

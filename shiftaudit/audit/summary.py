@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from shiftaudit.audit.samples import Line, path_of
 from shiftaudit.errors import InputError
-from shiftaudit.files import manifest_sha256
+from shiftaudit.files import sha256_of_set
 from shiftaudit.images.duplicates import without_duplicates
 from shiftaudit.metrics.columns import ViewColumns
 from shiftaudit.metrics.measures import protocol_result
@@ -40,7 +40,7 @@ def summarise(header: SamplesHeader, lines: Iterable[Line]) -> AuditReport:
         data=DataInfo(
             n_images=len(images),
             n_labelled=sum(image.label is not None for image in images),
-            manifest_sha256=manifest_sha256([image.id for image in images]),
+            manifest_sha256=sha256_of_set(image.id for image in images),
             skipped=tuple(skipped),
             limit=header.limit,
         ),

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from shiftaudit.errors import InputError
-from shiftaudit.files import manifest_sha256
+from shiftaudit.files import sha256_of_set
 from shiftaudit.metrics.columns import Outcomes
 from shiftaudit.metrics.vocabulary import MEASURES
 from shiftaudit.records.gate import Baseline, BaselineImage, ViewCounts
@@ -46,7 +46,7 @@ def _contradictions(baseline: Baseline) -> Iterator[str]:
     labelled = sum(image.label is not None for image in images.values())
     if labelled != data.n_labelled:
         yield f" says that {data.n_labelled} images are labelled; found {labelled}"
-    if images and manifest_sha256(images) != data.manifest_sha256:
+    if images and sha256_of_set(images) != data.manifest_sha256:
         yield ": data.manifest_sha256 is not that of its images"
     protocols = baseline.protocol.protocols
     if not protocols or set(protocols) != set(baseline.metrics):

@@ -164,6 +164,7 @@ EDITS = {
     "a share above 1": lambda data: data.update(top_class_share=1.5),
     "a stage measured on no image": lambda data: first_stage(data)["circular"].update(n_images=0),
     "a stage measured on more images than there are": lambda data: first_stage(data)["circular"].update(n_images=21),
+    "a name with half of a surrogate pair": lambda data: data["images"].update({"\ud800": data["images"].popitem()[1]}),
     "an unknown key": lambda data: data.update(extra=1),
 }
 
