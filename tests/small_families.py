@@ -93,3 +93,10 @@ def alexnet() -> nn.Module:
             layer.reset_parameters()
     model.classifier = nn.Linear(256 * 6 * 6, 10)
     return model
+
+
+FAMILIES = (
+    (resnet, 8, 65), (mobilenet_v2, 5, 65), (squeezenet, 4, 97), (googlenet, 5, 65), (shufflenet, 8, 65), (densenet, 5, 65),
+    (swin, 4, 66), (efficientnet, 5, 65),
+)  # fmt: skip
+"""Networks, how many sites each has, and a size of image."""

@@ -36,19 +36,7 @@ def check_identity(module: nn.Module, x: Tensor, **options) -> dict[str, str]:
     return {site.name: site.action for site in result.record.sites}
 
 
-@pytest.mark.parametrize(
-    ("network", "n_sites", "size"),
-    [
-        (small.resnet, 8, 65),
-        (small.mobilenet_v2, 5, 64),
-        (small.squeezenet, 4, 97),
-        (small.googlenet, 5, 65),
-        (small.shufflenet, 8, 65),
-        (small.densenet, 5, 64),
-        (small.swin, 4, 66),
-        (small.efficientnet, 5, 65),
-    ],
-)
+@pytest.mark.parametrize(("network", "n_sites", "size"), small.FAMILIES)
 @pytest.mark.filterwarnings("ignore:The TorchScript type system")  # about fx's own GraphModule
 def test_torchvision_families(network: Callable[[], nn.Module], n_sites: int, size: int) -> None:
     torch.manual_seed(0)

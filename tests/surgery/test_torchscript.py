@@ -24,15 +24,6 @@ pytestmark = [
 ]
 
 EVERYTHING = PatchOptions(filter_size=1, stem=True, patchify=True)
-FAMILIES = [
-    (small.resnet, 8, 65),
-    (small.mobilenet_v2, 5, 65),
-    (small.squeezenet, 4, 97),
-    (small.googlenet, 5, 65),
-    (small.densenet, 5, 65),
-    (small.swin, 4, 66),
-    (small.shufflenet, 8, 65),
-]
 
 
 def stored(module: nn.Module, how: str, x: Tensor) -> torch.jit.ScriptModule:
@@ -56,7 +47,7 @@ def facts(record: PatchRecord) -> list[tuple]:
 
 
 @pytest.mark.parametrize("how", ["scripted", "traced"])
-@pytest.mark.parametrize(("network", "n_sites", "size"), FAMILIES)
+@pytest.mark.parametrize(("network", "n_sites", "size"), small.FAMILIES)
 def test_filter_one_is_the_original_for_torchvision_families(
     network: Callable[[], nn.Module], n_sites: int, size: int, how: str
 ) -> None:
