@@ -22,6 +22,8 @@ from shiftaudit.records.json_files import read_json
 
 HF = "hf:"
 _CONFIG = "config.json"
+_DATA_ALONE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+"""For all that reads a folder: nothing is downloaded, and no code of the model's is run."""
 
 
 def hf_model(
@@ -83,7 +85,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _config(folder: Path, name: str, told: dict[str, Any]) -> Any:
     transformers = _transformers()
     try:
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(folder, **_DATA_ALONE)
     except Exception as error:
         if "auto_map" in told:
             raise InputError(
@@ -111,12 +113,7 @@ def _network(folder: Path, config: Any, name: str, weights: str, seed: int, *, t
         )
     try:
         module, found = auto.from_pretrained(
-            folder,
-            config=config,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=has_data,
-            output_loading_info=True,
+            folder, config=config, use_safetensors=has_data, output_loading_info=True, **_DATA_ALONE
         )
     except Exception as error:
         raise ModelError(
@@ -132,9 +129,7 @@ def _network(folder: Path, config: Any, name: str, weights: str, seed: int, *, t
 
 def _processed(folder: Path, config: Any) -> Processed | None:
     try:
-        processor = _transformers().AutoImageProcessor.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
+        processor = _transformers().AutoImageProcessor.from_pretrained(folder, **_DATA_ALONE)
     except Exception:  # there is none, or it takes other things than images
         return None
     return measured(processor, _channels(config))

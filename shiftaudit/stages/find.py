@@ -7,14 +7,13 @@ here are the names: of the running module where Python hooks work, of the graph'
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from shiftaudit.records.report import SkippedStage
-from shiftaudit.records.words import OpName
 from shiftaudit.stages import ops
 from shiftaudit.stages.align import align
 from shiftaudit.stages.calls import Call, names_of
@@ -28,7 +27,7 @@ from shiftaudit.stages.names import (
     owner_of,
     scripted_ops,
 )
-from shiftaudit.stages.slots import Sampler, Slot
+from shiftaudit.stages.slots import FoundStage, Slot
 from shiftaudit.stages.watch import StageWatcher
 
 __all__ = ["Discovery", "FoundStage", "Slot", "discover"]
@@ -39,21 +38,6 @@ _REARRANGED = (
     "is not measured"
 )
 _WINDOW = "makes the map {:.4g}×{:.4g} smaller (stride {:.4g}×{:.4g}) with a 1-D or 3-D window, which is not covered"
-
-
-@dataclass(frozen=True)
-class FoundStage:
-    """One downsampling operation: where it is, and the slots of its input and output."""
-
-    name: str
-    op: OpName
-    layer_stride: tuple[float, float]
-    input_slot: int
-    output_slot: int
-    samplers: tuple[Sampler, ...] = field(default=(), compare=False)
-    """The calls that keep every n-th value: one, or each slice of several."""
-    low_pass: bool = field(default=False, compare=False)
-    """A convolution with a fixed smoothing filter."""
 
 
 @dataclass(frozen=True)
@@ -109,12 +93,10 @@ def discover(run: Callable[[Tensor], Any], module: nn.Module, example: Tensor) -
     watcher = StageWatcher(names_of(module))
     with torch.inference_mode(), watcher.following(example, module) as marked:
         run(marked)
-    listed = {found.call.index for found in watcher.found} | {call.index for call, *_ in watcher.skipped}
+    listed = {call.index for call, _ in watcher.found} | {call.index for call, *_ in watcher.skipped}
     names = _names(watcher.calls, module, listed)
-    stages = tuple(
-        FoundStage(names[f.call.index], f.op, f.layer_stride, f.input_slot, f.output_slot, f.samplers, f.call.low_pass)
-        for f in sorted(watcher.found, key=lambda found: found.call.index)
-    )
+    found = sorted(watcher.found, key=lambda seen: seen[0].index)
+    stages = tuple(replace(stage, name=names[call.index]) for call, stage in found)
     skipped = [SkippedStage(names[call.index], op, reason) for call, op, reason in watcher.skipped]
     unmeasured = list(watcher.strides_skipped)
     for step in watcher.unseen:

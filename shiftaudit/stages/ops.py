@@ -7,7 +7,7 @@ these calls.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Final
 
 from torch import Tensor
@@ -67,14 +67,12 @@ Pair = tuple[float, float]
 _SLICE = "aten::slice"
 _ADAPTIVE = (ADAPTIVE_AVG_POOL, ADAPTIVE_MAX_POOL, INTERPOLATE)
 _SAME = 1e-5
-_KIND_OF: dict[Any, str | None] = {}
 
 
+@cache
 def kind_of(func: Any) -> str | None:
     """The kind of an overload such as `aten.conv2d.default`; None for what is not watched."""
-    if func not in _KIND_OF:
-        _KIND_OF[func] = KINDS.get(func._schema.name)
-    return _KIND_OF[func]
+    return KINDS.get(func._schema.name)
 
 
 def pair(value: Any) -> tuple[int, int]:
@@ -182,9 +180,8 @@ def _nominal_stride(call: OpCall, before: tuple[int, ...], after: tuple[int, ...
     if bound.get("transposed"):
         return None
     # Pools name their window `kernel_size` and use it as the stride where none is given.
-    value = bound.get("stride") or bound["kernel_size"]
-    values = value if isinstance(value, (tuple, list)) else [value]
-    return float(values[0]), float(values[-1])
+    y, x = pair(bound.get("stride") or bound["kernel_size"])
+    return float(y), float(x)
 
 
 def shrinks(call: OpCall, out: Tensor) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shiftaudit.records.words import OpName
-from shiftaudit.stages.calls import Call
 from shiftaudit.stages.ops import Pair
 
 
@@ -43,12 +42,16 @@ class Sampler:
 
 
 @dataclass(frozen=True)
-class Found:
-    """A call that is a stage, and the slots of its input and output."""
+class FoundStage:
+    """One downsampling operation: where it is, and the slots of its input and output."""
 
-    call: Call
+    name: str
+    """Empty until all calls of the pass are known."""
     op: OpName
-    layer_stride: Pair
+    layer_stride: tuple[float, float]
     input_slot: int
     output_slot: int
-    samplers: tuple[Sampler, ...]
+    samplers: tuple[Sampler, ...] = field(default=(), compare=False)
+    """The calls that keep every n-th value: one, or each slice of several."""
+    low_pass: bool = field(default=False, compare=False)
+    """A convolution with a fixed smoothing filter."""

@@ -23,7 +23,7 @@ from shiftaudit.stages import ops
 from shiftaudit.stages.calls import Call, tensors_in
 from shiftaudit.stages.follow import Follower, Taken
 from shiftaudit.stages.ops import OpCall, Pair
-from shiftaudit.stages.slots import Found, Sampler, Slot
+from shiftaudit.stages.slots import FoundStage, Sampler, Slot
 
 _AT_A_POINT = "reduces the map to 1×1, where equivariance and invariance are one"
 _IN_WINDOWS = "works inside windows that are stacked in the batch, where the map is not one to compare"
@@ -47,7 +47,7 @@ class StageWatcher(Follower):
     def __init__(self, parameters: dict[int, str]) -> None:
         super().__init__(parameters)
         self.slots: list[Slot] = []
-        self.found: list[Found] = []
+        self.found: list[tuple[Call, FoundStage]] = []
         self.skipped: list[tuple[Call, OpName, str]] = []
         self.strides_skipped: list[Pair] = []
 
@@ -112,7 +112,8 @@ class StageWatcher(Follower):
         unpadded, reader = self._trail(source).unpadded or (source, out.call)
         before = self._slot(unpadded, reader, False, stride, False)
         after = self._slot(out.tensor, out.call, True, total, False)
-        self.found.append(Found(out.call, name, layer, before, after, (Sampler(out.call.index, op.kind),)))
+        samplers = (Sampler(out.call.index, op.kind),)
+        self.found.append((out.call, FoundStage("", name, layer, before, after, samplers, out.call.low_pass)))
 
     def _take(self, out: _Output) -> None:
         """Slices: note the steps, and wait for whoever reads the last of them."""
@@ -181,7 +182,7 @@ class StageWatcher(Follower):
             result = self._add(Slot(one.last.index, True, ops.SLICE, tuple(shape), total, nhwc))
         calls = sorted({call for taken in read for call in taken.calls})
         samplers = tuple(Sampler(index, ops.SLICE, one.axes.index(axis)) for index, axis in calls)
-        self.found.append(Found(one.first, ops.SLICE, layer, source, result, samplers))
+        self.found.append((one.first, FoundStage("", ops.SLICE, layer, source, result, samplers)))
 
     def _slot(self, tensor: Tensor, call: Call, is_output: bool, stride: Pair, nhwc: bool) -> int:
         """The slot of a tensor: the one it has, unless its memory was written since, or a new one."""

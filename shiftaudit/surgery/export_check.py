@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from shiftaudit.errors import PatchError, first_line, from_extra
+from shiftaudit.models.onnx.runtime import OnnxRunner
 from shiftaudit.surgery.refit.tape import Step, Tape, record
 from shiftaudit.surgery.refit.values import Parameter, Value
 
@@ -28,7 +29,7 @@ def check_onnx(module: nn.Module, example: Tensor) -> float:
         PatchError: the extra is not installed, the module cannot be exported, or it computes something else there.
     """
     with from_extra("onnx", "ONNX Runtime", PatchError):
-        import onnxruntime
+        import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     try:
         with warnings.catch_warnings(), torch.no_grad():
@@ -36,13 +37,10 @@ def check_onnx(module: nn.Module, example: Tensor) -> float:
             eager = _recorded(module, example) if isinstance(module, torch.jit.ScriptModule) else module
             program = torch.onnx.export(eager, (example,), dynamo=True, verbose=False)
         assert program is not None
-        session = onnxruntime.InferenceSession(
-            program.model_proto.SerializeToString(), providers=["CPUExecutionProvider"]
-        )
-        name = session.get_inputs()[0].name
+        runner = OnnxRunner(program.model_proto.SerializeToString())
         # Of a second input too: a branch that was taken for the first one is all that the exported network knows.
         inputs = example, -example
-        got = np.stack([session.run(None, {name: x.numpy()})[0] for x in inputs])
+        got = np.stack([tree_leaves(runner.run(x.numpy()))[0] for x in inputs])
     except Exception as error:
         raise PatchError(f"the copy cannot be exported to ONNX: {first_line(error)}") from error
     with torch.no_grad():

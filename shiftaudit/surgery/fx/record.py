@@ -115,10 +115,9 @@ class Recording:
         return self._count
 
     def _hold(self, tensor: Tensor, stored: Stored) -> None:
-        self._count += 1
-        self.shapes[self._count] = tuple(tensor.shape)
-        self.stored[self._count] = stored
-        self._held[id(tensor)] = self._count
+        value = self._new(tensor)
+        self.stored[value] = stored
+        self._held[id(tensor)] = value
 
 
 class _Seen(Mode):

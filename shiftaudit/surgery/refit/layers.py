@@ -89,8 +89,8 @@ def _layer(tape: Tape, index: int, step: Step) -> Layer | None:
             "stride": pair(bound["stride"]),
             "padding": padding,
             "dilation": pair(bound["dilation"]),
+            "groups": bound["groups"],
         }
-        geometry["groups"] = bound["groups"]
     elif step.name in _LINEAR:
         names = _LINEAR[step.name]
         source, weight, bias = (bound.get(name) for name in names)
