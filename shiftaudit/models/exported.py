@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +13,11 @@ from shiftaudit.models.carried import EXTRA_FILE, Carried
 from shiftaudit.models.guard import silent
 from shiftaudit.models.loaded import last_line
 
-
-@dataclass(frozen=True)
-class Exported:
-    """A loaded program: its module, its own word on itself, and its input's (N, C, H, W) with None where any size goes."""
-
-    module: nn.Module
-    carried: Carried
-    shape: tuple[int | None, ...]
-
-    @property
-    def fixed_batch(self) -> int | None:
-        """The batch size it was exported for, None when any goes."""
-        return self.shape[0]
+Loaded = tuple[nn.Module, Carried, tuple[int | None, ...]]
+"""A program's module, its own word on itself, and its input's (N, C, H, W) with None where any size goes."""
 
 
-def load_exported(path: Path, *, trust: bool, device: str) -> Exported:
+def load_exported(path: Path, *, trust: bool, device: str) -> Loaded:
     """An exported program on `device`.
 
     Raises:
@@ -57,7 +45,7 @@ def load_exported(path: Path, *, trust: bool, device: str) -> Exported:
             f"{path} cannot be loaded as an exported program: {type(error).__name__}: {last_line(error)}",
             hint="it may be damaged, or from another version of torch",
         ) from error
-    return Exported(module, Carried.from_json(extra[EXTRA_FILE], path), _input_shape(program, path))
+    return module, Carried.from_json(extra[EXTRA_FILE], path), _input_shape(program, path)
 
 
 def _input_shape(program: torch.export.ExportedProgram, path: Path) -> tuple[int | None, ...]:

@@ -133,17 +133,14 @@ def _from_file(path: Path, options: ModelOptions, device: str) -> LoadedModel:
     if kind not in (archives.TORCHSCRIPT, archives.PT2):
         return _from_checkpoint(path, kind, sha256, options)
     _check_whole(path, options)
+    shape: tuple[int | None, ...] = (None, None, None, None)
     if kind == archives.PT2:
-        program = load_exported(path, trust=options.trust, device=device)
-        carried = program.carried
-        used = carried.preprocessing or fitting(program.shape, input_channels(program.module), path)
-        info = _info(path, kind, sha256, carried.arch, used)
-        return LoadedModel(
-            program.module, info, carried.class_names, fixed_batch=program.fixed_batch, **carried.records()
-        )
-    module, carried = load_torchscript(path, device)
-    info = _info(path, kind, sha256, carried.arch, carried.preprocessing or preset(input_channels(module)))
-    return LoadedModel(module, info, carried.class_names, **carried.records())
+        module, carried, shape = load_exported(path, trust=options.trust, device=device)
+    else:
+        module, carried = load_torchscript(path, device)
+    used = carried.preprocessing or fitting(shape, input_channels(module), path)
+    info = _info(path, kind, sha256, carried.arch, used)
+    return LoadedModel(module, info, carried.class_names, fixed_batch=shape[0], **carried.records())
 
 
 def _from_checkpoint(path: Path, kind: archives.FileKind, sha256: str, options: ModelOptions) -> LoadedModel:

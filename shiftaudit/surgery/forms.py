@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,40 +23,26 @@ _BATCHES = (2, 5)
 
 @dataclass(frozen=True)
 class _Form:
-    record: Callable[[nn.Module, Tensor], nn.Module]
+    record: Callable[[nn.Module, Tensor], Any]
     note: str
     advice: str
     """For a network that is recorded, but answers the example's batch alone."""
 
 
-def _exported(module: nn.Module, example: Tensor) -> nn.Module:
-    return exported(module, example)[0].module()
-
-
-def _scripted(module: nn.Module, example: Tensor) -> nn.Module:
-    script: nn.Module = torch.jit.script(module)
-    return script
-
-
-def _traced(module: nn.Module, example: Tensor) -> nn.Module:
-    trace: nn.Module = torch.jit.trace(module, example, check_trace=False)
-    return trace
-
-
 # In this order: an export refuses what it cannot follow, and a script holds all control flow; a trace may hold less than all.
 _FORMS = (
     _Form(
-        _exported,
+        lambda module, example: exported(module, example)[0].module(),
         "torch.fx cannot follow the network; it was read by torch.export",
         "export it with torch.export.export at the size it is used with, and patch the .pt2 file",
     ),
     _Form(
-        _scripted,
+        lambda module, _: torch.jit.script(module),
         "torch.fx and torch.export cannot follow the network; it was read by torch.jit.script",
         "save it with torch.jit.script and patch the file, which may hold any control flow",
     ),
     _Form(
-        _traced,
+        lambda module, example: torch.jit.trace(module, example, check_trace=False),
         "torch.fx and torch.export cannot follow the network; it was read by torch.jit.trace, as it ran on random numbers: "
         "branches that depend on the image are fixed",
         "save it with torch.jit.trace at the size it is used with, and patch the file",
