@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, get_args
 
 import numpy as np
@@ -128,7 +129,7 @@ def _level_records(
         members = [stage for stage in layout if _key(stage.stride) == stride]
         errors: dict[Protocol, Metric] = {}
         for protocol in protocols:
-            per_stage = [table.per_image(stage.output_slot, protocol) for stage in members]
+            per_stage = [table.per_image(stage.output_slot, protocol, "error") for stage in members]
             largest = max(table.largest(stage.output_slot, "error") for stage in members)
             if (metric := table.metric(per_stage, largest)) is not None:
                 errors[protocol] = metric
@@ -142,8 +143,9 @@ class _Table:
     def __init__(self, scores: Sequence[ImageScore], calibration: Sequence[Calibration]) -> None:
         self._scores = scores
         self._calibration = calibration
+        self.per_image = cache(self._per_image)  # stages share slots, and levels are made of stages
 
-    def per_image(self, slot: int, role: str, unit: Unit = "error") -> tuple[NDArray[np.float64], int]:
+    def _per_image(self, slot: int, role: str, unit: Unit) -> tuple[NDArray[np.float64], int]:
         """The mean error of each image (NaN where it has none), and the number of comparisons behind them."""
         means, n_pairs = np.full(len(self._scores), np.nan), 0
         scale = self._unit(slot)
