@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -34,7 +35,7 @@ from shiftaudit.stages.calls import tensors_in
 from shiftaudit.stages.mode import Mode
 
 TOLERANCE = 1e-5
-"""Largest difference of logits, in units of the largest logit (of 1 where all are smaller), that is still the same network."""
+"""Largest `difference` that is still the same network."""
 
 T = TypeVar("T")
 
@@ -73,15 +74,9 @@ class Followed:
                 answers, seen = run(form := replace(self.model, module=module))
             except ModelError:
                 continue
-            if self._agrees(answers):
+            if difference(answers, self.answers) <= TOLERANCE:
                 return form, seen
         return None
-
-    def _agrees(self, answers: Tensor) -> bool:
-        scale = max(1.0, float(self.answers.abs().max()))
-        if answers.shape != self.answers.shape:
-            return False
-        return float((answers - self.answers).abs().max()) <= TOLERANCE * scale
 
     def _folded(self, keep_strided: bool) -> nn.Module | None:
         """A copy with batch-norm folded, which has not run yet; None where there is nothing to fold."""
@@ -108,6 +103,13 @@ class Followed:
                 return module if module is not None and pack_script(module) else None
         module = copy.deepcopy(self.model.module) if module is None else module
         return module if pack_eager(module) else None
+
+
+def difference(got: Tensor, wanted: Tensor) -> float:
+    """The largest difference of logits, in units of the largest one wanted, or of 1; infinite where there are other classes."""
+    if got.shape != wanted.shape:
+        return math.inf
+    return float((got - wanted).abs().max()) / max(1.0, float(wanted.abs().max()))
 
 
 def random_image(example: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from shiftaudit.errors import InputError, ModelError
+from shiftaudit.models.fast import difference
 from shiftaudit.models.loaded import LoadedModel
 from shiftaudit.models.onnx.file import OnnxFile, Unreadable, open_onnx
 from shiftaudit.models.preprocessing import fitting, with_options
@@ -18,7 +19,7 @@ from shiftaudit.records.report import ModelInfo
 from shiftaudit.records.settings import ModelOptions
 
 TOLERANCE = 1e-3
-"""Largest difference between the program's logits and the runtime's, in units of the largest logit or of 1."""
+"""Largest difference between the program's logits and the runtime's."""
 _COARSE = 0.1
 """The same for half precision and whole numbers, where one rounding more is seen."""
 
@@ -69,14 +70,8 @@ def _program(file: OnnxFile, answering: LoadedModel, example: Tensor, answers: T
 
     program = read_program(file.model, file.input_name).to(example.device)
     with torch.inference_mode():
-        difference = _difference(replace(answering, module=program)(example), answers)
+        apart = difference(replace(answering, module=program)(example), answers)
     coarse = is_quantised(program) or any(parameter.dtype != torch.float32 for parameter in program.parameters())
-    if not difference <= (_COARSE if coarse else TOLERANCE):
-        raise Unreadable(f"read as a PyTorch program, the file's logits differ by {difference:.1e}")
+    if not apart <= (_COARSE if coarse else TOLERANCE):
+        raise Unreadable(f"read as a PyTorch program, the file's logits differ by {apart:.1e}")
     return program
-
-
-def _difference(got: Tensor, wanted: Tensor) -> float:
-    if got.shape != wanted.shape:
-        return float("inf")
-    return float((got - wanted).abs().max()) / max(1.0, float(wanted.abs().max()))
