@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from shiftaudit.stages.calls import tensors_in
-from shiftaudit.stages.ops import OpCall
+from shiftaudit.stages.ops import RESHAPES, OpCall
 from shiftaudit.stages.places import Places, core, expanded, mean, sampled
 
 Known = Callable[[Tensor], Places | None]
@@ -230,7 +230,7 @@ _RULES: dict[str, Callable[[OpCall, Sequence[Tensor], Known], Found]] = {
         "flip roll rot90 index_select gather take_along_dim index unfold im2col pixel_unshuffle pixel_shuffle "
         "channel_shuffle native_channel_shuffle diagonal",
     ),
-    **_rules(_reshaped, "view reshape _unsafe_view view_as reshape_as flatten unflatten _reshape_alias"),
+    **dict.fromkeys(RESHAPES, _reshaped),
     **_rules(
         _windowed,
         "conv1d conv2d conv3d convolution _convolution _convolution_mode cudnn_convolution mkldnn_convolution "

@@ -61,6 +61,11 @@ KINDS: dict[str, str] = {
     "aten::replication_pad2d": PAD,
 }
 
+RESHAPES = frozenset(
+    ["view", "reshape", "_unsafe_view", "view_as", "reshape_as", "flatten", "unflatten", "_reshape_alias"]
+)
+"""Calls that give a tensor another shape and keep its values in their order."""
+
 Pair = tuple[float, float]
 """(y, x)."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from shiftaudit.stages.ops import pair
+from shiftaudit.stages.ops import RESHAPES, pair
 from shiftaudit.surgery.pointwise import ACTIVATIONS
 from shiftaudit.surgery.refit.tape import CONVOLUTIONS, Step, Tape
 from shiftaudit.surgery.refit.values import Norm, Parameter, Value
@@ -27,17 +27,8 @@ _LINEAR = {
 }
 """The names of input, weight and bias; the weight of all but the first is transposed."""
 _ADDITIONS = ("aten::add", "aten::add_")
-_RESHAPES = (
-    "view",
-    "reshape",
-    "_unsafe_view",
-    "flatten",
-    "clone",
-    "contiguous",
-    "alias",
-    "_reshape_alias",
-    "unflatten",
-)
+_AS_THEY_ARE = RESHAPES | {"clone", "contiguous", "alias"}
+"""Calls that keep all values in their order."""
 _NONLINEAR = ACTIVATIONS | {"_prelu_kernel", "mul", "max_pool2d", "max_pool2d_with_indices"}
 
 
@@ -127,7 +118,7 @@ def _tail(tape: Tape, output: int) -> tuple[int, tuple[Callable[[Tensor], Tensor
 def _inverse(tape: Tape, step: Step) -> Callable[[Tensor], Tensor] | None:
     """The way back through a step that only moves numbers about; None for any other step."""
     kind, bound = step.name.removeprefix("aten::"), step.arguments
-    if kind in _RESHAPES or (kind in ("dropout", "feature_dropout") and not bound["train"]):
+    if kind in _AS_THEY_ARE or (kind in ("dropout", "feature_dropout") and not bound["train"]):
         shape = tape.shapes[step.inputs[0]]
         return lambda x: x.reshape(shape)
     if kind == "transpose":
