@@ -16,8 +16,8 @@ from shiftaudit.files import (
     is_device,
     path_to_write,
     suffix_of,
-    write_bytes_atomically,
     write_parts_atomically,
+    write_text_atomically,
 )
 from shiftaudit.records.collector import uncollected
 from shiftaudit.records.gate import Comparison, GateResult
@@ -159,7 +159,7 @@ def board_format(path: Path) -> str:
 
 def save_board(board: Leaderboard, path: Path) -> None:
     """Write many models into a file, as `save_report` does one."""
-    write_bytes_atomically(path, format_report(board, board_format(path)).encode())
+    write_text_atomically(path, format_report(board, board_format(path)))
 
 
 def web_page(report: AuditReport, other: AuditReport | None = None, *, images: Images = ()) -> str:

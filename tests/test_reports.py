@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,23 @@ def test_rows_hold_every_view_and_give_the_report_s_measures() -> None:
         assert of_images.mean() == pytest.approx(expected)
     accuracy = frame[frame.protocol == "unshifted"].correct.astype(float).mean()
     assert accuracy == pytest.approx(report.protocols["crop"].metrics["accuracy"].value)
+
+
+def test_half_a_surrogate_pair_can_be_written_in_every_form(tmp_path: Path) -> None:
+    report = make_report(2)
+    odd = replace(
+        report,
+        model=replace(report.model, source="m\udcff.pt"),
+        per_image=tuple(replace(image, path=f"\ud800{image.path}") for image in report.per_image),
+        class_names=tuple(f"class \udc80 {index}" for index in range(10)),
+    )
+    for suffix in (".json", ".html", ".md", ".txt", ".csv", ".parquet", ".svg"):
+        reports.save_report(odd, tmp_path / f"report{suffix}")
+    for suffix in (".json", ".html", ".csv", ".txt"):
+        reports.save_board(reports.leaderboard([odd, report]), tmp_path / f"board{suffix}")
+    first = odd.to_pandas().iloc[0]
+    assert (first.model, first.path[:6], first.label_name) == ("m\\udcff.pt", "\\ud800", "class \\udc80 0")
+    assert "m\\udcff.pt,\\ud800" in (tmp_path / "report.csv").read_text()
 
 
 def test_rows_without_labels_keep_whole_numbers() -> None:

@@ -24,16 +24,21 @@ def rows_of(report: AuditReport) -> Iterator[Row]:
 
     `dy` and `dx` are in input pixels, positive when the content moves down or right. `agrees` says whether the answer is that
     of the unshifted view, `probability` is of the unshifted answer's class, `js_divergence` (nats) is from the unshifted view.
-    `label`, `label_name` and `correct` are None without a label.
+    `label`, `label_name` and `correct` are None without a label. Halves of surrogate pairs in names become escapes (`\\udc80`).
     """
     for image in report.per_image:
-        label_name = None if image.label is None else class_name(report, image.label)
-        shared = (report.model.source, image.path, image.id, image.label, label_name)
+        label_name = None if image.label is None else _escaped(class_name(report, image.label))
+        shared = (_escaped(report.model.source), _escaped(image.path), _escaped(image.id), image.label, label_name)
         for protocol, (dy, dx), prediction, probability, divergence in _views(image):
-            answer = (prediction, class_name(report, prediction), prediction == image.prediction)
+            answer = (prediction, _escaped(class_name(report, prediction)), prediction == image.prediction)
             correct = None if image.label is None else prediction == image.label
             values = (*shared, protocol, dy, dx, *answer, correct, probability, divergence)
             yield dict(zip(COLUMNS, values, strict=True))
+
+
+def _escaped(text: str) -> str:
+    """Halves of surrogate pairs as the escapes that JSON has for them, for no table's file can hold them."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _views(image: ImageResult) -> Iterator[tuple[Role, Shift, int, float, float]]:
