@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from shiftaudit.audit.plausible import check_header, check_score
 from shiftaudit.errors import InputError
 from shiftaudit.files import open_atomically
 from shiftaudit.records.codec import from_line, line_of
@@ -115,16 +116,19 @@ def read_samples(path: Path, *, allow_cut: bool = False) -> tuple[SamplesHeader,
     With `allow_cut` a last line that was cut short is left out: a run that was killed may have been writing it.
 
     Raises:
-        InputError: the file is missing, is not a samples file, or is of a version that did not say which images it is about.
+        InputError: the file is missing, is not a samples file, holds what cannot have been measured, or is of a version that did
+            not say which images it is about.
     """
     rows = _rows(path, allow_cut=allow_cut)
     first = next(rows, None)
     if first is None:
         raise InputError(f"{path} holds no complete header line", hint="remove it and start the run again")
-    header = from_line(first, SamplesHeader, f"the first line of {path}")
+    what = f"the first line of {path}"
+    header = from_line(first, SamplesHeader, what)
+    check_header(header, what)
     if header.images is None:
         raise InputError(f"{path} does not say which images its run is about", hint="start the run again")
-    return header, [_line(row, f"{path}, line {number},") for number, row in enumerate(rows, 2)]
+    return header, [_line(header, row, f"{path}, line {number},") for number, row in enumerate(rows, 2)]
 
 
 def _rows(path: Path, *, allow_cut: bool) -> Iterator[bytes]:
@@ -140,6 +144,9 @@ def _rows(path: Path, *, allow_cut: bool) -> Iterator[bytes]:
         raise InputError(f"{path} is not a readable samples file: {error.strerror or error}") from error
 
 
-def _line(row: bytes, what: str) -> Line:
-    cls: type[Line] = Skipped if row.startswith(_OF_SKIPPED) else ImageScore
-    return from_line(row, cls, what)
+def _line(header: SamplesHeader, row: bytes, what: str) -> Line:
+    if row.startswith(_OF_SKIPPED):
+        return from_line(row, Skipped, what)
+    score = from_line(row, ImageScore, what)
+    check_score(header, score, what)
+    return score

@@ -108,7 +108,7 @@ def _converted(data: Any, kind: Any) -> Any:
     try:
         made = msgspec.convert(data, kind)
         return made if data is None or _strict(kind)(data) else None
-    except (msgspec.ValidationError, RecursionError, OverflowError):
+    except (msgspec.ValidationError, RecursionError, OverflowError, UnicodeEncodeError):
         return None
 
 
