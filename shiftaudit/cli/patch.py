@@ -66,9 +66,6 @@ def patch(
     quiet: opt.Quiet = False,
 ) -> None:
     """Write a copy of MODEL whose downsampling is low-pass filtered (BlurPool), fitted to it with --refit."""
-    from shiftaudit.models.source import check_source
-
-    check_source(model, options)
     check_images(bound, recovery)
     if not dry_run:
         target, chosen_format = check_output(output_file, "PATCHED.pt, or see the plan with --dry-run", file_format)

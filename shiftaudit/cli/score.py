@@ -45,13 +45,13 @@ def score(
     quiet: opt.Quiet = False,
 ) -> None:
     """Measure how often MODEL changes its answer when images move, why it does, and at which stage of the network."""
-    from shiftaudit.models.source import check_source
     from shiftaudit.views.choices import check_settings
 
     check_settings(settings)
     images.check()
-    check_source(model, options)
     if against is not None:
+        from shiftaudit.models.source import check_source
+
         check_source(against, ModelOptions())
         if run.shard is not None:
             raise InputError("--against compares whole runs", hint="leave out --shard")
