@@ -40,9 +40,7 @@ def asked_once(repo: str, revision: str | None = None) -> Iterator[str | None]:
         raise InputError(
             f"the hub has no model {repo}, or it is private", hint="check the name, or log in with `hf auth login`"
         ) from error
-    except (
-        Exception
-    ) as error:  # what the hub answers itself, and whatever the installed client raises without a network
+    except Exception as error:  # the hub's own answers, and whatever the client raises without a network
         silent = first_line(error)
     settings: Any = constants
     before = settings.HF_HUB_OFFLINE
