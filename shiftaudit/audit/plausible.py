@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from shiftaudit.errors import InputError
 from shiftaudit.records.cause import ImageDamage
@@ -28,7 +29,7 @@ def check_header(header: SamplesHeader, what: str) -> None:
             raise InputError(f"{what} has a stride that is none at the stage {stage.name}")
     if header.calibration and len(header.calibration) < slots:
         raise InputError(f"{what} has {len(header.calibration)} calibrations for {slots} slots")
-    if not _within((one.distance for one in header.calibration), 1e-6, _UNRELATED):
+    if not _within([one.distance for one in header.calibration], 1e-6, _UNRELATED):
         raise InputError(f"{what} has a calibration that is no distance of two images")
 
 
@@ -39,15 +40,15 @@ def check_score(header: SamplesHeader, score: ImageScore, what: str) -> None:
         if protocol not in image.views:
             raise InputError(f"{what} has no views of the protocol {protocol}")
         farthest = min(_FARTHEST, header.protocol.max_shift(protocol))
-        if any(abs(step) > farthest for shift in image.views[protocol].shifts for step in shift):
+        if not _within([*chain.from_iterable(image.views[protocol].shifts)], -farthest, farthest):
             raise InputError(f"{what} has a shift of more than {farthest} px in {protocol}")
-    if not _within(_shares(image, score.damage), -_ROUNDING, 1 + _ROUNDING):
+    if not all(_within(some, -_ROUNDING, 1 + _ROUNDING) for some in _shares(image, score.damage)):
         raise InputError(f"{what} has a probability, or a change of one, that is not between 0 and 1")
     slots = _slots(header)
     for role, errors in score.slot_errors.items():
         if len(errors) < slots:
             raise InputError(f"{what} has errors in {len(errors)} of {slots} slots under {role}")
-        if not _within((error for slot in errors for error in slot if error is not None), 0.0, _UNRELATED):
+        if not _within([error for slot in errors for error in slot if error is not None], 0.0, _UNRELATED):
             raise InputError(f"{what} has an error under {role} that is no distance of two maps")
 
 
@@ -55,19 +56,16 @@ def _slots(header: SamplesHeader) -> int:
     return 1 + max((max(stage.input_slot, stage.output_slot) for stage in header.layout), default=-1)
 
 
-def _shares(image: ImageResult, damage: ImageDamage | None) -> Iterable[float]:
-    yield image.probability
+def _shares(image: ImageResult, damage: ImageDamage | None) -> Iterable[Sequence[float]]:
+    yield (image.probability,)
     for views in image.views.values():
-        yield from views.probabilities
-        yield from views.js_divergence
-        yield from views.variation
+        yield from (views.probabilities, views.js_divergence, views.variation)
     for view in () if damage is None else damage.views:
-        yield from (change.variation for change in (view.observed, view.aliasing, view.border))
+        yield (view.observed.variation, view.aliasing.variation, view.border.variation)
     for stage in () if damage is None else damage.stages:
-        yield stage.change.variation
-        if stage.wrapped is not None:
-            yield stage.wrapped
+        yield (stage.change.variation, stage.change.variation if stage.wrapped is None else stage.wrapped)
 
 
-def _within(values: Iterable[float], low: float, high: float) -> bool:
-    return all(low <= value <= high for value in values)
+def _within(values: Sequence[float], low: float, high: float) -> bool:
+    """Whether no value is outside; none is NaN, which is refused where lines are read."""
+    return not values or (low <= min(values) and max(values) <= high)
