@@ -81,9 +81,8 @@ def _differing_field(a: SamplesHeader, b: SamplesHeader) -> str | None:
 def _check_rows(path: Path, header: SamplesHeader, lines: Sequence[Line]) -> None:
     assert header.images is not None  # `read_samples` refuses such a file
     shard = Shard(1, 1) if header.shard is None else parse_shard(header.shard)
-    # Counted, not listed: a file may claim any number of images.
-    own = range(shard.index - 1, header.images.n_files, shard.count)
-    expected = len(own) + (header.images.n_unusable if shard.index == 1 else 0)
+    # A part of a range is a range: a file may claim any number of images.
+    expected = len(shard.take(range(header.images.n_files))) + (header.images.n_unusable if shard.index == 1 else 0)
     counts = Counter(map(path_of, lines))
     twice = next((name for name, count in counts.items() if count > 1), None)
     if twice is not None:

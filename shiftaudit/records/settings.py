@@ -119,13 +119,13 @@ class Shard:
     index: int
     count: int
 
-    def take(self, items: Sequence[T]) -> list[T]:
+    def take(self, items: Sequence[T]) -> Sequence[T]:
         """Every `count`-th item: neighbours in a folder cost about the same, so shards do too.
 
-        >>> Shard(2, 3).take("abcdefg")
+        >>> Shard(2, 3).take(list("abcdefg"))
         ['b', 'e']
         """
-        return list(items[self.index - 1 :: self.count])
+        return items[self.index - 1 :: self.count]
 
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
