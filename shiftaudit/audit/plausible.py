@@ -21,7 +21,7 @@ def check_header(header: SamplesHeader, what: str) -> None:
     """Raises InputError where the stages and their calibration do not go together; `what` names the line."""
     if not header.protocol.protocols:
         raise InputError(f"{what} names no protocol")
-    slots = _slots(header)
+    slots = slots_of(header)
     for stage in header.layout:
         if min(stage.input_slot, stage.output_slot) < 0:
             raise InputError(f"{what} has a negative slot at the stage {stage.name}")
@@ -33,8 +33,8 @@ def check_header(header: SamplesHeader, what: str) -> None:
         raise InputError(f"{what} has a calibration that is no distance of two images")
 
 
-def check_score(header: SamplesHeader, score: ImageScore, what: str) -> None:
-    """Raises InputError where the row of an image cannot be of the header's run; `what` names the line."""
+def check_score(header: SamplesHeader, slots: int, score: ImageScore, what: str) -> None:
+    """Raises InputError where the row of an image cannot be of the header's run with its slots; `what` names the line."""
     image = score.image
     for protocol in header.protocol.protocols:
         if protocol not in image.views:
@@ -44,7 +44,6 @@ def check_score(header: SamplesHeader, score: ImageScore, what: str) -> None:
             raise InputError(f"{what} has a shift of more than {farthest} px in {protocol}")
     if not all(_within(some, -_ROUNDING, 1 + _ROUNDING) for some in _shares(image, score.damage)):
         raise InputError(f"{what} has a probability, or a change of one, that is not between 0 and 1")
-    slots = _slots(header)
     for role, errors in score.slot_errors.items():
         if len(errors) < slots:
             raise InputError(f"{what} has errors in {len(errors)} of {slots} slots under {role}")
@@ -52,7 +51,8 @@ def check_score(header: SamplesHeader, score: ImageScore, what: str) -> None:
             raise InputError(f"{what} has an error under {role} that is no distance of two maps")
 
 
-def _slots(header: SamplesHeader) -> int:
+def slots_of(header: SamplesHeader) -> int:
+    """How many slots the stages of a run read."""
     return 1 + max((max(stage.input_slot, stage.output_slot) for stage in header.layout), default=-1)
 
 

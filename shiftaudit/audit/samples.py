@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from shiftaudit.audit.plausible import check_header, check_score
+from shiftaudit.audit.plausible import check_header, check_score, slots_of
 from shiftaudit.errors import InputError
 from shiftaudit.files import open_atomically
 from shiftaudit.records.codec import from_line, line_of
@@ -128,7 +128,8 @@ def read_samples(path: Path, *, allow_cut: bool = False) -> tuple[SamplesHeader,
     check_header(header, what)
     if header.images is None:
         raise InputError(f"{path} does not say which images its run is about", hint="start the run again")
-    return header, [_line(header, row, f"{path}, line {number},") for number, row in enumerate(rows, 2)]
+    slots = slots_of(header)
+    return header, [_line(header, slots, row, f"{path}, line {number},") for number, row in enumerate(rows, 2)]
 
 
 def _rows(path: Path, *, allow_cut: bool) -> Iterator[bytes]:
@@ -144,9 +145,9 @@ def _rows(path: Path, *, allow_cut: bool) -> Iterator[bytes]:
         raise InputError(f"{path} is not a readable samples file: {error.strerror or error}") from error
 
 
-def _line(header: SamplesHeader, row: bytes, what: str) -> Line:
+def _line(header: SamplesHeader, slots: int, row: bytes, what: str) -> Line:
     if row.startswith(_OF_SKIPPED):
         return from_line(row, Skipped, what)
     score = from_line(row, ImageScore, what)
-    check_score(header, score, what)
+    check_score(header, slots, score, what)
     return score
